@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Set up the provisioning station and run it: the one file a newcomer starts, standard library only.
+
+    python3 start.py                      the station: appliance, virtual bench, engine and operator window
+    python3 start.py demo --headless      the main job without a window
+    python3 start.py test [--full]        what CI runs
+    python3 start.py benchmark [--json]   side-by-side measurements, in an environment of their own
+    python3 start.py ANYTHING             = station ANYTHING inside the environment
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+WINDOWS = os.name == "nt"
+MINIMUM = (3, 11)
+
+# Shared library -> Debian package. The window needs both groups; the command line needs neither.
+DRAW = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libglib-2.0.so.0": "libglib2.0-0",
+}
+XCB = {
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+}
+FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
+# Program -> Debian package, for the test suite and the benchmarks only.
+TEST_PROGRAMS = {
+    "openocd": "openocd",
+    "openssl": "openssl",
+    "Xvfb": "xvfb",
+    "xauth": "xauth",
+    "xdotool": "xdotool",
+    "objdump": "binutils",
+    "git": "git",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Prepare what the command needs, then run it."""
+    if sys.version_info < MINIMUM:
+        seen = ".".join(map(str, sys.version_info[:3]))
+        return _fail(f"expected Python {MINIMUM[0]}.{MINIMUM[1]} or newer, this is {seen}; start me with a newer python3")
+    command = arguments[0] if arguments else ""
+    if command == "test":
+        return _test(arguments[1:])
+    if command == "benchmark":
+        return _benchmark(arguments[1:])
+    needs_window = command in ("", "gui") or (command == "demo" and "--headless" not in arguments)
+    if needs_window and not _system(_missing_libraries({**DRAW, **XCB}) + _missing_font()):
+        return 2
+    python = _environment(ROOT / ".venv", ROOT / "requirements.lock")
+    return _run([str(python), "-m", "station", *(arguments or ["gui"])])
+
+
+def _test(options: list[str]) -> int:
+    programs = [package for program, package in TEST_PROGRAMS.items() if not shutil.which(program)]
+    if not _system(_missing_libraries({**DRAW, **XCB}) + _missing_font() + programs):
+        return 2
+    python = _environment(ROOT / ".venv", ROOT / "requirements-test.lock")
+    full = "--full" in options
+    chosen = [option for option in options if option != "--full"]
+    marks = [] if full or any(option.startswith("-m") for option in chosen) else ["-m", "not full"]
+    workers = [] if any(option.startswith("-n") for option in chosen) else ["-n", "2", "--dist", "worksteal"]
+    return _run([str(python), "-m", "pytest", *workers, *marks, *chosen], QT_QPA_PLATFORM="offscreen")
+
+
+def _benchmark(options: list[str]) -> int:
+    programs = [package for program, package in TEST_PROGRAMS.items() if program == "openocd" and not shutil.which(program)]
+    if not _system(_missing_libraries(DRAW) + _missing_font() + programs):
+        return 2
+    python = _environment(ROOT / ".bench-venv", ROOT / "requirements-benchmark.lock")
+    return _run([str(python), "-m", "benchmarks", *options], QT_QPA_PLATFORM="offscreen")
+
+
+# ---- the environment ------------------------------------------------------------------------------------------
+
+
+def _environment(folder: Path, lock: Path) -> Path:
+    """The environment's python, made and filled when the lock file or the project changed."""
+    python = folder / ("Scripts/python.exe" if WINDOWS else "bin/python")
+    stamp = folder / "installed"
+    wanted = _digest(lock, ROOT / "pyproject.toml")
+    # The test environment holds all the ordinary one needs: an exact match is asked for only when installing.
+    if python.exists() and stamp.exists() and wanted in stamp.read_text().split():
+        return python
+    if not python.exists():
+        _make_environment(folder)
+    print(f"installing what {lock.name} lists (once) …", file=sys.stderr, flush=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
+    _check([*pip, "--require-hashes", "-r", str(lock)])
+    _check([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    kept = stamp.read_text().split() if stamp.exists() and lock.name != "requirements.lock" else []
+    stamp.write_text("\n".join([*kept, wanted]) + "\n")
+    return python
+
+
+def _make_environment(folder: Path) -> None:
+    if not _has_venv() and not _system([f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"]):
+        raise SystemExit(2)
+    _check([sys.executable, "-m", "venv", str(folder)])
+
+
+def _has_venv() -> bool:
+    return subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True).returncode == 0
+
+
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+# ---- system packages ------------------------------------------------------------------------------------------
+
+
+def _missing_libraries(libraries: dict[str, str]) -> list[str]:
+    if not sys.platform.startswith("linux"):
+        return []
+    return [package for library, package in libraries.items() if not _loads(library)]
+
+
+def _missing_font() -> list[str]:
+    return [] if not sys.platform.startswith("linux") or Path(FONT).exists() else ["fonts-dejavu-core"]
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _system(packages: list[str]) -> bool:
+    """Install Debian packages as root; otherwise print the one line that does, and say no."""
+    if not packages:
+        return True
+    line = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
+    if not shutil.which("apt-get"):
+        _fail(f"these libraries or programs are missing (Debian names): {' '.join(packages)}; install them and start again")
+        return False
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        _fail(f"a few system packages are missing; run this once, then start again:\n\n    sudo {line}\n")
+        return False
+    print(f"installing system packages: {' '.join(packages)}", file=sys.stderr, flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(["apt-get", "update", "-qq"], env=environment).returncode:
+        _fail("apt-get update failed; check the network and start again")
+        return False
+    if subprocess.run([*line.split(), "-qq"], env=environment, stdout=subprocess.DEVNULL).returncode:
+        _fail(f"{line} failed; its messages are above")
+        return False
+    return True
+
+
+# ---- running ----------------------------------------------------------------------------------------------------
+
+
+def _run(command: list[str], **extra: str) -> int:
+    environment = {**os.environ, **{name: os.environ.get(name, value) for name, value in extra.items()}}
+    os.chdir(ROOT if command[2] in ("pytest", "benchmarks") else Path.cwd())
+    if WINDOWS:
+        return subprocess.run(command, env=environment).returncode
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(command[0], command, environment)  # no process of ours stays between the caller's signals and the station
+
+
+def _check(command: list[str]) -> None:
+    if subprocess.run(command, stdout=sys.stderr).returncode:
+        raise SystemExit(_fail(f"this step failed, its messages are above: {' '.join(command)}"))
+
+
+def _fail(sentence: str) -> int:
+    print(f"start.py: {sentence}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

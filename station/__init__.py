@@ -1,0 +1,1 @@
+"""The core of the provisioning station: no Qt, useful alone."""

@@ -1,0 +1,1 @@
+"""Flows: plain functions that read like the work instruction; their plans are the operator's checklist."""

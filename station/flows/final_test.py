@@ -1,0 +1,133 @@
+"""Final Test: a locked part gets its identity, its secrets and its certificates, and leaves in its mission state.
+
+Evidence and settle time of every burn: docs/burns.md.
+"""
+
+from __future__ import annotations
+
+from station.errors import ApplianceError, Reject
+from station.formats.lc import LcState
+from station.model import TokenRequest
+from station.parts.earlgrey import Earlgrey, Endorsed, Exported, Stage
+from station.ports import Appliance
+from station.run import Burn, Plan, Run
+
+PART = "earlgrey"
+
+PLAN = Plan(
+    contact="Contact check",
+    tokens="Fetch tokens",
+    test_unlock=Burn("Test unlock", settle=0.5),
+    individualize=Burn("Individualize OTP", settle=2.0),
+    identity="Read the device id",
+    test_exit=Burn("Test exit to mission state", settle=0.5),
+    load_perso="Load personalization firmware",
+    first_boot=Burn("Write flash scrambling secrets", settle=2.0),
+    load_bundle="Load the firmware bundle",
+    rma_token="Fetch the RMA token",
+    personalize=Burn("Personalize: write the device secrets", settle=3.0),
+    endorse="Endorse certificates",
+    install=Burn("Install certificates", settle=3.0),
+    boot="Transport boot check",
+    register="Register device",
+)
+
+FT_TOKENS = (
+    TokenRequest("test unlock token", "low", 128, b"test_unlock"),
+    TokenRequest("test exit token", "low", 128, b"test_exit"),
+)
+RMA_TOKEN = TokenRequest("RMA token hash", "keygen", 128, b"rma", hashed=True)
+WAS_DIVERSIFIER = b"was"
+SKIPS_LOCKED_SECRET1 = "personalization firmware writes SECRET1 only while its digest is not computed"
+SKIPS_LOCKED_SECRET2 = "personalization firmware writes SECRET2 only while its digest is not computed"
+
+
+def final_test(run: Run, die: Earlgrey, appliance: Appliance) -> None:
+    """A part in TEST_LOCKED0 is individualized, personalized, endorsed and registered."""
+    mission = die.mission_state
+    with run.step(PLAN.contact):
+        life = die.look()
+        run.require(life.state in (LcState.TEST_LOCKED0, LcState.TEST_UNLOCKED1, mission), bin="wrong_state",
+                    sentence="Final Test does not start from this state", saw=life.state.name)  # fmt: skip
+        run.measure("transitions left", life.transitions_left, low=_transitions_needed(life.state), bin="worn_out")
+    with run.step(PLAN.tokens):
+        appliance.open_session(run.sku)
+        test_unlock, test_exit = appliance.derive(run.sku, FT_TOKENS)
+    run.burn(PLAN.test_unlock, done=lambda: die.has_reached(LcState.TEST_UNLOCKED1),
+             do=lambda: die.test_unlock(test_unlock), tries=2, anyones=True)  # fmt: skip
+    run.burn(PLAN.individualize, done=die.is_individualized,
+             do=lambda: die.individualize(run.image("individualize")), tries=2, anyones=True)  # fmt: skip
+    with run.step(PLAN.identity):
+        device_id = die.device_id()
+        run.identify(die.hardware_origin(device_id).hex())
+        run.keep("device_id", device_id)
+    run.burn(PLAN.test_exit, done=lambda: die.has_reached(mission),
+             do=lambda: die.test_exit(test_exit), tries=2, anyones=True)  # fmt: skip
+    token_hash = b"" if die.look().is_personalized else _prepare_device_secrets(run, die, appliance)
+    run.burn(PLAN.personalize, done=die.holds_secret2, do=lambda: die.personalize(token_hash), tries=2,
+             guarded=SKIPS_LOCKED_SECRET2)  # fmt: skip
+    _certify(run, die, appliance, device_id)
+    with run.step(PLAN.boot):
+        version = die.check_transport_boot(appliance.owner_boot_message(run.sku))
+        run.log(f"ROM_EXT {version} and owner firmware boot")
+    with run.step(PLAN.register):
+        run.send_registration(appliance)
+
+
+def _transitions_needed(state: LcState) -> int:
+    return {LcState.TEST_LOCKED0: 2, LcState.TEST_UNLOCKED1: 1}.get(state, 0)
+
+
+def _prepare_device_secrets(run: Run, die: Earlgrey, appliance: Appliance) -> bytes:
+    """SECRET1 at the first boot, the bundle on top of it, and the hash of an RMA token for the second boot."""
+    with run.step(PLAN.load_perso):
+        die.load(run.image("perso"))
+    run.burn(PLAN.first_boot, done=die.holds_secret1, do=die.first_boot, tries=2, anyones=True,
+             guarded=SKIPS_LOCKED_SECRET1)  # fmt: skip
+    with run.step(PLAN.load_bundle):
+        die.load(run.image("bundle"))
+    with run.step(PLAN.rma_token):
+        return _rma_token(run, appliance)
+
+
+def _rma_token(run: Run, appliance: Appliance) -> bytes:
+    """The hash for the part; hash and wrapped seed are journaled before the hash is used, and a retry reuses them."""
+    kept = run.kept("rma_token_hash")
+    if kept is not None:
+        return kept
+    token_hash, wrapped_seed = appliance.generate(run.sku, RMA_TOKEN)
+    run.keep("wrapped_rma_seed", wrapped_seed)
+    run.keep("rma_token_hash", token_hash)
+    return token_hash
+
+
+def _certify(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> None:
+    """Export, endorse, keep the complete registration, import; a part that boots its product already has it all."""
+    endorsed: Endorsed | None = None
+    if die.stage() is not Stage.SHIPPED:
+        if die.stage() is not Stage.WANTS_CERTIFICATES:
+            with run.step(PLAN.load_bundle):
+                die.load(run.image("bundle"))
+        with run.step(PLAN.endorse):
+            endorsed = _endorse(run, die, appliance, device_id)
+    run.burn(PLAN.install, done=die.is_installed, do=lambda: die.install(endorsed), tries=2)
+
+
+def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> Endorsed:
+    exported = die.export_certificates(*appliance.ca_subject_keys(run.sku, ["UDS", "EXT"]))
+    certificates = _endorse_or_reject(run, appliance, exported)
+    root, ica = appliance.ca_certificates(run.sku, ["root", "dice"])
+    endorsed = die.endorsed(exported, certificates, root, ica)
+    seed = run.kept("wrapped_rma_seed")
+    run.require(seed is not None, bin="foreign", sentence="no wrapped RMA seed of this part is in this journal")
+    run.hold_registration(die.registration(run.sku, device_id, seed or b"", endorsed))
+    return endorsed
+
+
+def _endorse_or_reject(run: Run, appliance: Appliance, exported: Exported) -> list[bytes]:
+    try:
+        return appliance.endorse(run.sku, exported.tbs, WAS_DIVERSIFIER, exported.was_hmac)
+    except ApplianceError as error:
+        if error.code != "INVALID_ARGUMENT":
+            raise
+        raise Reject(f"the appliance refused to endorse this part: {error}", bin="endorsement") from error

@@ -1,0 +1,22 @@
+"""What a chip in a socket can do, written against ports; a part opens no device and knows no flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from station.formats.firmware import FirmwareGeneration
+
+
+@dataclass(frozen=True, slots=True)
+class PartServices:
+    """What the run lends to a part.
+
+    ``log(text, source, level)``; ``pause(seconds)`` sleeps and raises ``Stopped`` when a stop is asked for outside a
+    burn; ``settings`` are the pack's ``[part]`` values (times in seconds).
+    """
+
+    log: Callable[[str, str, str], None]
+    pause: Callable[[float], None]
+    generation: FirmwareGeneration
+    settings: Mapping[str, object] = field(default_factory=dict)

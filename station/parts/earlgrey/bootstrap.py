@@ -1,0 +1,94 @@
+"""SPI bootstrap: write an image into the data flash of a part that ROM holds in its bootstrap loop.
+
+Source: opentitan-device sheet 6. There is no read-back: the status register is read after each page instead, and the
+image proves itself when the ROM checks its signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from station.deadline import Deadline
+from station.errors import BenchError, PartError
+from station.model import SpiFrame
+from station.ports import Spi
+
+READ_SFDP, READ_STATUS, WRITE_ENABLE, CHIP_ERASE, PAGE_PROGRAM = b"\x5a", b"\x05", b"\x06", b"\xc7", b"\x02"
+RESET_ENABLE, RESET = b"\x66", b"\x99"
+SFDP_SIGNATURE = b"SFDP"
+WIP, WEL = 0x01, 0x02
+PAGE = 256
+BLANK = b"\xff" * PAGE
+PAGES_PER_BATCH = 64
+FIRST_POLL, LONGEST_POLL = 16, 4096
+
+
+class Bootstrap:
+    """Host side of the ROM's flash emulation."""
+
+    def __init__(self, spi: Spi, pause: Callable[[float], None], seconds: float) -> None:
+        self._spi = spi
+        self._pause = pause
+        self._seconds = seconds
+        self._poll = FIRST_POLL
+
+    def write(self, image: bytes) -> None:
+        """Erase both banks, program every page that is not blank, ask for a reset."""
+        self._check_link()
+        self._erase()
+        pages = [(a, image[a : a + PAGE].ljust(PAGE, b"\xff")) for a in range(0, len(image), PAGE)]
+        self._program([(address, page) for address, page in pages if page != BLANK])
+        self._spi.transact([SpiFrame(RESET_ENABLE), SpiFrame(RESET)])
+
+    def _check_link(self) -> None:
+        deadline = Deadline(self._seconds)
+        while True:
+            signature = self._spi.transact([SpiFrame(READ_SFDP + bytes(4), 4)])[0]
+            if signature == SFDP_SIGNATURE:
+                return
+            if deadline.passed:
+                raise BenchError(
+                    f"expected the SFDP signature over SPI, saw {signature.hex()}; "
+                    "check the SPI wiring and that the bootstrap straps reach the part"
+                )
+            self._pause(0.002)
+
+    def _erase(self) -> None:
+        self._spi.transact([SpiFrame(WRITE_ENABLE), SpiFrame(CHIP_ERASE)])
+        deadline = Deadline(self._seconds)
+        while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
+            deadline.check("the chip erase to end")
+            self._pause(0.002)
+
+    def _program(self, pages: list[tuple[int, bytes]]) -> None:
+        # A page that met a busy part was ignored by it; the status read before each page tells which, and only those
+        # are sent again: no page is programmed twice.
+        left = pages
+        deadline = Deadline(self._seconds)
+        while left:
+            refused = self._program_batch(left[:PAGES_PER_BATCH])
+            if len(refused) < min(len(left), PAGES_PER_BATCH):
+                deadline = Deadline(self._seconds)
+            deadline.check(f"page {left[0][0]:#07x} to be programmed")
+            left = refused + left[PAGES_PER_BATCH:]
+
+    def _program_batch(self, pages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        replies = self._spi.transact(list(self._frames(pages)))
+        refused = [page for n, page in enumerate(pages) if replies[4 * n + 1][0] & (WIP | WEL) != WEL]
+        if refused:
+            self._poll = min(2 * self._poll, LONGEST_POLL)
+        self._settle(Deadline(self._seconds))
+        return refused
+
+    def _frames(self, pages: list[tuple[int, bytes]]) -> Iterator[SpiFrame]:
+        for address, page in pages:
+            yield SpiFrame(WRITE_ENABLE)
+            yield SpiFrame(READ_STATUS, 1)
+            yield SpiFrame(PAGE_PROGRAM + address.to_bytes(3, "big") + page)
+            yield SpiFrame(READ_STATUS, self._poll)  # clocks pass while the part programs
+
+    def _settle(self, deadline: Deadline) -> None:
+        while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
+            if deadline.passed:
+                raise PartError("expected the part to finish a page, but it stays busy", "bootstrap")
+            self._pause(0.001)

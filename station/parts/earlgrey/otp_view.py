@@ -1,0 +1,103 @@
+"""What the OTP of a part in a test state says, read over the system bus; nothing is written.
+
+Sources: opentitan-device sheet 4.1, 4.2 (controller registers), hw/ip/otp_ctrl/doc/programmers_guide.md. The digest
+registers and the software window show what was loaded at the last reset; direct access shows the words as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from station.errors import PartError
+from station.formats.otp import PARTITIONS, Partition
+from station.model import DONE, NOT_DONE, UNKNOWN, Answer
+from station.ports import Jtag
+
+BASE = 0x4013_0000
+STATUS, DAI_CMD, DAI_ADDRESS, DAI_RDATA = BASE + 0x10, BASE + 0x4C, BASE + 0x50, BASE + 0x5C
+ERR_CODE_DAI = BASE + 0x14 + 4 * 11
+DIGESTS, SW_WINDOW = BASE + 0x90, BASE + 0x800
+DAI_READ, DAI_IDLE, DAI_ERROR = 1, 1 << 18, 1 << 11
+
+
+class OtpView:
+    """Reads partitions of a halted part in TEST_UNLOCKED (hardware debug enabled)."""
+
+    def __init__(self, jtag: Jtag, pause: Callable[[float], None]) -> None:
+        self._jtag = jtag
+        self._pause = pause
+
+    def digests(self) -> Mapping[str, int]:
+        """All partition digests (64 bits, 0 = not locked), as loaded at the last reset."""
+        locked = [partition for partition in PARTITIONS.values() if partition.digest_offset is not None]
+        words = self._jtag.read_words(DIGESTS, 2 * len(locked))
+        return {p.name: words[2 * n] | words[2 * n + 1] << 32 for n, p in enumerate(locked)}
+
+    def software_words(self, partition: Partition) -> list[int]:
+        """All 32-bit words of a software partition through the memory-mapped window."""
+        return self._jtag.read_words(SW_WINDOW + partition.offset, partition.size // 4)
+
+    def is_blank(self, partition: Partition) -> bool:
+        """Whether no word of the partition was ever programmed; raises ``PartError`` on an unreadable (torn) word."""
+        granule = partition.granule // 8
+        end = partition.offset + partition.data_size
+        return not any(self._read_word(address, granule) for address in range(partition.offset, end, granule))
+
+    def are_locked(self, names: Iterable[str]) -> bool:
+        """Whether every named partition carries a digest."""
+        digests = self.digests()
+        return all(digests[name] for name in names)
+
+    def _read_word(self, address: int, granule: int) -> int:
+        self._jtag.write_words(DAI_ADDRESS, [address])
+        self._jtag.write_words(DAI_CMD, [DAI_READ])
+        for _ in range(100):
+            status = self._jtag.read_words(STATUS, 1)[0]
+            if status & DAI_IDLE:
+                break
+            self._pause(0.001)
+        if status & DAI_ERROR or not status & DAI_IDLE:
+            code = self._jtag.read_words(ERR_CODE_DAI, 1)[0]
+            raise PartError(
+                f"OTP word {address:#05x} cannot be read (error code {code}): it was torn or is locked", "otp"
+            )
+        low, *high = self._jtag.read_words(DAI_RDATA, granule // 4)
+        return low | (high[0] << 32 if high else 0)
+
+    def locked_or_blank(self, names: Iterable[str], expected: Mapping[str, int]) -> Answer:
+        """DONE when each named hardware partition carries its expected digest, NOT_DONE when each is right or blank."""
+        digests = self.digests()
+        missing = False
+        for name in names:
+            if digests[name]:
+                if name in expected and digests[name] != expected[name]:
+                    return UNKNOWN(f"{name} is locked with digest {digests[name]:#018x}, not {expected[name]:#018x}")
+                continue
+            missing = True
+            try:
+                if not self.is_blank(PARTITIONS[name]):
+                    return UNKNOWN(f"{name} is partly written and not locked")
+            except PartError as error:
+                return UNKNOWN(str(error))
+        return NOT_DONE if missing else DONE
+
+    def software_matches(self, wanted: Mapping[int, int]) -> Answer:
+        """Compare software words (byte address in OTP -> value): equal DONE, some blank NOT_DONE, other UNKNOWN.
+
+        The firmware reads each of these words before it writes and skips equal ones, so blanks may be filled in.
+        """
+        seen = self._software(wanted)
+        wrong = {a: v for a, v in wanted.items() if seen[a] not in (0, v)}
+        if wrong:
+            address, value = next(iter(sorted(wrong.items())))
+            return UNKNOWN(f"OTP word {address:#05x} holds {seen[address]:#010x}, the SKU wants {value:#010x}")
+        return DONE if all(seen[a] == v for a, v in wanted.items()) else NOT_DONE
+
+    def _software(self, wanted: Mapping[int, int]) -> dict[int, int]:
+        seen: dict[int, int] = {}
+        for partition in PARTITIONS.values():
+            mine = [a for a in wanted if partition.offset <= a < partition.end]
+            if mine:
+                words = self.software_words(partition)
+                seen |= {a: words[(a - partition.offset) // 4] for a in mine}
+        return seen

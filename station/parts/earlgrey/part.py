@@ -1,0 +1,466 @@
+"""The verbs on one Earlgrey die or part: each is what the work instruction says, none decides what comes next.
+
+A verb that asks (``look``, ``has_reached``, ``holds_…``, ``is_…``) changes nothing that lasts, but may reset the part.
+Sources: opentitan-device sheet 1.2, 1.3; opentitan-rtl sheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+from station.deadline import Deadline
+from station.errors import BenchError, ConfigError, PartError
+from station.formats import console_json as messages
+from station.formats import sram_elf
+from station.formats.device_id import DeviceId, SkuSpecific
+from station.formats.firmware import FirmwareGeneration
+from station.formats.lc import LcState
+from station.formats.otp import DEV_SECRET0_KEY, MUBI8_TRUE, hw_digest
+from station.model import DONE, NOT_DONE, UNKNOWN, Answer, Registration, Tap
+from station.parts import PartServices
+from station.parts.earlgrey import personalization
+from station.parts.earlgrey.boot_check import BootWatcher
+from station.parts.earlgrey.bootstrap import Bootstrap
+from station.parts.earlgrey.flash_info import read_info_words
+from station.parts.earlgrey.life_cycle import LifeCycle, LifeCycleController
+from station.parts.earlgrey.otp_view import OtpView
+from station.parts.earlgrey.pads import Pads
+from station.parts.earlgrey.personalization import Endorsed, Exported
+from station.parts.earlgrey.spi_console import SpiConsole
+from station.parts.earlgrey.sram import SramLoader
+from station.ports import Console, Jtag, Pins, Presence, Spi
+from station.secret import Secret
+
+_P = TypeVar("_P")
+
+TRANSITION_SECONDS = 3.0
+ATTACH_SECONDS = 1.0
+CP_CONSOLE_SECONDS = 10.0
+BOOTSTRAP_SECONDS = 5.0
+BOOT_SECONDS = 2.0
+SILENT_OWNER_SECONDS = 0.8
+CODE_SIGNING = ("ROT_CREATOR_AUTH_CODESIGN", "ROT_CREATOR_AUTH_STATE")
+CP_ID_PLACE = (0, 0, 384, 4)  # bank, page, byte offset, words: opentitan-device sheet 4.4
+
+WANTS_CP_DATA = "Waiting for CP provisioning data ..."
+EXPORTS_CP_ID = "Exporting CP device ID ..."
+CP_DONE = "CP provisioning done."
+WANTS_FT_DATA = "Waiting for FT SRAM provisioning data ..."
+WANTS_BOOTSTRAP = "Bootstrap requested."
+WANTS_HASH = "Waiting For RMA Unlock Token Hash ..."
+WANTS_CERTIFICATES = "Waiting for certificate inputs ..."
+EXPORTS_TBS = "Exporting TBS certificates ..."
+IMPORTS = "Importing endorsed certificates ..."
+IMPORTED = "Finished importing certificates."
+PERSONALIZED = "Personalization done."
+
+
+class Stage(Enum):
+    """Where the flash firmware of a part in its mission state stands after a boot."""
+
+    WANTS_BOOTSTRAP = WANTS_BOOTSTRAP
+    WANTS_HASH = WANTS_HASH
+    WANTS_CERTIFICATES = WANTS_CERTIFICATES
+    SHIPPED = "ROM_EXT"
+    FAULT = "boot fault"
+    SILENT = "silent"
+
+
+FIRST_WORDS = (Stage.WANTS_BOOTSTRAP, Stage.WANTS_HASH)
+
+
+@dataclass(frozen=True, slots=True)
+class CpSecrets:
+    """What Chip Probe writes: the wafer authentication secret (32 bytes) and two token hashes (16 bytes each)."""
+
+    wafer_authentication: Secret
+    test_unlock_hash: Secret
+    test_exit_hash: Secret
+
+
+@dataclass(slots=True)
+class _Session:
+    """What this process has seen of the firmware since the part was last reset; evidence, never guesswork."""
+
+    stage: Stage | None = None
+    exported: bool = False
+
+
+@dataclass(slots=True)
+class _Witness:
+    """What this process has seen of the part in this run, resets or not."""
+
+    first_boot: Stage | None = None
+    hash_sent: bool | None = None  # None: the personalize verb was never entered
+
+
+class Earlgrey:
+    """One part in one socket, with the ports of that socket; a missing port is a configuration error."""
+
+    def __init__(self, ports: Mapping[str, object], services: PartServices) -> None:
+        self.ports = ports
+        self.services = services
+        self._session = _Session()
+        self._witness = _Witness()
+        jtag, spi = self._port("jtag", Jtag), self._port("spi", Spi)
+        pause, log = services.pause, services.log
+        reset_seconds = self._setting("reset_seconds", 0.01)
+        self._pads = Pads(self._port("pins", Pins), pause, reset_seconds)
+        self._controller = LifeCycleController(jtag, pause, TRANSITION_SECONDS)
+        self._sram = SramLoader(jtag, pause, ATTACH_SECONDS)
+        self._otp = OtpView(jtag, pause)
+        self._console = SpiConsole(spi, self._pads, log, pause)
+        self._bootstrap = Bootstrap(spi, pause, BOOTSTRAP_SECONDS)
+        self._uart = BootWatcher(self._port("console", Console), log)
+        self._jtag = jtag
+
+    # ---- looking -------------------------------------------------------------------------------------------------
+
+    def look(self) -> LifeCycle:
+        """Reset the part into ROM bootstrap with the LC TAP selected and read the life cycle registers."""
+        self._check_contact()
+        self._enter_life_cycle()
+        return self._controller.look()
+
+    def has_reached(self, target: LcState) -> Answer:
+        """Whether the part is in the target state or in a later one of its route; other states are unknown."""
+        life = self.look()
+        route = (LcState.RAW, LcState.TEST_UNLOCKED0, LcState.TEST_LOCKED0, LcState.TEST_UNLOCKED1, self.mission_state)
+        if life.state not in route:
+            return UNKNOWN(f"the life cycle state is {life.state.name}, which is not on this route")
+        return DONE if route.index(life.state) >= route.index(target) else NOT_DONE
+
+    @property
+    def mission_state(self) -> LcState:
+        """The state that Final Test leaves the part in (pack setting ``mission_state``, PROD by default)."""
+        return LcState[str(self.services.settings.get("mission_state", "PROD"))]
+
+    # ---- life cycle transitions -----------------------------------------------------------------------------------
+
+    def unlock_raw(self, token: Secret) -> None:
+        """RAW to TEST_UNLOCKED0 with the RAW unlock token, on the external clock: the internal one is uncalibrated."""
+        self._transition(LcState.TEST_UNLOCKED0, token, external_clock=True)
+
+    def lock(self) -> None:
+        """TEST_UNLOCKED0 to TEST_LOCKED0; needs no token."""
+        self._transition(LcState.TEST_LOCKED0, None)
+
+    def test_unlock(self, token: Secret) -> None:
+        """TEST_LOCKED0 to TEST_UNLOCKED1."""
+        self._transition(LcState.TEST_UNLOCKED1, token)
+
+    def test_exit(self, token: Secret) -> None:
+        """TEST_UNLOCKED1 to the mission state."""
+        self._transition(self.mission_state, token)
+
+    # ---- Chip Probe -----------------------------------------------------------------------------------------------
+
+    def holds_cp_secrets(self, secrets: CpSecrets) -> Answer:
+        """SECRET0 by its digest, and by its words while it is not locked; a locked die cannot be asked."""
+        state = self.look().state
+        if state is not LcState.TEST_UNLOCKED0:
+            return UNKNOWN(f"OTP cannot be read in {state.name}")
+        self._enter_debug()
+        return self._otp.locked_or_blank(["SECRET0"], self._secret0_digest(secrets))
+
+    def provision_cp(self, program: bytes, secrets: CpSecrets) -> None:
+        """Run the CP program (ELF) and give it wafer secret and token hashes; failure is seen on TestError."""
+        self._start_sram(program)
+        deadline = Deadline(CP_CONSOLE_SECONDS)
+        self._console.expect(WANTS_CP_DATA, deadline=deadline)
+        self._console.send_secret(self._cp_message(secrets), deadline)
+        self._console.expect(EXPORTS_CP_ID, deadline=deadline)
+        self._console.answer(messages.parse_cp_device_id, deadline)
+        self._console.expect(CP_DONE, deadline=deadline)
+        # The done line is printed after a failure too; only the pin tells.
+        self._pads.wait("test_done", deadline, "TestDone after the CP program")
+
+    def cp_device_id(self) -> bytes:
+        """Hardware origin (16 bytes, little-endian words) that the CP program left in flash info page (0, 0)."""
+        self._enter_debug()
+        words = read_info_words(self._jtag, self.services.pause, *CP_ID_PLACE)
+        raw = b"".join(word.to_bytes(4, "little") for word in words)
+        if raw in (bytes(16), b"\xff" * 16):
+            raise PartError("expected the CP device id in flash info page 0, but it is blank", "identity")
+        return raw
+
+    # ---- Final Test: identity -------------------------------------------------------------------------------------
+
+    def is_individualized(self) -> Answer:
+        """HW_CFG0 and HW_CFG1 by digest or blankness, software words one by one, code-signing partitions locked."""
+        state = self.look().state
+        if state is not LcState.TEST_UNLOCKED1:
+            return UNKNOWN(f"OTP cannot be read in {state.name}")
+        self._enter_debug()
+        hardware = self._otp.locked_or_blank(["HW_CFG0", "HW_CFG1"], self._hw_cfg1_digest())
+        software = self._otp.software_matches(self._software_words())
+        locked = DONE if self._otp.are_locked(CODE_SIGNING) else NOT_DONE
+        answers = (hardware, software, locked)
+        return next((a for a in answers if a not in (DONE, NOT_DONE)), NOT_DONE if NOT_DONE in answers else DONE)
+
+    def individualize(self, program: bytes) -> None:
+        """Run the individualize program with the SKU's half of the device id; it ends in ebreak."""
+        self._start_sram(program)
+        deadline = Deadline(self.generation.console_timeout_s)
+        self._console.expect(WANTS_FT_DATA, deadline=deadline)
+        message = messages.encode_ft_individualize(self._sku_half(), self.generation.dialect)
+        self._console.send(message, deadline, "SKU half of the device id")
+        self._sram.wait_exit(deadline)
+        if self._pads.sample().get("test_error"):
+            raise PartError("the individualize program raised TestError", "firmware")
+
+    def device_id(self) -> bytes:
+        """The 32 bytes of the device id from the LC registers; blank or unreadable raises ``PartError``."""
+        raw = self.look().device_id
+        if raw in (bytes(32), b"\xff" * 32):
+            raise PartError("expected a device id after individualization, but it reads blank", "identity")
+        wanted = SkuSpecific.parse(self._sku_half())
+        seen = DeviceId.parse(raw).sku
+        if (seen.sku_id, seen.otp_id, seen.otp_version, seen.package) != (
+            wanted.sku_id, wanted.otp_id, wanted.otp_version, wanted.package,
+        ):  # fmt: skip
+            raise PartError(
+                f"the device id carries SKU {seen.sku_id}/{seen.otp_id}, this pack is {wanted.sku_id}", "wrong_sku"
+            )
+        return raw
+
+    @staticmethod
+    def hardware_origin(device_id: bytes) -> bytes:
+        """The first 16 bytes of a device id: what the die got at Chip Probe."""
+        return device_id[:16]
+
+    # ---- Final Test: secrets --------------------------------------------------------------------------------------
+
+    def load(self, image: bytes) -> None:
+        """Write an image by SPI bootstrap and leave the part in reset: nothing of it has run yet."""
+        self._check_contact()
+        self._pads.reset(None, bootstrap=True)
+        self._bootstrap.write(image)
+        self._hold()
+
+    def holds_secret1(self) -> Answer:
+        """The firmware's word at its first boot, said only after SECRET1 is locked; a locked SECRET2 implies it too."""
+        if self._witness.first_boot is Stage.FAULT:
+            return NOT_DONE  # the ROM refused the image: none of its code has run
+        if self._witness.first_boot in FIRST_WORDS or self.look().is_personalized:
+            return DONE
+        return UNKNOWN("SECRET1 cannot be read in a mission state")
+
+    def first_boot(self) -> None:
+        """Release the loaded personalization firmware: it writes SECRET1 and asks for the second bootstrap."""
+        self._hold()
+        self._witness.first_boot = stage = self._boot(self.generation.console_timeout_s)
+        if stage is Stage.FAULT:
+            raise PartError("the ROM refused the personalization image; check the image and the SPI wiring", "boot")
+        if stage not in FIRST_WORDS:
+            raise PartError(f"expected {WANTS_BOOTSTRAP!r} after the first boot, got: {stage.value}", "firmware")
+
+    def holds_secret2(self) -> Answer:
+        """LC_ID_STATE tells whether SECRET2 is locked; a blank one is sure only if no hash went to the part."""
+        if self.look().is_personalized:
+            return DONE
+        if self._witness.hash_sent is False:
+            return NOT_DONE
+        return UNKNOWN("SECRET2 is not locked, and whether it is partly written cannot be read in a mission state")
+
+    def personalize(self, rma_token_hash: bytes) -> None:
+        """Boot the bundle and give it the RMA token hash (16 bytes); it writes the device secrets and restarts."""
+        self._witness.hash_sent = False
+        self._hold()
+        stage = self._boot(self.generation.console_timeout_s)
+        if stage is not Stage.WANTS_HASH:
+            raise PartError(f"expected {WANTS_HASH!r} after the second bootstrap, got: {stage.value}", "firmware")
+        deadline = Deadline(self.generation.console_timeout_s)
+        message = messages.encode_rma_hash(rma_token_hash, self.generation.dialect)
+        self._witness.hash_sent = True
+        self._console.send(message, deadline, "RMA token hash")
+        self._console.restarted()
+        self._console.expect(WANTS_CERTIFICATES, deadline=deadline)
+
+    # ---- Final Test: certificates ---------------------------------------------------------------------------------
+
+    def stage(self) -> Stage:
+        """Where the firmware of a personalized part stands; boots it when this process has not seen it yet.
+
+        Only for a part whose SECRET2 is locked: before that a boot may write fuses.
+        """
+        if self._session.stage is None:
+            self._hold()
+            self._boot(BOOT_SECONDS)
+        return self._session.stage or Stage.SILENT
+
+    def export_certificates(self, dice_key_id: bytes, extension_key_id: bytes) -> Exported:
+        """Give the CA key ids, take the blob with TBS certificates, device certificates and WAS HMAC."""
+        if self.stage() is not Stage.WANTS_CERTIFICATES:
+            raise PartError(f"expected {WANTS_CERTIFICATES!r}, got: {self.stage().value}", "firmware")
+        generation, deadline = self.generation, Deadline(self.generation.console_timeout_s)
+        inputs = messages.encode_certgen_inputs(
+            dice_key_id, extension_key_id, generation, generation.dialect, self._blob_version()
+        )
+        self._send_frames(inputs, deadline, "CA key ids")
+        self._session.stage = None
+        self._console.expect(EXPORTS_TBS, deadline=deadline)
+        blob = self._console.answer(messages.parse_perso_blob, deadline)
+        self._session.exported = True
+        return personalization.read_export(blob)
+
+    def endorsed(self, exported: Exported, certificates: list[bytes], root: bytes, ica: bytes) -> Endorsed:
+        """Put certificates to their TBS, check the whole chain and compute the hash the part must answer with."""
+        return personalization.endorse(exported, certificates, root, ica)
+
+    def is_installed(self) -> Answer:
+        """The product boots: done. The firmware waits for certificates: not done. Anything else is unknown."""
+        if self._session.exported and self._console.waits_for_data():
+            return NOT_DONE
+        self._session = _Session()
+        stage = self.stage()
+        if stage is Stage.SHIPPED:
+            return DONE
+        return NOT_DONE if stage is Stage.WANTS_CERTIFICATES else UNKNOWN(f"after a boot the part is: {stage.value}")
+
+    def install(self, endorsed: Endorsed | None) -> None:
+        """Give the endorsed certificates to the waiting firmware, compare its hash, wait until it is through."""
+        if endorsed is None or not self._session.exported:
+            raise PartError("the part has restarted since its certificates were exported; run it again", "firmware")
+        deadline = Deadline(self.generation.console_timeout_s)
+        self._console.expect(IMPORTS, deadline=deadline)
+        self._session.exported = False
+        message = messages.encode_perso_blob(endorsed.objects, endorsed.blob, self.generation.dialect)
+        self._send_frames(message, deadline, "endorsed certificates")
+        self._console.expect(IMPORTED, deadline=deadline)
+        seen = self._console.answer(messages.parse_sha256, deadline)
+        if seen != endorsed.certs_sha256:
+            raise PartError("the part stored other certificates than it was sent: their hash differs", "certificates")
+        self._console.expect(PERSONALIZED, deadline=deadline)
+        self._pads.wait("test_done", deadline, "TestDone after personalization")
+
+    def check_transport_boot(self, boot_message: str) -> str:
+        """Boot the product; ROM_EXT and the owner's message must come. Returns the ROM_EXT version."""
+        self._hold()
+        self._release()
+        return self._uart.check_transport(
+            boot_message, Deadline(BOOT_SECONDS if boot_message else SILENT_OWNER_SECONDS)
+        )
+
+    def registration(self, sku: str, device_id: bytes, wrapped_seed: bytes, endorsed: Endorsed) -> Registration:
+        """The complete registration request of this part."""
+        return personalization.registration(sku, device_id, self.mission_state.name, wrapped_seed, endorsed)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> FirmwareGeneration:
+        """The firmware generation of the SKU pack."""
+        return self.services.generation
+
+    def _port(self, name: str, kind: type[_P]) -> _P:
+        port = self.ports.get(name)
+        if not isinstance(port, kind):
+            raise ConfigError(f"an Earlgrey part needs the port {name!r}, but the socket's driver does not provide it")
+        return port
+
+    def _setting(self, name: str, default: float) -> float:
+        return float(str(self.services.settings.get(name, default)))
+
+    def _blob_version(self) -> int:
+        return int(str(self.services.settings.get("blob_version", self.generation.blob_version)))
+
+    def _check_contact(self) -> None:
+        presence = self.ports.get("presence")
+        if isinstance(presence, Presence) and not presence.contact().usable:
+            raise BenchError(
+                f"expected a part in the closed, powered socket, saw {presence.contact()}; reseat the part"
+            )
+
+    def _enter_life_cycle(self) -> None:
+        self._session = _Session()
+        self._pads.reset(Tap.LC, bootstrap=True)
+        self._controller.attach()
+
+    def _enter_debug(self) -> None:
+        self._session = _Session()
+        self._pads.reset(Tap.RISCV, bootstrap=True)
+        self._sram.attach()
+
+    def _transition(self, target: LcState, token: Secret | None, external_clock: bool = False) -> None:
+        self._enter_life_cycle()
+        self._controller.transition(target, token, external_clock)
+
+    def _start_sram(self, elf: bytes) -> None:
+        program = sram_elf.parse(elf)
+        self._session = _Session()
+        self._pads.reset(Tap.RISCV, bootstrap=False)
+        self._sram.attach()
+        self._console.reset()
+        self._sram.start(program)
+
+    def _hold(self) -> None:
+        self._session = _Session()
+        self._pads.hold()
+        self._uart.clear()
+        self._console.reset()
+
+    def _release(self) -> None:
+        self._pads.release()
+
+    def _boot(self, seconds: float) -> Stage:
+        """Release reset and wait for the first word of either the firmware (SPI) or the boot stages (UART)."""
+        self._release()
+        self._session.stage = self._first_word(Deadline(seconds))
+        return self._session.stage
+
+    def _first_word(self, deadline: Deadline) -> Stage:
+        spoken = (Stage.WANTS_BOOTSTRAP, Stage.WANTS_HASH, Stage.WANTS_CERTIFICATES)
+        while not deadline.passed:
+            levels = self._pads.sample()
+            if levels.get("test_error"):
+                raise PartError("the firmware raised TestError while it started", "firmware")
+            if levels.get("console_tx_ready"):
+                return Stage(self._console.expect(*(stage.value for stage in spoken), deadline=deadline))
+            said = self._uart.poll()
+            if said.rom_ext or said.fault:
+                return Stage.SHIPPED if said.rom_ext else Stage.FAULT
+            self.services.pause(0.002)
+        return Stage.SILENT
+
+    def _send_frames(self, message: bytes, deadline: Deadline, what: str) -> None:
+        for frame in messages.frames_of(message, self.generation.dialect):
+            self._console.send(frame, deadline, what)
+
+    def _cp_message(self, secrets: CpSecrets) -> Secret:
+        with (
+            secrets.wafer_authentication.reveal() as was,
+            secrets.test_unlock_hash.reveal() as unlock,
+            secrets.test_exit_hash.reveal() as leave,
+        ):
+            raw = messages.encode_cp_provisioning(was, unlock, leave, self.generation.dialect)
+        return Secret(raw, "wafer secret and test token hashes")
+
+    def _sku_half(self) -> bytes:
+        settings = self.services.settings
+        return SkuSpecific(
+            package=int(str(settings["package"])),
+            ast_cfg_version=int(str(settings.get("ast_cfg_version", 255))),
+            otp_id=str(settings["otp_id"])[:2].upper(),
+            otp_version=int(str(settings["otp_id"])[2:], 16),
+            sku_id=str(settings["sku_id"]),
+        ).pack()
+
+    def _secret0_digest(self, secrets: CpSecrets) -> Mapping[str, int]:
+        """The digest that exactly these tokens give; known only for the public netlist constants of realm dev."""
+        if self.services.settings.get("otp_netlist") != "open-source":
+            return {}
+        with secrets.test_unlock_hash.reveal() as unlock, secrets.test_exit_hash.reveal() as leave:
+            return {"SECRET0": hw_digest(unlock + leave, DEV_SECRET0_KEY)}
+
+    def _hw_cfg1_digest(self) -> Mapping[str, int]:
+        if self.services.settings.get("otp_netlist") != "open-source":
+            return {}
+        return {"HW_CFG1": hw_digest(bytes([MUBI8_TRUE] * 3).ljust(8, b"\0"))}
+
+    def _software_words(self) -> Mapping[int, int]:
+        words = self.services.settings.get("otp_words", {})
+        return dict(words) if isinstance(words, Mapping) else {}

@@ -1,0 +1,136 @@
+"""The firmware's console over SPI: text lines, JSON messages, both directions.
+
+Sources: opentitan-device sheet 2.1–2.4. The TX-ready pin announces a frame, the RX-ready pin that the firmware waits
+for data, TestError that it failed: each wait looks at all three, so a firmware failure ends it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from station.deadline import Deadline
+from station.errors import FormatError, PartError
+from station.formats import spi_console as frames
+from station.model import SpiFrame
+from station.parts.earlgrey.pads import Pads
+from station.ports import Spi
+from station.secret import Secret
+
+READ, READ_STATUS, WRITE_ENABLE, PAGE_PROGRAM = b"\x03", b"\x05", b"\x06", b"\x02"
+WIP = 0x01
+_T = TypeVar("_T")
+
+LOG_LIMIT = 120
+GARBAGE_LIMIT = 64
+
+
+class SpiConsole:
+    """Host side of the OTTF SPI console with the ready pins."""
+
+    def __init__(
+        self, spi: Spi, pads: Pads, log: Callable[[str, str, str], None], pause: Callable[[float], None]
+    ) -> None:
+        self._spi = spi
+        self._pads = pads
+        self._log = log
+        self._pause = pause
+        self._text = ""
+        self._frame = 0
+
+    def reset(self) -> None:
+        """Forget text and frame number: the firmware starts at frame 0 after every reset."""
+        self._text = ""
+        self._frame = 0
+
+    def restarted(self) -> None:
+        """The firmware restarts by itself after what it was just sent: its next frame is number 0 again."""
+        self._frame = 0
+
+    def expect(self, *texts: str, deadline: Deadline) -> str:
+        """Read until one of the texts has come; returns it and drops everything up to its end."""
+        wanted = " or ".join(repr(text) for text in texts)
+        while True:
+            for text in texts:
+                _, found, after = self._text.partition(text)
+                if found:
+                    self._text = after
+                    return text
+            self._read_frame(deadline, f"the firmware to say {wanted}")
+
+    def answer(self, parse: Callable[[str], _T], deadline: Deadline) -> _T:
+        """The firmware's next ``RESP_…`` line, parsed; a malformed one or RESP_ERR raises ``PartError``."""
+        line = self.line_with("RESP_", deadline)
+        try:
+            return parse(line + "\n")
+        except FormatError as error:
+            raise PartError(f"the firmware's answer cannot be used: {error}", "console") from error
+
+    def line_with(self, marker: str, deadline: Deadline) -> str:
+        """Read until a whole line that contains the marker has come; returns that line without its end."""
+        while True:
+            start = self._text.find(marker)
+            end = self._text.find("\n", start) if start >= 0 else -1
+            if end >= 0:
+                line, self._text = self._text[start:end], self._text[end + 1 :]
+                return line
+            self._read_frame(deadline, f"a line with {marker!r}")
+
+    def send(self, payload: bytes, deadline: Deadline, what: str) -> None:
+        """Send one message once the firmware waits for it; ``what`` names it in the log."""
+        self._log(f"sent {what}  [{len(payload)} bytes]", "station", "info")
+        for address, chunk in self._chunks(payload, deadline):
+            self._spi.transact(_program(address, chunk))
+            self._wait_taken(deadline)
+
+    def send_secret(self, payload: Secret, deadline: Deadline) -> None:
+        """Like ``send`` for a message that carries a secret: name and length are all that is logged."""
+        self._log(f"sent {payload.label}  [{len(payload)} bytes, secret]", "station", "info")
+        with payload.reveal() as raw:
+            for address, chunk in self._chunks(raw, deadline):
+                self._spi.transact_secret(_program(address, chunk))
+                self._wait_taken(deadline)
+
+    def waits_for_data(self) -> bool:
+        """Whether the RX-ready pin says that the firmware waits for the host."""
+        return bool(self._pads.sample().get("console_rx_ready"))
+
+    def _chunks(self, payload: bytes, deadline: Deadline) -> list[tuple[int, bytes]]:
+        self._pads.wait("console_rx_ready", deadline, "the firmware to take data")
+        return frames.host_chunks(payload)
+
+    def _wait_taken(self, deadline: Deadline) -> None:
+        while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
+            if self._pads.sample().get("test_error"):
+                raise PartError("the firmware raised TestError while it took data", "firmware")
+            deadline.check("the firmware to take a console frame")
+            self._pause(0.001)
+
+    def _read_frame(self, deadline: Deadline, waited_for: str) -> None:
+        self._pads.wait("console_tx_ready", deadline, waited_for)
+        header = self._spi.transact([SpiFrame(READ + bytes(3), frames.HEADER)])[0]
+        try:
+            seen = frames.parse_header(header)
+        except FormatError as error:
+            raise PartError(f"the console frame is garbled: {error}", "console") from error
+        if seen.number != self._frame:
+            raise PartError(
+                f"expected console frame {self._frame}, got {seen.number}; the firmware restarted?", "console"
+            )
+        body = self._spi.transact([SpiFrame(READ + frames.HEADER.to_bytes(3, "big"), seen.body_length)])[0]
+        self._frame += 1
+        self._take(body[: seen.length])
+
+    def _take(self, body: bytes) -> None:
+        text = body.decode("ascii", errors="replace")
+        if text.count("\ufffd") > GARBAGE_LIMIT:
+            raise PartError("the console sends garbage; check the SPI wiring and clock", "console")
+        self._text += text
+        for line in text.splitlines():
+            shown = line if not line.startswith("RESP_") and len(line) <= LOG_LIMIT else f"[{len(line)} characters]"
+            if shown.strip():
+                self._log(shown, "dut", "info")
+
+
+def _program(address: int, chunk: bytes) -> list[SpiFrame]:
+    return [SpiFrame(WRITE_ENABLE), SpiFrame(PAGE_PROGRAM + address.to_bytes(3, "big") + chunk)]

@@ -1,0 +1,159 @@
+"""Ports: what parts and flows may ask of the outside world; drivers provide them.
+
+A driver is an entry point of the group ``station.drivers``: a callable
+``open(settings: Mapping[str, object], socket: int) -> OpenSocket``. It never knows a flow.
+All methods raise ``BenchError`` (or ``AdapterLost``, ``PowerLost``, ``WaitTimeout``) when the bench is at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from station.deadline import Deadline
+from station.model import Contact, DmiRead, DmiWrite, Registration, SpiFrame, TokenRequest
+from station.secret import Sealed, Secret
+
+
+@runtime_checkable
+class Jtag(Protocol):
+    """One TAP with the RISC-V debug transport (IR 5 bits, DTMCS 0x10, DMI 0x11, 41-bit DMI)."""
+
+    def connect(self) -> int:
+        """Reset the TAP by TMS, read and return the 32-bit IDCODE, check DTMCS, clear sticky busy.
+
+        Call it after every strap change or reset of the part. An IDCODE of all zeros or all ones raises ``BenchError``.
+        """
+        ...
+
+    def dmi(self, operations: Sequence[DmiRead | DmiWrite]) -> list[int]:
+        """Carry out the operations in order in as few transfers as possible; returns the values of the reads."""
+        ...
+
+    def dmi_secret(self, operations: Sequence[DmiRead | DmiWrite]) -> None:
+        """Like ``dmi`` for writes that carry a secret: never logged, traced or captured."""
+        ...
+
+    def write_words(self, address: int, words: Sequence[int]) -> None:
+        """Write 32-bit words over the system bus with autoincrement; raises ``PartError`` on sberror."""
+        ...
+
+    def read_words(self, address: int, count: int) -> list[int]:
+        """Read 32-bit words over the system bus with autoincrement."""
+        ...
+
+    def disconnect(self) -> None:
+        """Park TCK and TMS low; the part runs on."""
+        ...
+
+
+@runtime_checkable
+class Spi(Protocol):
+    """SPI host, mode 0: batches of chip-select windows."""
+
+    def transact(self, frames: Sequence[SpiFrame]) -> list[bytes]:
+        """Run the frames in order; one bytes object per frame, of length ``frame.read``."""
+        ...
+
+    def transact_secret(self, frames: Sequence[SpiFrame]) -> list[bytes]:
+        """Like ``transact`` for frames that carry a secret: never logged, traced or captured."""
+        ...
+
+
+@runtime_checkable
+class Console(Protocol):
+    """A byte stream from and to the part's UART; received bytes are kept by a reader thread."""
+
+    def read(self, deadline: Deadline) -> bytes:
+        """At least one byte, or ``b''`` when the deadline passes first."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send all bytes."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was received so far."""
+        ...
+
+
+@runtime_checkable
+class Pins(Protocol):
+    """Named signals; True means asserted, whatever the polarity on the board."""
+
+    def drive(self, levels: Mapping[str, bool]) -> None:
+        """Set outputs, all of one bank in one transfer."""
+        ...
+
+    def sample(self) -> Mapping[str, bool]:
+        """Levels of all inputs, read in one transfer per bank."""
+        ...
+
+
+@runtime_checkable
+class Presence(Protocol):
+    """Is there a part, is the lid closed, is the socket powered."""
+
+    def contact(self) -> Contact:
+        """Read the sensors now."""
+        ...
+
+
+@runtime_checkable
+class Appliance(Protocol):
+    """The Provisioning Appliance; owns its session. Every call carries its own deadline."""
+
+    def open_session(self, sku: str) -> None:
+        """Log in for the SKU (InitSession); also the connectivity check before the first burn."""
+        ...
+
+    def derive(self, sku: str, requests: Sequence[TokenRequest]) -> list[Secret]:
+        """DeriveTokens with the high or low seed; one secret per request."""
+        ...
+
+    def generate(self, sku: str, request: TokenRequest) -> tuple[bytes, Sealed]:
+        """DeriveTokens with a fresh seed, always life-cycle-hashed: the token's hash (no secret: it is journaled) and the
+        wrapped seed. The plain token never leaves the appliance. Never repeated silently: each call makes another seed."""
+        ...
+
+    def ca_subject_keys(self, sku: str, labels: Sequence[str]) -> list[bytes]:
+        """GetCaSubjectKeys: 20 bytes each; shorter answers are padded with zeros."""
+        ...
+
+    def ca_certificates(self, sku: str, labels: Sequence[str]) -> list[bytes]:
+        """GetCaCerts: DER."""
+        ...
+
+    def endorse(self, sku: str, tbs: Sequence[tuple[str, bytes]], diversifier: bytes, signature: bytes) -> list[bytes]:
+        """EndorseCerts: (key label, TBS DER) in blob order, with the part's WAS HMAC; returns DER certificates."""
+        ...
+
+    def owner_boot_message(self, sku: str) -> str:
+        """GetOwnerFwBootMessage: a regular expression."""
+        ...
+
+    def register(self, registration: Registration) -> None:
+        """RegisterDevice; returns only after the appliance acknowledged."""
+        ...
+
+    def close_session(self) -> None:
+        """CloseSession; never raises."""
+        ...
+
+
+@runtime_checkable
+class OpenSocket(Protocol):
+    """The ports of one socket, opened without glitching reset and straps."""
+
+    ports: Mapping[str, object]
+    """``jtag``, ``spi``, ``console``, ``pins``, ``presence``; what the bench lacks is absent."""
+
+    identity: str
+    """Adapter serial number and USB path, for the journal."""
+
+    def close(self, freeze: bool = True) -> None:
+        """Release the adapter; with ``freeze`` its outputs keep their levels so that the part runs on."""
+        ...
+
+
+OpenDriver = Callable[[Mapping[str, object], int], OpenSocket]
