@@ -119,7 +119,7 @@ def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) ->
     root, ica = appliance.ca_certificates(run.sku, ["root", "dice"])
     endorsed = die.endorsed(exported, certificates, root, ica)
     seed = run.kept("wrapped_rma_seed")
-    run.require(seed is not None, bin="foreign", sentence="no wrapped RMA seed of this part is in this journal")
+    run.require(seed is not None, bin="certificate", sentence="no wrapped RMA seed of this part is in this journal")
     run.hold_registration(die.registration(run.sku, device_id, seed or b"", endorsed))
     return endorsed
 

@@ -85,7 +85,7 @@ class RiscvHart:
             if self._jtag.dmi([DmiRead(DMSTATUS)])[0] & ALLRESUMEACK:
                 return
             self._pause(0.001)
-        raise PartError(f"expected the hart to resume at {address:#010x}, but it did not acknowledge", bin="debug")
+        raise PartError(f"expected the hart to resume at {address:#010x}, but it did not acknowledge", bin="communication")
 
     def _command(self, register: int, value: int | None) -> int:
         command = ACCESS_REGISTER_32 | register | (0 if value is None else WRITE)
@@ -103,10 +103,10 @@ class RiscvHart:
         if status & BUSY:
             raise PartError(
                 f"register {register:#06x}: the debug command stays busy; the hart needs a reset (PMP entry 13 lost?)",
-                bin="debug",
+                bin="communication",
             )
         error = (status & CMDERR) >> 8
         if error:
             self._jtag.dmi([DmiWrite(ABSTRACTCS, CMDERR)])
             words = CMDERR_WORDS.get(error, "unknown")
-            raise PartError(f"register {register:#06x}: debug command error {error} ({words})", bin="debug")
+            raise PartError(f"register {register:#06x}: debug command error {error} ({words})", bin="communication")

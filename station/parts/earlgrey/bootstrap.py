@@ -20,7 +20,7 @@ WIP, WEL = 0x01, 0x02
 PAGE = 256
 BLANK = b"\xff" * PAGE
 PAGES_PER_BATCH = 64
-FIRST_POLL, LONGEST_POLL = 16, 4096
+FIRST_POLL, LONGEST_POLL = 64, 4096
 
 
 class Bootstrap:
@@ -90,5 +90,5 @@ class Bootstrap:
     def _settle(self, deadline: Deadline) -> None:
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if deadline.passed:
-                raise PartError("expected the part to finish a page, but it stays busy", "bootstrap")
+                raise PartError("expected the part to finish a page, but it stays busy", "firmware")
             self._pause(0.001)

@@ -42,7 +42,7 @@ def _initialize(jtag: Jtag, pause: Callable[[float], None]) -> None:
         if jtag.read_words(STATUS, 1)[0] & INITIALIZED:
             return
         pause(0.001)
-    raise PartError("expected the flash controller to initialise, but it did not", "flash")
+    raise PartError("expected the flash controller to initialise, but it did not", "communication")
 
 
 def _wait_done(jtag: Jtag, pause: Callable[[float], None], bank: int, page: int) -> None:
@@ -54,4 +54,4 @@ def _wait_done(jtag: Jtag, pause: Callable[[float], None], bank: int, page: int)
             jtag.write_words(OP_STATUS, [0])
             return
         pause(0.001)
-    raise PartError(f"expected to read flash info page ({bank}, {page}), but the controller refused", "flash")
+    raise PartError(f"expected to read flash info page ({bank}, {page}), but the controller refused", "communication")

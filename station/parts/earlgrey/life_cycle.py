@@ -69,7 +69,7 @@ class LifeCycleController:
         """Connect to the TAP, check its IDCODE and wait for the controller's own initialised bit."""
         idcode = self._jtag.connect()
         if idcode != IDCODE_LC:
-            raise PartError(f"expected the life cycle TAP {IDCODE_LC:#010x}, saw IDCODE {idcode:#010x}", "wrong_chip")
+            raise PartError(f"expected the life cycle TAP {IDCODE_LC:#010x}, saw IDCODE {idcode:#010x}", "wrong_part")
         deadline = Deadline(self._seconds)
         while not self._status() & Status.INITIALIZED:
             deadline.check("the life cycle controller to initialise")
@@ -150,7 +150,7 @@ def _state(encoded: int) -> LcState:
 
 def _bin_of(status: Status) -> str:
     if status & Status.TOKEN_ERROR:
-        return "token"
+        return "unlock_refused"
     if status & Status.TRANSITION_COUNT_ERROR:
         return "worn_out"
     return "lc_transition"

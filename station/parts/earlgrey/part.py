@@ -184,7 +184,7 @@ class Earlgrey:
         words = read_info_words(self._jtag, self.services.pause, *CP_ID_PLACE)
         raw = b"".join(word.to_bytes(4, "little") for word in words)
         if raw in (bytes(16), b"\xff" * 16):
-            raise PartError("expected the CP device id in flash info page 0, but it is blank", "identity")
+            raise PartError("expected the CP device id in flash info page 0, but it is blank", "wrong_part")
         return raw
 
     # ---- Final Test: identity -------------------------------------------------------------------------------------
@@ -210,20 +210,20 @@ class Earlgrey:
         self._console.send(message, deadline, "SKU half of the device id")
         self._sram.wait_exit(deadline)
         if self._pads.sample().get("test_error"):
-            raise PartError("the individualize program raised TestError", "firmware")
+            raise PartError("the individualize program raised TestError", "test_error")
 
     def device_id(self) -> bytes:
         """The 32 bytes of the device id from the LC registers; blank or unreadable raises ``PartError``."""
         raw = self.look().device_id
         if raw in (bytes(32), b"\xff" * 32):
-            raise PartError("expected a device id after individualization, but it reads blank", "identity")
+            raise PartError("expected a device id after individualization, but it reads blank", "wrong_part")
         wanted = SkuSpecific.parse(self._sku_half())
         seen = DeviceId.parse(raw).sku
         if (seen.sku_id, seen.otp_id, seen.otp_version, seen.package) != (
             wanted.sku_id, wanted.otp_id, wanted.otp_version, wanted.package,
         ):  # fmt: skip
             raise PartError(
-                f"the device id carries SKU {seen.sku_id}/{seen.otp_id}, this pack is {wanted.sku_id}", "wrong_sku"
+                f"the device id carries SKU {seen.sku_id}/{seen.otp_id}, this pack is {wanted.sku_id}", "wrong_part"
             )
         return raw
 
@@ -333,7 +333,7 @@ class Earlgrey:
         self._console.expect(IMPORTED, deadline=deadline)
         seen = self._console.answer(messages.parse_sha256, deadline)
         if seen != endorsed.certs_sha256:
-            raise PartError("the part stored other certificates than it was sent: their hash differs", "certificates")
+            raise PartError("the part stored other certificates than it was sent: their hash differs", "certificate")
         self._console.expect(PERSONALIZED, deadline=deadline)
         self._pads.wait("test_done", deadline, "TestDone after personalization")
 
@@ -417,7 +417,7 @@ class Earlgrey:
         while not deadline.passed:
             levels = self._pads.sample()
             if levels.get("test_error"):
-                raise PartError("the firmware raised TestError while it started", "firmware")
+                raise PartError("the firmware raised TestError while it started", "test_error")
             if levels.get("console_tx_ready"):
                 return Stage(self._console.expect(*(stage.value for stage in spoken), deadline=deadline))
             said = self._uart.poll()

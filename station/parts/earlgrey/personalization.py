@@ -51,9 +51,9 @@ def read_export(message: PersoBlobMessage) -> Exported:
         firmware = blob.payload(TYPES.PERSO_SHA256_HASH) or bytes(32)
         check_device_links([_tbs(item) for item in _dice_set(blob)])
     except FormatError as error:
-        raise PartError(f"the part exported a corrupt blob: {error}", "certificates") from error
+        raise PartError(f"the part exported a corrupt blob: {error}", "certificate") from error
     if not tbs or hmac is None or not any(hmac):
-        raise PartError("the part exported no certificate to endorse, or no wafer authentication HMAC", "certificates")
+        raise PartError("the part exported no certificate to endorse, or no wafer authentication HMAC", "certificate")
     return Exported(blob, tuple((item.name, item.body) for item in tbs), hmac, firmware)
 
 

@@ -102,7 +102,7 @@ class SpiConsole:
     def _wait_taken(self, deadline: Deadline) -> None:
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if self._pads.sample().get("test_error"):
-                raise PartError("the firmware raised TestError while it took data", "firmware")
+                raise PartError("the firmware raised TestError while it took data", "test_error")
             deadline.check("the firmware to take a console frame")
             self._pause(0.001)
 

@@ -40,7 +40,7 @@ class SramLoader:
         """Connect to the debug module, check the IDCODE, hold the hart at its reset vector."""
         idcode = self._jtag.connect()
         if idcode != IDCODE_RV:
-            raise PartError(f"expected the RISC-V TAP {IDCODE_RV:#010x}, saw IDCODE {idcode:#010x}", "wrong_chip")
+            raise PartError(f"expected the RISC-V TAP {IDCODE_RV:#010x}, saw IDCODE {idcode:#010x}", "wrong_part")
         self.hart.halt_at_reset(Deadline(self._seconds))
 
     def start(self, program: SramProgram) -> None:

@@ -1,0 +1,1 @@
+"""The embedded Provisioning Appliance: sessions, secure provisioning module, keystore, device store, development PKI."""

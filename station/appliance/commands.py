@@ -1,0 +1,58 @@
+"""``appliance init`` and ``appliance serve`` as plain functions; the command line wires them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from station.appliance.pki import client_files, init
+from station.appliance.server import serve
+
+Say = Callable[[str], None]
+
+
+def init_command(
+    *, folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence[str] = (), as_json: bool = False,
+    say: Say | None = None,
+) -> int:  # fmt: skip
+    """Make a development appliance in a new folder and say where a station's files are."""
+    say = say or _stdout
+    init(folder, stations, hosts)
+    files = {name: client_files(folder.resolve(), name) for name in stations}
+    if as_json:
+        clients = {
+            name: {"ca": str(f.ca), "certificate": str(f.certificate), "key": str(f.key), "password": str(f.password)}
+            for name, f in files.items()
+        }
+        say(
+            json.dumps({"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev", "clients": clients})
+        )
+        return 0
+    say(f"development appliance made in {folder}; start it with: station appliance serve {folder}")
+    for name, found in files.items():
+        say(f"  {name}: certificate {found.certificate}, key {found.key}, CA {found.ca}, SKU password {found.password}")
+    return 0
+
+
+def serve_command(
+    *, folder: Path, host: str | None = None, port: int | None = None, as_json: bool = False, log_level: str = "info",
+    say: Say | None = None,
+) -> int:  # fmt: skip
+    """Serve until SIGTERM or SIGINT; one line says when calls are answered. The log goes to stderr."""
+    say = say or _stdout
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+
+    def announce(endpoint: dict[str, object]) -> None:
+        line = f"appliance of realm {endpoint['realm']} is ready on {endpoint['target']}"
+        say(json.dumps({"event": "appliance_ready", **endpoint}) if as_json else line)
+
+    return serve(folder, host, port, ready=announce)
+
+
+def _stdout(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,231 @@
+"""Keys behind one small interface: what leaves it are MACs, signatures, public keys and wrapped seeds, never a key.
+
+``SoftwareKeystore`` keeps everything in one file sealed with AES-256-GCM under an argon2id key; a PKCS#11 keystore
+offers the same methods. Source of the operations: opentitan-appliance sheet 3.2 to 3.6.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from station.appliance import known_keys
+from station.appliance.files import write_private
+from station.errors import ConfigError, StationError
+from station.model import Realm
+from station.secret import Secret
+
+FORMAT = "station-keystore-1"
+SEED_BYTES = 32
+HASHES: Mapping[str, hashes.HashAlgorithm] = {
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+}
+
+
+class KeyMissing(StationError):
+    """The keystore has no key of this kind under this label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapping:
+    """How a fresh seed leaves: ``mechanism`` is ``RsaOaep`` (SHA-256, empty label) or ``RsaPkcs`` (v1.5)."""
+
+    mechanism: str
+    label: str
+
+
+class Keystore(Protocol):
+    """What the secure provisioning module may ask of its keys; labels are those of the SKU file."""
+
+    realm: Realm
+
+    def labels(self) -> frozenset[str]:
+        """All labels, of whatever kind."""
+        ...
+
+    def hmac_sha256(self, label: str, message: bytes) -> Secret:
+        """HMAC-SHA256 of the message under the secret key ``label``; raises ``KeyMissing``."""
+        ...
+
+    def fresh_hmac_sha256(self, message: bytes, wrapping: Wrapping | None) -> tuple[Secret, bytes]:
+        """HMAC-SHA256 under a fresh 256-bit seed that exists for this call only, and the wrapped seed (or nothing)."""
+        ...
+
+    def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
+        """ECDSA over ``hash_name`` (SHA256, SHA384, SHA512) of the data: DER SEQUENCE of r and s."""
+        ...
+
+    def public_key(self, label: str) -> bytes:
+        """SubjectPublicKeyInfo DER of a private or public key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMaterial:
+    """What is inside a software keystore: secret keys raw, private keys PKCS#8 DER, public keys SPKI DER."""
+
+    secret: Mapping[str, bytes] = field(repr=False)
+    private: Mapping[str, bytes] = field(repr=False)
+    public: Mapping[str, bytes] = field(repr=False)
+
+
+class SoftwareKeystore:
+    """A keystore in one sealed file; open it with ``open_keystore``."""
+
+    def __init__(self, realm: Realm, material: KeyMaterial) -> None:
+        self.realm = realm
+        self._secret = {label: Secret(raw, label) for label, raw in material.secret.items()}
+        self._private = {label: _private_key(label, der) for label, der in material.private.items()}
+        self._public = dict(material.public)
+
+    def labels(self) -> frozenset[str]:
+        """All labels, of whatever kind."""
+        return frozenset(self._secret) | frozenset(self._private) | frozenset(self._public)
+
+    def hmac_sha256(self, label: str, message: bytes) -> Secret:
+        """HMAC-SHA256 of the message under the secret key ``label``."""
+        key = self._secret.get(label)
+        if key is None:
+            raise KeyMissing(f"expected a secret key {label!r} in the keystore: import it or correct the SKU file")
+        with key.reveal() as raw:
+            return Secret(hmac.digest(raw, message, "sha256"), f"HMAC under {label}")
+
+    def fresh_hmac_sha256(self, message: bytes, wrapping: Wrapping | None) -> tuple[Secret, bytes]:
+        """HMAC-SHA256 under a fresh seed, and that seed wrapped when asked."""
+        seed = secrets.token_bytes(SEED_BYTES)
+        wrapped = b"" if wrapping is None else self._wrap(seed, wrapping)
+        return Secret(hmac.digest(seed, message, "sha256"), "HMAC under a fresh seed"), wrapped
+
+    def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
+        """ECDSA signature, DER."""
+        key = self._private.get(label)
+        if key is None:
+            raise KeyMissing(f"expected a private key {label!r} in the keystore: import it or correct the SKU file")
+        return key.sign(data, ec.ECDSA(HASHES[hash_name]))
+
+    def public_key(self, label: str) -> bytes:
+        """SubjectPublicKeyInfo DER."""
+        if label in self._private:
+            return spki(self._private[label].public_key())
+        if label in self._public:
+            return self._public[label]
+        raise KeyMissing(f"expected a key pair or public key {label!r} in the keystore: correct the SKU file")
+
+    def _wrap(self, seed: bytes, wrapping: Wrapping) -> bytes:
+        key = serialization.load_der_public_key(self.public_key(wrapping.label))
+        if not isinstance(key, rsa.RSAPublicKey):
+            raise KeyMissing(f"expected an RSA public key {wrapping.label!r} for seed wrapping: correct the SKU file")
+        sha256 = hashes.SHA256()
+        oaep = padding.OAEP(mgf=padding.MGF1(sha256), algorithm=sha256, label=None)
+        return key.encrypt(seed, oaep if wrapping.mechanism == "RsaOaep" else padding.PKCS1v15())
+
+
+def spki(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
+    """SubjectPublicKeyInfo DER of a public key."""
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyMaterial) -> None:
+    """Seal the material into a new file of mode 0600; never overwrites."""
+    header = {
+        "format": FORMAT,
+        "realm": realm.value,
+        "kdf": {"name": "argon2id", "memory_kib": 65536, "iterations": 3, "lanes": 1, "salt": os.urandom(16).hex()},
+        "nonce": os.urandom(12).hex(),
+    }
+    plain = json.dumps(
+        {
+            kind: {label: base64.b64encode(raw).decode() for label, raw in sorted(keys.items())}
+            for kind, keys in (("secret", material.secret), ("private", material.private), ("public", material.public))
+        }
+    ).encode()
+    cipher = AESGCM(_sealing_key(header, passphrase))
+    sealed = cipher.encrypt(bytes.fromhex(str(header["nonce"])), plain, _canonical(header))
+    write_private(path, json.dumps({**header, "sealed": base64.b64encode(sealed).decode()}, indent=1).encode())
+
+
+def open_keystore(path: Path, passphrase: Secret, realm: Realm) -> SoftwareKeystore:
+    """Unseal the file; refuses another realm, a wrong passphrase, a damaged file and public keys in production."""
+    header, sealed = _read(path)
+    if header["realm"] != realm.value:
+        raise ConfigError(
+            f"expected a keystore of realm {realm}, {path} is of realm {header['realm']}: use the right one"
+        )
+    try:
+        plain = AESGCM(_sealing_key(header, passphrase)).decrypt(
+            bytes.fromhex(header["nonce"]), sealed, _canonical(header)
+        )
+    except InvalidTag:
+        raise ConfigError(f"expected {path} to open: the passphrase is wrong or the file is damaged") from None
+    stored = json.loads(plain)
+    kinds = ({k: base64.b64decode(v) for k, v in stored[kind].items()} for kind in ("secret", "private", "public"))
+    material = KeyMaterial(*kinds)
+    keystore = SoftwareKeystore(realm, material)
+    if realm is Realm.PRODUCTION:
+        _refuse_public_keys(path, material)
+    return keystore
+
+
+def _read(path: Path) -> tuple[dict[str, object] | dict[str, str], bytes]:
+    try:
+        stored = json.loads(path.read_bytes())
+        sealed = base64.b64decode(stored.pop("sealed"), validate=True)
+        if stored["format"] != FORMAT:
+            raise ValueError(stored["format"])
+        bytes.fromhex(stored["nonce"] + stored["kdf"]["salt"])
+        stored["realm"], stored["kdf"]["memory_kib"], stored["kdf"]["iterations"], stored["kdf"]["lanes"]
+    except OSError as error:
+        raise ConfigError(f"expected a keystore at {path}: {error.strerror}; run appliance init first") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f"expected a keystore file of format {FORMAT} at {path}: restore it from its backup"
+        ) from None
+    return stored, sealed
+
+
+def _sealing_key(header: Mapping[str, object], passphrase: Secret) -> bytes:
+    kdf = header["kdf"]
+    assert isinstance(kdf, dict)
+    derive = Argon2id(
+        salt=bytes.fromhex(kdf["salt"]),
+        length=32,
+        iterations=kdf["iterations"],
+        lanes=kdf["lanes"],
+        memory_cost=kdf["memory_kib"],
+    )
+    with passphrase.reveal() as raw:
+        return derive.derive(raw)
+
+
+def _canonical(header: Mapping[str, object]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _private_key(label: str, der: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_der_private_key(der, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"expected an elliptic-curve private key {label!r}: this keystore signs with ECDSA only")
+    return key
+
+
+def _refuse_public_keys(path: Path, material: KeyMaterial) -> None:
+    public = [label for label, raw in material.secret.items() if known_keys.seed_is_public(raw)]
+    loaded = {label: _private_key(label, der).public_key() for label, der in material.private.items()}
+    public += [label for label, key in loaded.items() if known_keys.key_is_public(key)]
+    if public:
+        raise ConfigError(f"{path}: publicly known test keys are refused in production: {', '.join(sorted(public))}")

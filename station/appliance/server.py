@@ -1,0 +1,149 @@
+"""The appliance as a process: open keys and store, serve, write ``endpoint.json`` when ready, drain on a signal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from station.appliance.device_store import DeviceStore
+from station.appliance.files import replace, require_private
+from station.appliance.keystore import open_keystore
+from station.appliance.service import ApplianceService
+from station.appliance.service_auth import SessionInterceptor, Sessions
+from station.appliance.service_server import ApplianceServer, TlsFiles
+from station.appliance.settings import ApplianceSettings, read_settings
+from station.appliance.spm import Spm
+from station.errors import ConfigError
+from station.model import Realm
+from station.secret import Secret, harden_process
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+LOCK_FILE = "serve.lock"
+SPYING_VARIABLES = ("GRPC_TRACE", "GRPC_VERBOSITY", "SSLKEYLOGFILE")
+
+
+def serve(
+    folder: Path,
+    host: str | None = None,
+    port: int | None = None,
+    stop: threading.Event | None = None,
+    ready: Callable[[dict[str, object]], None] | None = None,
+) -> int:
+    """Serve the folder until SIGTERM, SIGINT or ``stop``; returns 0 after a clean drain.
+
+    ``host`` and ``port`` override the folder's settings (port 0: any free one). ``ready`` is called with the content
+    of ``endpoint.json`` once calls are answered. Everything wrong with the folder raises ``ConfigError``.
+    """
+    harden_process()
+    settings = read_settings(folder.resolve())
+    stop = stop or threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
+        _refuse_spying(settings.realm)
+        store = _open_store(settings, stack)
+        server = _start(settings, store, host or settings.host, settings.port if port is None else port)
+        stack.callback(server.drain, DRAIN_SECONDS)
+        stack.enter_context(_signals(stop))
+        endpoint = _endpoint(settings, host or settings.host, server.port)
+        stack.callback(settings.endpoint.unlink, missing_ok=True)
+        replace(settings.endpoint, json.dumps(endpoint, indent=1).encode())
+        log.info("appliance of realm %s is ready on %s", settings.realm, endpoint["target"])
+        if ready is not None:
+            ready(endpoint)
+        stop.wait()
+        log.info("appliance drains")
+    return 0
+
+
+def _start(settings: ApplianceSettings, store: DeviceStore | None, host: str, port: int) -> ApplianceServer:
+    for private in (settings.keystore, settings.passphrase, settings.key):
+        require_private(private)
+    passphrase = Secret(settings.passphrase.read_bytes().strip(), "keystore passphrase")
+    spm = Spm(settings.skus, open_keystore(settings.keystore, passphrase, settings.realm))
+    sessions = Sessions()
+    service = ApplianceService(spm, store, sessions, settings.realm)
+    tls = TlsFiles(_read(settings.certificate), _read(settings.key), _read(settings.client_ca))
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return ApplianceServer(service, SessionInterceptor(sessions, settings.endpoint_check), tls, address)
+
+
+def _open_store(settings: ApplianceSettings, stack: ExitStack) -> DeviceStore | None:
+    if settings.registry is None:
+        return None
+    store = DeviceStore(settings.registry)
+    stack.callback(store.close)
+    return store
+
+
+def _endpoint(settings: ApplianceSettings, host: str, port: int) -> dict[str, object]:
+    name = "localhost" if host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::") else host
+    return {
+        "target": f"[{name}]:{port}" if ":" in name else f"{name}:{port}",
+        "host": host,
+        "port": port,
+        "pid": os.getpid(),
+        "realm": settings.realm.value,
+        "tls": True,
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"expected a PEM file at {path}: {error.strerror}; run appliance init first") from None
+
+
+def _refuse_spying(realm: Realm) -> None:
+    """Tracing switches would put session tokens and keys into the log."""
+    found = [name for name in SPYING_VARIABLES if os.environ.get(name)]
+    if found and realm is Realm.PRODUCTION:
+        raise ConfigError(f"expected {', '.join(found)} to be unset in production: tracing shows secrets")
+    if found:
+        log.warning("%s is set: tracing may show session tokens", ", ".join(found))
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop``; only in the main thread, and restored afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """One serving process per folder; the lock ends with the process, however it ends."""
+    with path.open("a+b") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it") from None
+        yield

@@ -1,0 +1,122 @@
+"""The nine calls of ``pa.ProvisioningApplianceService``.
+
+Source: opentitan-appliance sheet 1.3 (behaviour) and 1.5 (status codes). Refusals of the secure provisioning module
+reach the caller with its status code and the prefix ``SPM.<Call> returned error:``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from station.appliance.device_store import DeviceStore, Outcome
+from station.appliance.refusal import Refusal
+from station.appliance.registry import register_device
+from station.appliance.service_auth import (
+    REALM_KEY,
+    Session,
+    Sessions,
+    metadata_value,
+    new_token,
+    user_of,
+)
+from station.appliance.spm import Spm
+from station.model import Realm
+from station.secret import Secret
+from station.wire import pa_pb2, pa_pb2_grpc
+
+REGISTRATION_KEY = "x-station-registration"
+
+
+class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):  # type: ignore[misc]
+    """Answers the calls; sessions were checked by the interceptor before."""
+
+    def __init__(self, spm: Spm, store: DeviceStore | None, sessions: Sessions, realm: Realm) -> None:
+        self._spm = spm
+        self._store = store
+        self._sessions = sessions
+        self._realm = realm
+
+    def InitSession(  # noqa: N802
+        self, request: pa_pb2.InitSessionRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.InitSessionResponse:
+        """Check realm and password, load the SKU, answer with a fresh token."""
+        context.send_initial_metadata(((REALM_KEY, self._realm.value),))
+        wanted = metadata_value(context, REALM_KEY)
+        if wanted not in (None, self._realm.value):
+            raise Refusal("FAILED_PRECONDITION", f"this appliance is of realm {self._realm}, the station of {wanted}")
+        with _spm_errors("InitSession"):
+            methods = self._spm.log_in(request.sku, Secret(request.sku_auth.encode(), "SKU password"))
+        token = new_token()
+        self._sessions.open(user_of(context), Session(request.sku, token, methods))
+        with token.reveal() as raw:
+            return pa_pb2.InitSessionResponse(sku_session_token=raw.decode(), auth_methods=methods)
+
+    def CloseSession(  # noqa: N802
+        self, request: pa_pb2.CloseSessionRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.CloseSessionResponse:
+        """Forget the caller's session."""
+        self._sessions.close(user_of(context))
+        return pa_pb2.CloseSessionResponse()
+
+    def EndorseCerts(  # noqa: N802
+        self, request: pa_pb2.EndorseCertsRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.EndorseCertsResponse:
+        """Sign TBS of a part that proves its origin."""
+        with _spm_errors("EndorseCerts"):
+            return self._spm.endorse_certs(request)
+
+    def DeriveTokens(  # noqa: N802
+        self, request: pa_pb2.DeriveTokensRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.DeriveTokensResponse:
+        """Derive tokens."""
+        with _spm_errors("DeriveTokens"):
+            return self._spm.derive_tokens(request)
+
+    def GetStoredTokens(  # noqa: N802
+        self, request: pa_pb2.GetStoredTokensRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.GetStoredTokensResponse:
+        """Not offered, as upstream."""
+        with _spm_errors("GetStoredTokens"):
+            raise Refusal("UNIMPLEMENTED", "stored tokens are not offered")
+
+    def GetCaSubjectKeys(  # noqa: N802
+        self, request: pa_pb2.GetCaSubjectKeysRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.GetCaSubjectKeysResponse:
+        """Subject key ids of the CAs."""
+        with _spm_errors("GetCaSubjectKeys"):
+            return self._spm.ca_subject_keys(request)
+
+    def GetCaCerts(  # noqa: N802
+        self, request: pa_pb2.GetCaCertsRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.GetCaCertsResponse:
+        """CA certificates."""
+        with _spm_errors("GetCaCerts"):
+            return self._spm.ca_certs(request)
+
+    def GetOwnerFwBootMessage(  # noqa: N802
+        self, request: pa_pb2.GetOwnerFwBootMessageRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.GetOwnerFwBootMessageResponse:
+        """The boot text of a good part."""
+        with _spm_errors("GetOwnerFwBootMessage"):
+            return self._spm.boot_message(request)
+
+    def RegisterDevice(  # noqa: N802
+        self, request: pa_pb2.RegistrationRequest, context: grpc.ServicerContext
+    ) -> pa_pb2.RegistrationResponse:
+        """Verify, sign and store; the answer means that the record is durable."""
+        with _spm_errors("VerifyDeviceData"):
+            outcome = register_device(self._spm, self._store, request, user_of(context))
+        if outcome is not Outcome.NEW:
+            context.set_trailing_metadata(((REGISTRATION_KEY, outcome.value),))
+        return pa_pb2.RegistrationResponse()
+
+
+@contextmanager
+def _spm_errors(call: str) -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(refusal.code, f"SPM.{call} returned error: {refusal}") from None

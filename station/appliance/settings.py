@@ -1,0 +1,115 @@
+"""``appliance.toml`` of an appliance folder: realm, files, address. Findings as ``FILE:LINE: sentence``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from station.errors import ConfigError, Finding, nearest
+from station.model import Realm
+
+FILE = "appliance.toml"
+_TEXTS = {
+    "realm": "",
+    "skus": "skus",
+    "keystore": "keystore.sealed",
+    "passphrase": "keystore.passphrase",
+    "registry": "registry.db",
+    "host": "127.0.0.1",
+    "certificate": "tls/server-cert.pem",
+    "key": "tls/server-key.pem",
+    "client_ca": "tls/ca-cert.pem",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ApplianceSettings:
+    """Everything ``serve`` needs; paths are absolute. ``registry`` is None when devices are not registered here."""
+
+    folder: Path
+    realm: Realm
+    skus: Path
+    keystore: Path
+    passphrase: Path
+    registry: Path | None
+    certificate: Path
+    key: Path
+    client_ca: Path
+    host: str
+    port: int
+    endpoint_check: bool
+
+    @property
+    def endpoint(self) -> Path:
+        """Where the address is written once the appliance is ready."""
+        return self.folder / "endpoint.json"
+
+
+def read_settings(folder: Path) -> ApplianceSettings:
+    """Read ``appliance.toml``; all findings at once."""
+    path = folder / FILE
+    text, values = _load(path)
+    findings = [
+        Finding(path, _line(text, key), f"unknown key {key!r}{nearest(key, _known())}")
+        for key in values
+        if key not in _known()
+    ]
+    findings += [
+        Finding(path, _line(text, key), f"expected a text for {key!r}, saw {values[key]!r}")
+        for key in _TEXTS
+        if not isinstance(values.get(key, ""), str)
+    ]
+    if values.get("realm") not in set(Realm):
+        findings.append(Finding(path, _line(text, "realm"), "expected realm to be dev or production"))
+    port, check = values.get("port", 0), values.get("endpoint_check", True)
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 0xFFFF:
+        findings.append(
+            Finding(path, _line(text, "port"), f"expected a port from 0 (any free one) to 65535, saw {port!r}")
+        )
+    if not isinstance(check, bool):
+        findings.append(Finding(path, _line(text, "endpoint_check"), f"expected true or false, saw {check!r}"))
+    if findings:
+        raise ConfigError(findings)
+    return _settings(folder, {**_TEXTS, **values}, port, check)
+
+
+def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> ApplianceSettings:
+    return ApplianceSettings(
+        folder=folder,
+        realm=Realm(values["realm"]),
+        skus=folder / values["skus"],
+        keystore=folder / values["keystore"],
+        passphrase=folder / values["passphrase"],
+        registry=folder / values["registry"] if values["registry"] else None,
+        certificate=folder / values["certificate"],
+        key=folder / values["key"],
+        client_ca=folder / values["client_ca"],
+        host=values["host"],
+        port=port,
+        endpoint_check=check,
+    )
+
+
+def _known() -> tuple[str, ...]:
+    return (*_TEXTS, "port", "endpoint_check")
+
+
+def _load(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Finding(path, 0, f"expected an appliance folder with {FILE}: {error}")]) from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        raise ConfigError([Finding(path, int(found[1]) if found else 0, f"expected valid TOML: {error}")]) from None
+
+
+def _line(text: str, key: str) -> int:
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(rf"\s*{re.escape(key)}\s*=", line):
+            return number
+    return 0

@@ -1,0 +1,195 @@
+"""The secure provisioning module: SKU passwords, loaded SKUs, and the operations that need keys.
+
+Source: opentitan-appliance sheet 1.5 (status codes), 2.1 (passwords) and 3 (operations). Requests and answers are the
+messages of the wire; refusals carry status names, so this module knows no gRPC.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import bcrypt
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from station.appliance import known_keys
+from station.appliance.device_data import verify_device_data
+from station.appliance.endorse import ca_of, endorse_certs
+from station.appliance.keystore import KeyMissing, Keystore
+from station.appliance.loaded_sku import DICE_CA, DICE_MLDSA_CA, EXT_CA, EXT_MLDSA_CA, IDENTITY_KEY, ROOT
+from station.appliance.loaded_sku import LoadedSku, load_sku
+from station.appliance.refusal import Refusal, SkuNotLoaded
+from station.appliance.skus import SkuAuth, read_auth
+from station.appliance.tokens import derive_tokens
+from station.errors import ConfigError, Finding, FormatError
+from station.formats.der import parse_certificate
+from station.formats.device_id import DeviceId
+from station.model import Realm
+from station.secret import Secret
+from station.wire import crypto_cert_pb2, pa_pb2
+
+log = logging.getLogger(__name__)
+
+KEY_ID_BYTES = 20
+AUTH_FILE = "sku_auth.yml"
+CA_LABELS: Mapping[str, str] = {
+    "dice": DICE_CA,
+    "dice_mldsa": DICE_MLDSA_CA,
+    "ext": EXT_CA,
+    "ext_mldsa": EXT_MLDSA_CA,
+    "root": ROOT,
+    "root_mldsa": "RootCAMldsa",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """A signature by the appliance's identity: SPKI DER of the key and DER signature (ECDSA over SHA-256)."""
+
+    public_key: bytes
+    signature: bytes
+
+
+class Spm:
+    """One process-wide instance; safe to call from any thread."""
+
+    def __init__(self, folder: Path, keystore: Keystore) -> None:
+        self._folder = folder
+        self._keystore = keystore
+        self._auth = read_auth(folder / AUTH_FILE)
+        self._lock = threading.Lock()
+        self._skus: dict[str, LoadedSku] = {}
+        if keystore.realm is Realm.PRODUCTION:
+            _refuse_public_passwords(folder / AUTH_FILE, self._auth)
+
+    def configured_skus(self) -> list[str]:
+        """SKU names of the password file."""
+        return sorted(self._auth)
+
+    def log_in(self, sku: str, password: Secret) -> tuple[str, ...]:
+        """Check the SKU's password and load the SKU; returns the methods that its sessions may call."""
+        auth = self._find_auth(sku)
+        if not self._password_fits(auth, password):
+            raise Refusal("UNAUTHENTICATED", f"incorrect sku authentication for sku {sku!r}")
+        self.load(sku)
+        return auth.methods
+
+    def load(self, sku: str) -> None:
+        """Load a SKU once per process; what is wrong with it goes to the log, not to the client."""
+        with self._lock:
+            if sku in self._skus:
+                return
+            try:
+                self._skus[sku] = load_sku(self._folder, sku, self._keystore)
+            except ConfigError as error:
+                log.error("sku %r cannot be served: %s", sku, error)
+                raise Refusal("INTERNAL", f"failed to initialize sku {sku!r}: see the appliance's log") from None
+
+    def sku(self, name: str) -> LoadedSku:
+        """A loaded SKU; refuses when no session was ever opened for it."""
+        with self._lock:
+            if name not in self._skus:
+                raise SkuNotLoaded(name)
+            return self._skus[name]
+
+    def derive_tokens(self, request: pa_pb2.DeriveTokensRequest) -> pa_pb2.DeriveTokensResponse:
+        """Tokens of the high, low or a fresh seed."""
+        return derive_tokens(self._keystore, self.sku(request.sku), request)
+
+    def endorse_certs(self, request: pa_pb2.EndorseCertsRequest) -> pa_pb2.EndorseCertsResponse:
+        """Certificates for TBS that carry the part's proof of origin."""
+        return endorse_certs(self._keystore, self.sku(request.sku), request, _now())
+
+    def ca_subject_keys(self, request: pa_pb2.GetCaSubjectKeysRequest) -> pa_pb2.GetCaSubjectKeysResponse:
+        """Subject key ids by TBS label; 20 zero bytes for a CA that the SKU lacks."""
+        sku = self.sku(request.sku)
+        names = {"UDS": DICE_CA, "UDS_MLDSA": DICE_MLDSA_CA, "EXT": EXT_CA}
+        ids = [_subject_key_id(sku.certs.get(names.get(label, EXT_MLDSA_CA))) for label in request.cert_labels]
+        return pa_pb2.GetCaSubjectKeysResponse(key_ids=ids)
+
+    def ca_certs(self, request: pa_pb2.GetCaCertsRequest) -> pa_pb2.GetCaCertsResponse:
+        """CA certificates by label."""
+        sku = self.sku(request.sku)
+        found = []
+        for label in request.cert_labels:
+            if label not in CA_LABELS:
+                raise Refusal("NOT_FOUND", f"unknown certificate label {label!r}; known: {', '.join(CA_LABELS)}")
+            found.append(crypto_cert_pb2.Certificate(blob=sku.cert(CA_LABELS[label], "NOT_FOUND")))
+        return pa_pb2.GetCaCertsResponse(certs=found)
+
+    def boot_message(self, request: pa_pb2.GetOwnerFwBootMessageRequest) -> pa_pb2.GetOwnerFwBootMessageResponse:
+        """The text that a good part prints when it boots."""
+        sku = self.sku(request.sku)
+        text = sku.attribute("OwnerFirmwareBootMessage", "NOT_FOUND")
+        return pa_pb2.GetOwnerFwBootMessageResponse(boot_message=text)
+
+    def verify_device_data(self, request: pa_pb2.RegistrationRequest) -> DeviceId:
+        """The device's id when its certificates prove themselves."""
+        return verify_device_data(self.sku(request.device_data.sku), request, _now())
+
+    def endorse_data(self, sku: str, data: bytes) -> Endorsement:
+        """Sign with the SKU's identity key; the signature is verified before it is returned."""
+        label = self.sku(sku).attribute(IDENTITY_KEY)
+        try:
+            endorsement = Endorsement(self._keystore.public_key(label), self._keystore.sign(label, data, "SHA256"))
+        except KeyMissing as missing:
+            raise Refusal("INTERNAL", f"could not endorse data: {missing}") from None
+        if not endorsement_holds(endorsement, data):
+            raise Refusal("INTERNAL", "could not endorse data: the signature does not verify")
+        return endorsement
+
+    def _find_auth(self, sku: str) -> SkuAuth:
+        families = sorted((name for name in self._auth if sku.startswith(name)), key=len, reverse=True)
+        if sku in self._auth:
+            return self._auth[sku]
+        if not families:
+            raise Refusal("NOT_FOUND", f"unknown sku {sku!r}")
+        return self._auth[families[0]]
+
+    def _password_fits(self, auth: SkuAuth, password: Secret) -> bool:
+        with password.reveal() as raw:
+            if self._keystore.realm is Realm.PRODUCTION and known_keys.password_is_public(raw):
+                log.error("a publicly known SKU password was refused")
+                return False
+            try:
+                return bcrypt.checkpw(raw, auth.password_hash.encode())
+            except ValueError:
+                return False
+
+
+def endorsement_holds(endorsement: Endorsement, data: bytes) -> bool:
+    """True when the signature verifies under the public key beside it."""
+    key = load_der_public_key(endorsement.public_key)
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    try:
+        key.verify(endorsement.signature, data, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _subject_key_id(cert: bytes | None) -> bytes:
+    if cert is None:
+        return bytes(KEY_ID_BYTES)
+    try:
+        return parse_certificate(cert).tbs.ski or bytes(KEY_ID_BYTES)
+    except FormatError as error:
+        raise Refusal("INTERNAL", f"could not read a CA certificate: {error}") from None
+
+
+def _refuse_public_passwords(path: Path, auth: Mapping[str, SkuAuth]) -> None:
+    public = [name for name, entry in auth.items() if known_keys.password_hash_is_public(entry.password_hash)]
+    if public:
+        sentence = f"publicly known passwords are refused in production: {', '.join(sorted(public))}"
+        raise ConfigError([Finding(path, 0, sentence)])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,108 @@
+"""The decision table of a burn: what the journal says, what the part answers, what to do (architecture, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from station.journal_parts import BurnFacts, BurnState
+from station.model import Answer, Evidence
+
+INTERRUPTED_LIMIT = 5  # a part that kills its station this often is not tried again
+
+
+class Move(StrEnum):
+    """What the engine does next."""
+
+    GO_ON = "go_on"
+    FOUND_DONE = "found_done"
+    ACT = "act"
+    FAIL = "fail"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the flow says of one burn."""
+
+    tries: int = 1
+    fresh: Callable[[], bool] | None = None
+    guarded: str = ""
+    anyones: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next move and, for fail and quarantine, the sentence why."""
+
+    move: Move
+    reason: str = ""
+
+
+GO_ON = Decision(Move.GO_ON)
+FOUND_DONE = Decision(Move.FOUND_DONE)
+ACT = Decision(Move.ACT)
+
+
+def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:  # noqa: PLR0911 - one return per row of the table
+    """The table; ``boot`` is this computer's boot id, ``text`` the burn's title in words."""
+    match facts.state, answer.evidence:
+        case (BurnState.DONE, Evidence.NOT_DONE):
+            return _quarantine(
+                f"the journal says '{text}' was done, the part says it was not: wrong part, or damage{_why(answer)}"
+            )
+        case (BurnState.DONE, _):
+            return GO_ON
+        case (BurnState.OPEN, Evidence.DONE):
+            return FOUND_DONE
+        case (_, Evidence.DONE):
+            return _foreign(facts, terms, text)
+        case (BurnState.OPEN, Evidence.UNKNOWN):
+            return _open_and_unknown(facts, answer, terms, boot, text)
+        case (_, Evidence.UNKNOWN):
+            return _fresh_or_guarded(answer, terms, text)
+        case _:
+            return _again(facts, terms, text)
+
+
+def _foreign(facts: BurnFacts, terms: Terms, text: str) -> Decision:
+    """Found done without an intent of ours: nobody here knows which secret the part holds."""
+    if terms.anyones or facts.vouched:
+        return FOUND_DONE
+    return _quarantine(f"'{text}' was done to this part elsewhere: this station does not know with which secret")
+
+
+def _open_and_unknown(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:
+    if not terms.guarded:
+        return _quarantine(f"'{text}' was begun and the part cannot say whether it happened{_why(answer)}")
+    if facts.power_lost or facts.boot != boot:
+        return _quarantine(
+            f"'{text}' was begun and the part may have lost its power, so that '{terms.guarded}' "
+            f"no longer rules out a second burn{_why(answer)}"
+        )
+    return _again(facts, terms, text)
+
+
+def _fresh_or_guarded(answer: Answer, terms: Terms, text: str) -> Decision:
+    if terms.guarded or (terms.fresh is not None and terms.fresh()):
+        return ACT
+    return _quarantine(f"the part cannot say whether '{text}' happened, and nothing read from it says it did not"
+                       f"{_why(answer)}")  # fmt: skip
+
+
+def _again(facts: BurnFacts, terms: Terms, text: str) -> Decision:
+    """The part was not changed: act while attempts are left (an attempt cut off by a crash is not charged)."""
+    if facts.failed >= terms.tries:
+        return Decision(Move.FAIL, f"'{text}' did not take effect in {facts.failed} of {terms.tries} attempts")
+    if facts.interrupted >= INTERRUPTED_LIMIT:
+        return Decision(Move.FAIL, f"'{text}' was interrupted {facts.interrupted} times and never took effect")
+    return ACT
+
+
+def _quarantine(reason: str) -> Decision:
+    return Decision(Move.QUARANTINE, reason)
+
+
+def _why(answer: Answer) -> str:
+    return f" ({answer.reason})" if answer.reason else ""

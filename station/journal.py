@@ -1,0 +1,331 @@
+"""The journal: append-only truth of what was intended and seen, durable where a chip depends on it.
+
+``intend``, ``outcome``, ``verdict``, ``scan`` and ``keep`` are committed on their own and are on the disk when they
+return. Everything else is buffered and shares the next commit. Times never run back: a row is never older than the one
+before it, nor older than the last time heard from the appliance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id
+from station.errors import JournalError
+from station.journal_file import DiskFull, JournalFile
+from station.journal_parts import PART_KINDS, Bindings, PartRecord, record_of
+from station.journal_rows import NO_HASH, Context, Row, chain, detail_text, first_damage, row_of
+
+SOFT_ROWS = 512  # so many buffered rows are written without a sync, to bound memory
+TAIL_ROWS = 20_000  # so many last rows are verified at every start; `journal verify` does all
+CLOCK_SLACK_US = 2_000_000
+
+Probe = Callable[[str, str], None]
+
+
+class Journal:
+    """The one writer of a data folder; safe to call from every socket's thread."""
+
+    def __init__(
+        self,
+        folder: DataFolder,
+        station: str = "",
+        *,
+        ballast_bytes: int = BALLAST_BYTES,
+        clock: Callable[[], float] = time.time,
+        probe: Probe | None = None,
+    ) -> None:
+        folder.lock()
+        self.station = station
+        self.boot = boot_id()
+        self.latched = ""
+        self._folder = folder
+        self._guard = threading.RLock()
+        self._clock = clock
+        self._probe = probe or (lambda moment, kind: None)
+        self._buffer: list[tuple[object, ...]] = []
+        self._bindings = Bindings()
+        self._ballast = Ballast(folder.path / "ballast", ballast_bytes)
+        self._new_anchor: tuple[int, str] | None = None
+        self._file: JournalFile | None = None
+        try:
+            self._file = JournalFile(folder.journal)
+            self._ballast.lay()
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- opening and closing ------------------------------------------------------------------------------------
+
+    @property
+    def _store(self) -> JournalFile:
+        if self._file is None:
+            raise JournalError("the journal is closed")
+        return self._file
+
+    def _load(self) -> None:
+        self._sequence, digest, self._floor_us = self._store.head()
+        self._head = bytes.fromhex(digest) if digest else NO_HASH
+        damage = verify_file(self._store, max(0, self._sequence - TAIL_ROWS)) or self._check_anchor()
+        if damage:
+            raise JournalError(f"{damage}; restore {self._folder.journal} from a copy, do not go on with it")
+        for values in self._store.read("WHERE kind IN ('bind', 'release') ORDER BY seq"):
+            self._bindings.feed(row_of(values))
+
+    def _check_anchor(self) -> str:
+        try:
+            anchor = json.loads(self._folder.anchor.read_text())
+            length, digest = int(anchor["length"]), str(anchor["hash"])
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"the anchor {self._folder.anchor} cannot be read"
+        found = next(iter(self._store.read("WHERE seq = ?", (length,))), None)
+        if length and (found is None or found[-1] != digest):
+            return f"the journal does not extend its last anchor (row {length}, sent with a registration)"
+        return ""
+
+    def close(self) -> None:
+        """Write what is buffered, close the file, give the folder back."""
+        with self._guard:
+            if self._file is not None:
+                try:
+                    if not self.latched:
+                        self.flush()
+                finally:
+                    self._file.close()
+                    self._file = None
+            self._folder.release()
+
+    # ---- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, context: Context, kind: str, title: str = "", detail: Mapping[str, object] | None = None) -> Row:
+        """Buffer one row; it reaches the disk with the next durable one."""
+        with self._guard:
+            row = self._add(context, kind, title, detail or {})
+            if len(self._buffer) >= SOFT_ROWS:
+                self.flush()
+            return row
+
+    def write(self, context: Context, kind: str, title: str = "", detail: Mapping[str, object] | None = None) -> Row:
+        """Append one row and return when it and everything before it is on the disk."""
+        with self._guard:
+            row = self._add(context, kind, title, detail or {})
+            self._commit(kind, durable=True)
+            return row
+
+    def scan(self, context: Context, detail: Mapping[str, object]) -> Row:
+        """A part was scanned: its record exists from here on."""
+        return self.write(context, "scan", "", detail)
+
+    def start(self, context: Context, detail: Mapping[str, object]) -> Row:
+        """A run begins; its number is the sequence of this row, which a killed process already leaves behind."""
+        with self._guard:
+            row = self._add(context.but(run=self._sequence + 1), "start", "", detail)
+            self.flush()
+            return row
+
+    def intend(self, context: Context, title: str, detail: Mapping[str, object]) -> Row:
+        """Something irreversible is about to happen."""
+        return self.write(context, "intent", title, detail)
+
+    def outcome(self, context: Context, title: str, detail: Mapping[str, object]) -> Row:
+        """What became of the intent; the one row for which the ballast is given up."""
+        return self.write(context, "outcome", title, detail)
+
+    def verdict(self, context: Context, detail: Mapping[str, object]) -> Row:
+        """How the run ended; shown only after this returns."""
+        return self.write(context, "verdict", "", detail)
+
+    def flush(self) -> None:
+        """Hand the buffered rows to the file without waiting for the disk (a killed process keeps them)."""
+        with self._guard:
+            if self._buffer:
+                self._commit("", durable=False)
+
+    def _add(self, context: Context, kind: str, title: str, detail: Mapping[str, object]) -> Row:
+        self._refuse_when_latched()
+        text = detail_text(detail)
+        sequence = self._sequence + 1
+        now, monotonic = self._now_us(), time.monotonic_ns() // 1000
+        context = context if context.station else context.but(station=self.station)
+        values = (sequence, now, monotonic, self.boot, *context.values, kind, title, text)
+        self._sequence, self._floor_us = sequence, now
+        self._buffer.append(values)
+        row = Row(sequence, now, monotonic, self.boot, context, kind, title, detail, "")
+        if kind in ("bind", "release"):
+            self._bindings.feed(row)
+        return row
+
+    def _commit(self, kind: str, durable: bool) -> None:
+        rows, head = self._chained()
+        self._probe("before", kind)
+        try:
+            self._store.commit(rows, durable)
+        except DiskFull as full:
+            self._commit_with_ballast(kind, rows, head, str(full))
+            return
+        except JournalError as error:
+            self._latch(str(error))
+        self._head = head
+        self._buffer.clear()
+        self._probe("after", kind)
+
+    def _commit_with_ballast(self, kind: str, rows: Sequence[tuple[object, ...]], head: bytes, sentence: str) -> None:
+        """Free the ballast for an outcome, then latch: what was burnt is known, but nothing more may be started."""
+        if kind == "outcome" and self._ballast.free():
+            try:
+                self._store.commit(rows, durable=True)
+            except (DiskFull, JournalError) as error:
+                self._latch(str(error))
+            self._head = head
+            self._buffer.clear()
+            self.latched = sentence
+            return
+        self._latch(sentence)
+
+    def _chained(self) -> tuple[list[tuple[object, ...]], bytes]:
+        head, rows = self._head, []
+        for values in self._buffer:
+            following = chain(head, values)
+            rows.append((*values, head.hex(), following.hex()))
+            head = following
+        return rows, head
+
+    def _latch(self, sentence: str) -> None:
+        self.latched = sentence
+        raise JournalError(sentence)
+
+    def _refuse_when_latched(self) -> None:
+        if self.latched:
+            raise JournalError(self.latched)
+
+    # ---- time -----------------------------------------------------------------------------------------------------
+
+    def _now_us(self) -> int:
+        return max(int(self._clock() * 1e6), self._floor_us)
+
+    def appliance_time(self, seconds: float) -> None:
+        """The appliance said what time it is: no later row may be older."""
+        with self._guard:
+            self._floor_us = max(self._floor_us, int(seconds * 1e6))
+
+    @property
+    def clock_sentence(self) -> str:
+        """One sentence when this computer's clock is behind the journal, else an empty text."""
+        behind = self._floor_us - int(self._clock() * 1e6)
+        if behind <= CLOCK_SLACK_US:
+            return ""
+        return (
+            f"the clock of this computer is {behind / 1e6:.0f} s behind the journal; records go on from "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(self._floor_us / 1e6))} UTC, set the clock"
+        )
+
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def syncs(self) -> int:
+        """Durable commits so far."""
+        return self._store.syncs
+
+    @property
+    def length(self) -> int:
+        """Sequence of the last row, buffered ones included."""
+        return self._sequence
+
+    def rows(self, where: str = "", parameters: Sequence[object] = ()) -> list[Row]:
+        """Rows for which the text after ``FROM journal`` holds; buffered rows are included."""
+        with self._guard:
+            if not self.latched:
+                self.flush()
+            return [row_of(values) for values in self._store.read(where, parameters)]
+
+    def known(self, label_kind: str = "", label: str = "", device_id: str = "") -> PartRecord:
+        """Everything known of the part with this label or device id (or both)."""
+        with self._guard:
+            labels = {(label_kind, label)} if label else set()
+            device = device_id or self._bindings.device_of(label_kind, label)
+            labels.update(self._bindings.labels_of(device))
+            return record_of(self.rows(*part_query(sorted(labels), device)))
+
+    def conflict(self, label_kind: str, label: str, device_id: str) -> str:
+        """One sentence when label and device id do not belong together."""
+        with self._guard:
+            return self._bindings.conflict(label_kind, label, device_id)
+
+    def interrupted(self) -> dict[int, Row]:
+        """Per socket the start of a run that never got its verdict (the station died)."""
+        rows = self.rows(
+            "WHERE kind = 'start' AND seq IN (SELECT max(seq) FROM journal WHERE kind = 'start' GROUP BY socket) "
+            "AND NOT EXISTS (SELECT 1 FROM journal v WHERE v.run = journal.run AND v.kind = 'verdict')"
+        )
+        return {row.context.socket: row for row in rows}
+
+    def pending_registrations(self) -> list[Row]:
+        """Registration rows that no ``registered`` row answers, oldest first; only the last of each part counts."""
+        return self.rows(
+            "WHERE kind = 'registration' AND NOT EXISTS (SELECT 1 FROM journal o WHERE o.seq > journal.seq AND "
+            "((o.kind = 'registered' AND o.run = journal.run) OR "
+            "(o.kind = 'registration' AND o.device_id = journal.device_id AND o.label = journal.label))) ORDER BY seq"
+        )
+
+    # ---- anchors ----------------------------------------------------------------------------------------------------
+
+    def anchor(self) -> str:
+        """``length:hash`` of the head after making it durable; goes to the appliance with a registration."""
+        with self._guard:
+            if self._buffer:
+                self._commit("", durable=True)
+            return f"{self._sequence}:{self._head.hex()}"
+
+    def anchored(self, anchor: str) -> None:
+        """The appliance acknowledged this anchor: from now on the journal must extend it."""
+        length, _, digest = anchor.partition(":")
+        temporary = self._folder.anchor.with_suffix(".new")
+        try:
+            with open(temporary, "w", encoding="utf-8") as handle:
+                json.dump({"length": int(length), "hash": digest}, handle)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(temporary, self._folder.anchor)
+        except OSError as error:
+            self._latch(f"the anchor {self._folder.anchor} cannot be written: {error.strerror}")
+
+
+def part_query(labels: Sequence[tuple[str, str]], device_id: str) -> tuple[str, list[object]]:
+    """The text after ``FROM journal`` (and its parameters) that finds all rows of one part."""
+    chosen, parameters = [], list[object]()
+    for kind, label in labels:
+        chosen.append("SELECT seq FROM journal WHERE label != '' AND label_kind = ? AND label = ?")
+        parameters += [kind, label]
+    if device_id:
+        chosen.append("SELECT seq FROM journal WHERE device_id != '' AND device_id >= ? AND device_id < ?")
+        parameters += [device_id.lower()[:32], device_id.lower()[:32] + "g"]
+    if not chosen:
+        return "WHERE 0", []
+    kinds = ",".join(f"'{kind}'" for kind in PART_KINDS)
+    return f"WHERE kind IN ({kinds}) AND seq IN ({' UNION '.join(chosen)}) ORDER BY seq", parameters
+
+
+def verify_file(file: JournalFile, after: int = 0) -> str:
+    """One sentence on the first row after ``after`` that breaks the hash chain; empty when all is well."""
+    previous = NO_HASH
+    if after:
+        start = next(iter(file.read("WHERE seq = ?", (after,))), None)
+        if start is None:
+            return f"expected row {after} of the journal, but it is missing"
+        previous = bytes.fromhex(start[-1])
+    return first_damage(file.read("WHERE seq > ? ORDER BY seq", (after,)), previous, after)
+
+
+def export_rows(file: JournalFile, after: int = 0) -> Iterator[dict[str, Any]]:
+    """Every row as a plain dictionary, chain fields included (one JSON line each in ``journal export``)."""
+    from station.journal_rows import FIELDS
+
+    for values in file.read("WHERE seq > ? ORDER BY seq", (after,)):
+        yield dict(zip(FIELDS, values, strict=True))

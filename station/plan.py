@@ -1,0 +1,60 @@
+"""The plan of a flow: its titles in the order of the work instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from station.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """A title of something irreversible; ``settle`` is the chip's worst case in seconds for carrying it out."""
+
+    text: str
+    settle: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """One line of the operator's checklist: stable id, words for the screen, whether it burns."""
+
+    id: str
+    text: str
+    burn: bool = False
+    settle: float = 0.0
+
+
+class Plan:
+    """Titles by their stable id: ``Plan(contact="Contact the die", lock=Burn("Lock"))``, then ``PLAN.lock``."""
+
+    def __init__(self, **titles: str | Burn) -> None:
+        self._titles = {id: _title(id, text) for id, text in titles.items()}
+
+    def __getattr__(self, name: str) -> Title:
+        try:
+            return self.__dict__["_titles"][name]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"the plan has no title {name!r}{nearest(name, self.__dict__['_titles'])}") from None
+
+    def __iter__(self) -> Iterator[Title]:
+        return iter(self._titles.values())
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+    def __contains__(self, title: object) -> bool:
+        return isinstance(title, Title) and self._titles.get(title.id) == title
+
+    def check(self, title: Title, burn: bool) -> None:
+        """Raise ``ConfigError`` when the title is not of this plan or is run with the wrong verb."""
+        if title not in self:
+            raise ConfigError(f"the flow ran '{title.id}', which is not in its plan{nearest(title.id, self._titles)}")
+        if title.burn != burn:
+            verb = "run.burn" if title.burn else "run.step"
+            raise ConfigError(f"the title '{title.id}' of the plan must be run with {verb}")
+
+
+def _title(id: str, text: str | Burn) -> Title:
+    return Title(id, text.text, True, text.settle) if isinstance(text, Burn) else Title(id, text)

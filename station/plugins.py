@@ -1,0 +1,64 @@
+"""Plug-ins: drivers, appliances, parts, flows, simulators, handlers and windows are entry points, found by name."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from station.errors import ConfigError, nearest
+
+GROUPS = {
+    "station.drivers": "driver",
+    "station.appliances": "appliance driver",
+    "station.parts": "part",
+    "station.flows": "flow",
+    "station.simulators": "simulator",
+    "station.handlers": "handler",
+    "station.windows": "window",
+}
+
+
+def names(group: str) -> list[str]:
+    """All plug-in names of a group."""
+    return sorted(_entries(group))
+
+
+def load(group: str, name: str) -> Any:
+    """The plug-in object; an unknown name or a missing package is a ``ConfigError`` of one sentence."""
+    entries = _entries(group)
+    word = GROUPS.get(group, "plug-in")
+    entry = entries.get(name)
+    if entry is None:
+        known = ", ".join(sorted(entries)) or "none is installed"
+        raise ConfigError(f"there is no {word} '{name}'{nearest(name, entries)}; installed are: {known}")
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the {word} '{name}' needs the Python package that provides '{error.name}', which is not installed"
+        ) from None
+    except AttributeError as error:
+        raise ConfigError(f"the {word} '{name}' ({entry.value}) is broken: {error}") from None
+
+
+def _entries(group: str) -> dict[str, EntryPoint]:
+    found = {entry.name: entry for entry in _checkout_entries() if entry.group == group}
+    return {**found, **{entry.name: entry for entry in entry_points(group=group)}}
+
+
+@cache
+def _checkout_entries() -> tuple[EntryPoint, ...]:
+    """Our own plug-ins when the station runs from a source folder that was never installed."""
+    project = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    try:
+        tables = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["entry-points"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        return ()
+    return tuple(
+        EntryPoint(name=name, value=value, group=group)
+        for group, table in tables.items()
+        for name, value in table.items()
+    )

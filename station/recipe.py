@@ -1,0 +1,153 @@
+"""Recipes: a short data file that joins a flow and a SKU pack for one bench (``NAME.toml``)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from station import plugins
+from station.errors import ConfigError, Finding
+from station.journal_rows import Context
+from station.model import Realm
+from station.packs import SkuPack, load_pack
+from station.plan import Plan
+from station.resources import file_in, resources_folder
+from station.toml_file import Strict, TomlFile, load
+
+PLACES = frozenset({"lot", "sublot", "wafer", "x", "y", "tray"})
+
+
+class LabelEntry(Strict):
+    """``[label]``: what is scanned for a part; named groups of the pattern fill the fields of the record."""
+
+    kind: str = Field(pattern=r"^[a-z_]+$")
+    prompt: str = Field(min_length=1)
+    pattern: str = Field(min_length=1)
+    example: str = Field(min_length=1)
+
+
+class RecipeFile(Strict):
+    """The whole of a recipe file."""
+
+    schema_: int = Field(alias="schema", ge=1, le=1)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str = Field(min_length=1)
+    revision: str = Field(min_length=1)
+    realm: Realm = Field(strict=False)
+    flow: str = Field(min_length=1)
+    part: str = Field(min_length=1)
+    sku: str = Field(min_length=1)
+    map: str = Field(default="wafer", pattern=r"^(wafer|tray)$")
+    label: LabelEntry
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A checked recipe with its flow, part and pack loaded."""
+
+    name: str
+    title: str
+    revision: str
+    realm: Realm
+    flow_name: str
+    flow: Callable[[Any, Any, Any], None]
+    plan: Plan
+    part: Callable[[Any, Any], Any]
+    pack: SkuPack
+    map_kind: str
+    label_kind: str
+    label_prompt: str
+    label_pattern: re.Pattern[str]
+    label_example: str
+    settings: dict[str, Any]
+    digest: str
+
+    def context_of(self, label: str) -> Context | None:
+        """Label and place fields of a scan; None when the pattern does not fit."""
+        match = self.label_pattern.fullmatch(label)
+        if match is None:
+            return None
+        found = {name: value for name, value in match.groupdict().items() if value is not None}
+        fields: dict[str, Any] = {name: int(text) if name in ("x", "y") else text for name, text in found.items()}
+        return Context(label_kind=self.label_kind, label=label, recipe=self.name, flow=self.flow_name,
+                       pack=self.pack_digest, **fields)  # fmt: skip
+
+    @property
+    def pack_digest(self) -> str:
+        """Recipe and pack as they were: revision and digest of both files."""
+        pack = self.pack
+        return f"{self.name}@{self.revision}:{self.digest[:16]} {pack.sku}@{pack.revision}:{pack.digest[:16]}"
+
+
+def recipe_names(folders: tuple[Path, ...] = ()) -> list[str]:
+    """Names of all recipes of this station."""
+    places = [*folders, resources_folder()]
+    return sorted({path.stem for folder in places for path in (folder / "recipes").glob("*.toml")})
+
+
+def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe with its pack, flow and part; raises ``ConfigError`` with every finding."""
+    path = file_in(folders, f"recipes/{name}.toml")
+    parsed, file = load(path, RecipeFile)
+    findings = _label_findings(file, parsed.label)
+    if parsed.name != path.stem:
+        findings.append(file.finding(("name",), f"the recipe says '{parsed.name}', but its file is '{path.name}'"))
+    flow = _plugin(file, ("flow",), "station.flows", parsed.flow, findings)
+    part = _plugin(file, ("part",), "station.parts", parsed.part, findings)
+    pack = _pack(file, parsed, folders, findings)
+    function = getattr(flow, parsed.flow, None)
+    if flow is not None and (function is None or not isinstance(getattr(flow, "PLAN", None), Plan)):
+        sentence = f"the flow '{parsed.flow}' has no function of that name or no PLAN"
+        findings.append(file.finding(("flow",), sentence))
+    if findings or pack is None or function is None:
+        raise ConfigError(findings)
+    return Recipe(
+        parsed.name, parsed.title, parsed.revision, parsed.realm, parsed.flow, function, flow.PLAN, part, pack,
+        parsed.map, parsed.label.kind, parsed.label.prompt, re.compile(parsed.label.pattern), parsed.label.example,
+        dict(parsed.settings), hashlib.sha256(path.read_bytes()).hexdigest(),
+    )  # fmt: skip
+
+
+def _plugin(file: TomlFile, key: tuple[str, ...], group: str, name: str, findings: list[Finding]) -> Any:
+    try:
+        return plugins.load(group, name)
+    except ConfigError as error:
+        findings.append(file.finding(key, str(error)))
+        return None
+
+
+def _pack(file: TomlFile, parsed: RecipeFile, folders: tuple[Path, ...], findings: list[Finding]) -> SkuPack | None:
+    path = file_in(folders, f"skus/{parsed.sku}/pack.toml")
+    if not path.exists():
+        findings.append(file.finding(("sku",), f"there is no SKU pack '{parsed.sku}' (looked for {path})"))
+        return None
+    try:
+        pack = load_pack(path, image_folders=tuple(folder / "skus" / parsed.sku for folder in folders))
+    except ConfigError as error:
+        findings.extend(error.findings)
+        return None
+    if pack.realm is not parsed.realm:
+        sentence = f"the recipe is for realm '{parsed.realm}', but its pack {pack.sku} is for '{pack.realm}'"
+        findings.append(file.finding(("realm",), sentence))
+    return pack
+
+
+def _label_findings(file: TomlFile, label: LabelEntry) -> list[Finding]:
+    try:
+        pattern = re.compile(label.pattern)
+    except re.error as error:
+        return [file.finding(("label", "pattern"), f"expected a regular expression: {error}")]
+    findings = []
+    for group in sorted(set(pattern.groupindex) - PLACES):
+        sentence = f"the pattern names '{group}'; possible are {', '.join(sorted(PLACES))}"
+        findings.append(file.finding(("label", "pattern"), sentence))
+    if not pattern.fullmatch(label.example):
+        findings.append(file.finding(("label", "example"), f"the example '{label.example}' does not fit the pattern"))
+    return findings

@@ -1,0 +1,342 @@
+"""A run: one recipe on one part in one socket; what a flow may say (architecture, section 5)."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from station.burning import Burning
+from station.decision import Terms
+from station.errors import (
+    AdapterLost,
+    BenchError,
+    ConfigError,
+    JournalError,
+    PowerLost,
+    Quarantined,
+    Reject,
+    Stopped,
+)
+from station.journal import Journal
+from station.journal_parts import BurnState, KeptRegistration, PartRecord
+from station.journal_rows import Context, Row
+from station.model import Answer, Registration
+from station.plan import Burn, Plan, Title
+from station.ports import Appliance
+from station.protocol import Verdict
+from station.registrations import acknowledge, deliver, seal_registration
+from station.run_services import Listener, RunServices, Silent
+from station.secret import Sealed, Secret
+from station.verdict import Facts, derive, sentence_of
+
+__all__ = ["Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
+
+POWER_ERRORS = (PowerLost, AdapterLost)
+PAUSE_SLICE = 0.05
+
+
+class Run:
+    """One run; lives in its socket's thread."""
+
+    def __init__(self, plan: Plan, context: Context, services: RunServices, part: PartRecord | None = None) -> None:
+        self._plan = plan
+        self._services = services
+        self._journal = services.journal
+        self._listener = services.listener
+        self._stop = threading.Event()
+        self._burning = False
+        self._quarantine = ""
+        self.asked: set[str] = set()
+        self.pack = services.pack
+        self.sku = services.pack.sku
+        self.realm = services.pack.realm
+        self.socket = context.socket
+        self.label = context.label
+        self.part = part or self._journal.known(context.label_kind, context.label, context.device_id)
+        self._began = time.monotonic()
+        attempt = self.part.starts.get(context.flow, 0) + 1
+        first = context.but(attempt=attempt, device_id=context.device_id or self.part.device_id)
+        start = self._journal.start(first, {"titles": [title.id for title in plan]})
+        self._context = start.context
+        self.part.feed(start)
+
+    # ---- what a flow reads ------------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Context:
+        """What all rows of this run have in common."""
+        return self._context
+
+    @property
+    def device_id(self) -> str:
+        """The chip's own id as hex text, once identified."""
+        return self._context.device_id
+
+    @property
+    def journal(self) -> Journal:
+        """The journal this run writes."""
+        return self._journal
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far."""
+        return time.monotonic() - self._began
+
+    def image(self, name: str) -> bytes:
+        """An image of the SKU pack."""
+        return self.pack.image(name)
+
+    def hooks(self, name: str, *args: object) -> object:
+        """Call a hook of the SKU pack; None when the pack has none of this name."""
+        return self.pack.hook(name, *args)
+
+    def credential(self, name: str) -> Secret:
+        """A credential of this station."""
+        return self._services.credentials.credential(name)
+
+    def seal(self, raw: bytes, label: str) -> Sealed:
+        """Seal bytes to the station's key, so that they may be recorded."""
+        return self._services.credentials.seal(raw, label)
+
+    def unseal(self, sealed: Sealed) -> bytes:
+        """Open what ``seal`` made."""
+        return self._services.credentials.unseal(sealed)
+
+    # ---- stop ---------------------------------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """End the run at its next wait outside a burn; called from another thread."""
+        self._stop.set()
+
+    def check_stop(self) -> None:
+        """Raise ``Stopped`` when a stop was asked for and nothing is being burnt."""
+        if self._stop.is_set() and not self._burning:
+            raise Stopped("the operator stopped the run")
+
+    def pause(self, seconds: float) -> None:
+        """Sleep; outside a burn a stop ends it at once."""
+        if self._burning:
+            time.sleep(seconds)
+            return
+        self._stop.wait(seconds)
+        self.check_stop()
+
+    # ---- verbs ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def step(self, title: Title) -> Iterator[None]:
+        """Something that may be repeated."""
+        self._plan.check(title, burn=False)
+        self.check_stop()
+        began = time.monotonic()
+        self._listener.step(title, "running", 0.0)
+        try:
+            yield
+        except BaseException as error:
+            self._end_title(title, "failed", began, sentence_of(error))
+            raise
+        self._end_title(title, "done", began)
+
+    def burn(
+        self,
+        title: Title,
+        *,
+        done: Callable[[], Answer],
+        do: Callable[[], None],
+        tries: int = 1,
+        fresh: Callable[[], bool] | None = None,
+        guarded: str = "",
+        anyones: bool = False,
+    ) -> None:
+        """Something that must not be repeated: ask, write the intent, act, ask again, write the outcome."""
+        self._plan.check(title, burn=True)
+        self.check_stop()
+        began = time.monotonic()
+        self._listener.step(title, "running", 0.0)
+        try:
+            status = Burning(self, title, done, do, Terms(tries, fresh, guarded, anyones)).carry_out()
+        except BaseException as error:
+            self._end_title(title, "failed", began, sentence_of(error))
+            raise
+        finally:
+            self.let_go()
+        self._end_title(title, status, began)
+
+    def hold_on(self, title: Title) -> None:
+        """From here on DO NOT REMOVE, and a stop waits."""
+        self._burning = True
+        self._listener.burning(title)
+
+    def let_go(self) -> None:
+        """Nothing is being burnt any more."""
+        self._burning = False
+        self._listener.burning(None)
+
+    def _end_title(self, title: Title, status: str, began: float, sentence: str = "") -> None:
+        seconds = round(time.monotonic() - began, 6)
+        detail: dict[str, object] = {"status": status, "seconds": seconds}
+        if sentence:
+            detail["sentence"] = sentence
+        if not self._journal.latched:
+            self._journal.append(self._context, "step", title.id, detail)
+        self._listener.step(title, status, seconds)
+
+    def require(self, claim: bool, bin: str, sentence: str = "", **saw: object) -> None:
+        """Send the part to a fail bin unless the claim holds; ``saw`` says what was seen instead."""
+        self._services.bins[bin]
+        if claim:
+            return
+        seen = ", ".join(f"{name} {value}" for name, value in saw.items())
+        text = sentence or self._services.bins[bin].name
+        self._journal.append(self._context, "reject", "", {"bin": bin, "sentence": text, "saw": seen})
+        raise Reject(f"{text} (saw {seen})" if seen else text, bin=bin)
+
+    def measure(  # noqa: PLR0917 - the order of a test record: name, value, unit, limits, bin
+        self,
+        name: str,
+        value: float,
+        unit: str = "",
+        low: float | None = None,
+        high: float | None = None,
+        bin: str = "limits",
+    ) -> None:
+        """Record a number; outside its limits (the pack's win over the flow's) the part goes to a fail bin."""
+        pack_low, pack_high = self.pack.limit(name)
+        low = pack_low if pack_low is not None else low
+        high = pack_high if pack_high is not None else high
+        inside = (low is None or value >= low) and (high is None or value <= high)
+        detail = {"name": name, "value": value, "unit": unit, "low": low, "high": high, "inside": inside}
+        self._journal.append(self._context, "measure", "", detail)
+        limits = f"{'' if low is None else f'at least {low:g} '}{'' if high is None else f'at most {high:g} '}"
+        if not inside:
+            raise Reject(f"expected {name} {limits}{unit}, measured {value:g} {unit}".strip(), bin=bin)
+
+    def identify(self, chip_id_hex: str) -> None:
+        """Bind label and chip id; quarantine when either belongs to another."""
+        device_id = chip_id_hex.lower().removeprefix("0x")
+        conflict = self._journal.conflict(self._context.label_kind, self.label, device_id)
+        before = self._context
+        self._context = before.but(device_id=device_id)
+        self._listener.identified(device_id)
+        if conflict:
+            raise self.quarantined(conflict, None)
+        row = self._journal.append(self._context, "bind")
+        self._adopt(device_id, row)
+
+    def _adopt(self, device_id: str, row: Row) -> None:
+        """Take over what is known of the chip under its id and its other labels."""
+        known = self._journal.known(self._context.label_kind, self.label, device_id)
+        if known.quarantine:
+            raise self.quarantined(f"the chip is in quarantine: {known.quarantine}", None)
+        others = sorted({flow for flow, _ in known.open_burns() if flow != self._context.flow})
+        if others:
+            raise BenchError(f"this part has an unfinished {others[0]}; finish that first")
+        self.part = known
+
+    def ask(self, text: str, choices: Sequence[str]) -> str:
+        """Put a question to the operator; the answer is recorded."""
+        self.check_stop()
+        choice = self._listener.ask(text, choices)
+        self.check_stop()
+        self._journal.append(self._context, "answer", "", {"question": text, "choice": choice})
+        return choice
+
+    def log(self, text: str, source: str = "station", level: str = "info") -> None:
+        """One line for the log; never a secret."""
+        self._listener.log(text, source, level)
+
+    # ---- what cannot be made again ----------------------------------------------------------------------------
+
+    def keep(self, name: str, value: bytes | Sealed | str) -> None:
+        """Record a value on the disk before it is used; it outlives crashes and is found by the part."""
+        if isinstance(value, Sealed):
+            raw, form = value.blob, "sealed"
+        elif isinstance(value, str):
+            raw, form = value.encode(), "str"
+        elif isinstance(value, bytes):
+            raw, form = value, "bytes"
+        else:
+            raise TypeError(f"{type(value).__name__} is not kept in the journal")
+        detail = {"name": name, "form": form, "value": raw.hex()}
+        self.feed(self._journal.write(self._context, "keep", "", detail))
+
+    def kept(self, name: str) -> bytes | None:
+        """What was kept for this part under a name, by whatever run."""
+        return self.part.kept.get(name)
+
+    def hold_registration(self, registration: Registration) -> None:
+        """Record the complete registration request, sealed to the station's key, before it is needed."""
+        anchor = self._journal.anchor()
+        request = dataclasses.replace(registration, ate_id=registration.ate_id or self._journal.station,
+                                      ate_raw=anchor_bytes(anchor))  # fmt: skip
+        sealed = seal_registration(request, self._services.credentials)
+        detail = {"sku": registration.sku, "sealed": sealed.blob.hex(), "anchor": anchor}
+        self.feed(self._journal.write(self._context, "registration", "", detail))
+
+    def send_registration(self, appliance: Appliance) -> None:
+        """Send the recorded request; ``ApplianceError`` leaves it to the outbox and the part on hold."""
+        kept = self._pending()
+        if kept is None:
+            raise ConfigError("the flow sent a registration before it held one")
+        deliver(kept, appliance, self._services.credentials)
+        self.feed(acknowledge(self._journal, self._context, kept))
+        self.log("registration acknowledged", source="pa")
+
+    def _pending(self) -> KeptRegistration | None:
+        return next(reversed(self.part.registrations.values()), None)
+
+    # ---- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, error: BaseException | None) -> Verdict:
+        """Derive the verdict, write it, and return it once it is on the disk; ``JournalError`` when it is not."""
+        verdict = derive(self._facts(error), self._services.bins)
+        detail = {
+            "kind": str(verdict.kind), "bin_id": verdict.bin_id, "soft": verdict.bin, "hard": verdict.hard_bin,
+            "reason": verdict.reason, "part_state": verdict.part_state, "tray": verdict.tray,
+            "seconds": round(self.seconds, 3), "error": type(error).__name__ if error else "",
+            "pending": self._pending() is not None,
+        }  # fmt: skip
+        self.feed(self._journal.verdict(self._context, detail))
+        return verdict
+
+    def _facts(self, error: BaseException | None) -> Facts:
+        flow = self._context.flow
+        open_ids = [title for _, title in self.part.open_burns(flow)]
+        open_now = [id for id in open_ids if id in self.asked or self.part.burn(flow, id).run == self._context.run]
+        words = {title.id: title.text for title in self._plan}
+        burnt = [t.text for t in self._plan if self.part.burn(flow, t.id).state is BurnState.DONE]
+        return Facts(
+            error, self._quarantine, [words.get(id, id) for id in open_now],
+            [words.get(id, id) for id in open_ids if id not in open_now], burnt, self._pending() is not None,
+        )  # fmt: skip
+
+    def quarantined(self, reason: str, title: Title | None) -> Quarantined:
+        """Note why the part goes to quarantine (the verdict that follows makes it durable)."""
+        self._quarantine = reason
+        self.feed(self._journal.append(self._context, "quarantine", title.id if title else "", {"reason": reason}))
+        return Quarantined(reason)
+
+    def feed(self, row: Row) -> None:
+        """Take a row of this run into what is known of the part."""
+        self.part.feed(row)
+
+
+def execute(run: Run, flow: Callable[[], None]) -> tuple[Verdict, BaseException | None]:
+    """Run a flow to its end and write the verdict; only ``JournalError`` comes out (no verdict then)."""
+    error: BaseException | None = None
+    try:
+        flow()
+    except JournalError:
+        raise
+    except BaseException as ended:
+        error = ended
+    return run.finish(error), error
+
+
+def anchor_bytes(anchor: str) -> bytes:
+    """Length (8 bytes, big-endian) and head hash (32 bytes) as they go to the appliance."""
+    length, _, digest = anchor.partition(":")
+    return int(length).to_bytes(8, "big") + (bytes.fromhex(digest) if digest else bytes(32))

@@ -1,0 +1,62 @@
+"""One physical socket: opens its driver, checks the ports, watches presence, closes without letting go of the part."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from station import plugins
+from station.config import SocketEntry
+from station.errors import BenchError, ConfigError
+from station.model import Contact
+from station.ports import OpenDriver, OpenSocket, Presence
+
+ABSENT = Contact(present=False, lid_closed=False, power_good=False)
+ALWAYS_THERE = Contact(present=True, lid_closed=True, power_good=True)
+
+
+class PhysicalSocket:
+    """The adapter of one socket, opened on first use and again after it was lost."""
+
+    def __init__(self, number: int, entry: SocketEntry) -> None:
+        self.number = number
+        self.entry = entry
+        self.identity = ""
+        self._open: OpenSocket | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """True while the adapter is held."""
+        return self._open is not None
+
+    def open(self) -> Mapping[str, object]:
+        """The socket's ports; raises ``BenchError`` or ``ConfigError`` in one sentence."""
+        with self._guard:
+            if self._open is None:
+                driver: OpenDriver = plugins.load("station.drivers", self.entry.driver)
+                try:
+                    self._open = driver(self.entry.settings, self.number)
+                except OSError as error:
+                    raise BenchError(f"socket {self.number}: expected to open its adapter, but: {error}") from None
+                self.identity = self._open.identity
+            return self._open.ports
+
+    def contact(self) -> Contact:
+        """What the sensors say; a bench without sensors always has a part."""
+        presence = self.open().get("presence")
+        if presence is None:
+            return ALWAYS_THERE
+        if not isinstance(presence, Presence):
+            raise ConfigError(f"socket {self.number}: the driver '{self.entry.driver}' has no usable presence port")
+        return presence.contact()
+
+    def close(self) -> None:
+        """Release the adapter with its outputs frozen, so that the part runs on."""
+        with self._guard:
+            opened, self._open = self._open, None
+        if opened is not None:
+            try:
+                opened.close(freeze=True)
+            except BenchError:
+                pass  # it was lost; there is nothing left to release
