@@ -78,6 +78,8 @@ class Burning:
         self._run.feed(self._run.journal.intend(self._run.context, self._title.id, detail))
         error = self._attempt()
         answer, power_lost = self._ask_again(error)
+        if power_lost is None and self._run.contact_lost:
+            power_lost = PowerLost(self._run.contact_lost)
         self._outcome(answer, power_lost, error)
         if power_lost is not None:
             reason = f"power or adapter was lost during '{self._title.text}': {sentence_of(power_lost)}"

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id
@@ -229,6 +230,11 @@ class Journal:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self._folder.path
+
+    @property
     def syncs(self) -> int:
         """Durable commits so far."""
         return self._store.syncs
@@ -267,11 +273,13 @@ class Journal:
         return {row.context.socket: row for row in rows}
 
     def pending_registrations(self) -> list[Row]:
-        """Registration rows that no ``registered`` row answers, oldest first; only the last of each part counts."""
+        """Registrations that a flow was to send and no ``registered`` row answers, oldest first."""
         return self.rows(
-            "WHERE kind = 'registration' AND NOT EXISTS (SELECT 1 FROM journal o WHERE o.seq > journal.seq AND "
-            "((o.kind = 'registered' AND o.run = journal.run) OR "
-            "(o.kind = 'registration' AND o.device_id = journal.device_id AND o.label = journal.label))) ORDER BY seq"
+            "WHERE kind = 'registration' "
+            "AND EXISTS (SELECT 1 FROM journal o WHERE o.run = journal.run AND o.kind = 'registration_due') "
+            "AND NOT EXISTS (SELECT 1 FROM journal o WHERE o.run = journal.run AND o.kind = 'registered') "
+            "AND NOT EXISTS (SELECT 1 FROM journal o WHERE o.kind = 'registration' AND o.seq > journal.seq "
+            "AND o.device_id = journal.device_id AND o.label = journal.label) ORDER BY seq"
         )
 
     # ---- anchors ----------------------------------------------------------------------------------------------------

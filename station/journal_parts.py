@@ -8,15 +8,15 @@ final test completes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from station.journal_rows import Context, Row
 
 IDENTITY_DIGITS = 32
 PART_KINDS = (
-    "scan", "start", "intent", "outcome", "found_done", "bind", "keep", "registration", "registered", "quarantine",
-    "release", "verdict",
+    "scan", "start", "intent", "outcome", "found_done", "bind", "keep", "registration", "registration_due",
+    "registered", "quarantine", "release", "verdict",
 )  # fmt: skip
 
 
@@ -61,13 +61,14 @@ class VerdictFacts:
 
 @dataclass(frozen=True, slots=True)
 class KeptRegistration:
-    """A complete registration request, sealed, and whether the appliance acknowledged it."""
+    """A complete registration request, sealed; ``due`` once the flow has reached the point of sending it."""
 
     run: int
     sku: str
     sealed_hex: str
     context: Context
     anchor: str = ""
+    due: bool = False
 
 
 def identity(device_id: str) -> str:
@@ -89,6 +90,7 @@ class PartRecord:
     quarantine: str = ""
     quarantine_rows: list[Row] = field(default_factory=list)
     registrations: dict[int, KeptRegistration] = field(default_factory=dict)
+    registered: bool = False
     last_context: Context | None = None
 
     def burn(self, flow: str, title: str) -> BurnFacts:
@@ -158,12 +160,19 @@ class PartRecord:
 
     def _registration(self, row: Row) -> None:
         run = row.context.run
+        self.registered = False
         self.registrations = {
             run: KeptRegistration(run, row.detail["sku"], row.detail["sealed"], row.context, row.detail["anchor"])
         }
 
+    def _registration_due(self, row: Row) -> None:
+        kept = self.registrations.get(row.context.run)
+        if kept is not None:
+            self.registrations[row.context.run] = replace(kept, due=True)
+
     def _registered(self, row: Row) -> None:
         self.registrations.pop(int(row.detail["registration"]), None)
+        self.registered = True
 
     def _quarantine(self, row: Row) -> None:
         self.quarantine = str(row.detail.get("reason", "")) or "quarantined"
@@ -198,6 +207,7 @@ _HANDLERS = {
     "found_done": PartRecord._found_done,
     "keep": PartRecord._keep,
     "registration": PartRecord._registration,
+    "registration_due": PartRecord._registration_due,
     "registered": PartRecord._registered,
     "quarantine": PartRecord._quarantine,
     "release": PartRecord._release,

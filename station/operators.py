@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -64,12 +65,14 @@ class Operators:
             raise ConfigError("expected an operator name of 1 to 32 letters, digits, dots or hyphens")
         _check_pin(pin)
         with self._guard:
+            self._all = self._read()
             self._all[name] = Operator(name, role, self._hasher.hash(pin))
             self._write()
 
     def sign_in(self, name: str, pin: Secret) -> Role:
         """The operator's role; raises ``Refused`` with the same sentence for an unknown name and a wrong PIN."""
         with self._guard:
+            self._all = self._read()  # somebody may have been added meanwhile
             operator = self._all.get(name)
             if operator is None:
                 self._hasher.hash(b"as slow as for a known name")
@@ -90,8 +93,7 @@ class Operators:
 
     def _right(self, operator: Operator, pin: Secret) -> bool:
         try:
-            with pin.reveal() as raw:  # the check needs the digits; they stay in this frame
-                return self._hasher.verify(operator.pin_hash, raw)
+            return pin.passes(lambda raw: self._hasher.verify(operator.pin_hash, raw))
         except (VerificationError, InvalidHashError):
             return False
 
@@ -131,6 +133,6 @@ def may(role: Role | None, least: Role) -> bool:
 def _check_pin(pin: bytes) -> None:
     if not re.fullmatch(rb"[0-9]{%d,64}" % PIN_DIGITS, pin):
         raise ConfigError(f"expected a PIN of at least {PIN_DIGITS} digits")
-    steps = {(following - digit) % 10 for digit, following in zip(pin, pin[1:], strict=False)}
+    steps = {(following - digit) % 10 for digit, following in pairwise(pin)}
     if len(steps) == 1 and steps <= {0, 1, 9}:
         raise ConfigError("this PIN is one digit repeated or a plain sequence; choose another")

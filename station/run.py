@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from station.burning import Burning
 from station.decision import Terms
 from station.errors import (
-    AdapterLost,
     BenchError,
     ConfigError,
     JournalError,
@@ -34,9 +33,6 @@ from station.verdict import Facts, derive, sentence_of
 
 __all__ = ["Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
 
-POWER_ERRORS = (PowerLost, AdapterLost)
-PAUSE_SLICE = 0.05
-
 
 class Run:
     """One run; lives in its socket's thread."""
@@ -49,6 +45,7 @@ class Run:
         self._stop = threading.Event()
         self._burning = False
         self._quarantine = ""
+        self.contact_lost = ""
         self.asked: set[str] = set()
         self.pack = services.pack
         self.sku = services.pack.sku
@@ -62,6 +59,7 @@ class Run:
         start = self._journal.start(first, {"titles": [title.id for title in plan]})
         self._context = start.context
         self.part.feed(start)
+        self.last_row = start
 
     # ---- what a flow reads ------------------------------------------------------------------------------------
 
@@ -111,10 +109,18 @@ class Run:
         """End the run at its next wait outside a burn; called from another thread."""
         self._stop.set()
 
+    def lost_contact(self, sentence: str) -> None:
+        """The socket's sensors saw the part go; ends the run at its next wait, a burn goes to quarantine."""
+        self.contact_lost = self.contact_lost or sentence
+        self._stop.set()
+
     def check_stop(self) -> None:
-        """Raise ``Stopped`` when a stop was asked for and nothing is being burnt."""
-        if self._stop.is_set() and not self._burning:
-            raise Stopped("the operator stopped the run")
+        """Raise ``Stopped`` (or ``PowerLost``) when the run is to end and nothing is being burnt."""
+        if self._burning or not self._stop.is_set():
+            return
+        if self.contact_lost:
+            raise PowerLost(self.contact_lost)
+        raise Stopped("the operator stopped the run")
 
     def pause(self, seconds: float) -> None:
         """Sleep; outside a burn a stop ends it at once."""
@@ -194,7 +200,7 @@ class Run:
         self._journal.append(self._context, "reject", "", {"bin": bin, "sentence": text, "saw": seen})
         raise Reject(f"{text} (saw {seen})" if seen else text, bin=bin)
 
-    def measure(  # noqa: PLR0917 - the order of a test record: name, value, unit, limits, bin
+    def measure(
         self,
         name: str,
         value: float,
@@ -279,14 +285,22 @@ class Run:
     def send_registration(self, appliance: Appliance) -> None:
         """Send the recorded request; ``ApplianceError`` leaves it to the outbox and the part on hold."""
         kept = self._pending()
+        if kept is None and self.part.registered:
+            self.log("the appliance acknowledged this registration before", source="pa")
+            return
         if kept is None:
             raise ConfigError("the flow sent a registration before it held one")
+        self.feed(self._journal.append(self._context.but(run=kept.run), "registration_due"))
         deliver(kept, appliance, self._services.credentials)
         self.feed(acknowledge(self._journal, self._context, kept))
         self.log("registration acknowledged", source="pa")
 
     def _pending(self) -> KeptRegistration | None:
         return next(reversed(self.part.registrations.values()), None)
+
+    def _due(self) -> bool:
+        kept = self._pending()
+        return kept is not None and kept.due
 
     # ---- the end ------------------------------------------------------------------------------------------------
 
@@ -297,9 +311,10 @@ class Run:
             "kind": str(verdict.kind), "bin_id": verdict.bin_id, "soft": verdict.bin, "hard": verdict.hard_bin,
             "reason": verdict.reason, "part_state": verdict.part_state, "tray": verdict.tray,
             "seconds": round(self.seconds, 3), "error": type(error).__name__ if error else "",
-            "pending": self._pending() is not None,
+            "pending": self._due(),
         }  # fmt: skip
-        self.feed(self._journal.verdict(self._context, detail))
+        self.last_row = self._journal.verdict(self._context, detail)
+        self.feed(self.last_row)
         return verdict
 
     def _facts(self, error: BaseException | None) -> Facts:
@@ -310,7 +325,7 @@ class Run:
         burnt = [t.text for t in self._plan if self.part.burn(flow, t.id).state is BurnState.DONE]
         return Facts(
             error, self._quarantine, [words.get(id, id) for id in open_now],
-            [words.get(id, id) for id in open_ids if id not in open_now], burnt, self._pending() is not None,
+            [words.get(id, id) for id in open_ids if id not in open_now], burnt, self._due(),
         )  # fmt: skip
 
     def quarantined(self, reason: str, title: Title | None) -> Quarantined:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import hmac
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -45,6 +45,10 @@ class Secret:
     def reveal(self) -> Iterator[bytes]:
         """The one way out: ``with secret.reveal() as raw:``."""
         yield self._raw
+
+    def passes(self, check: Callable[[bytes], bool]) -> bool:
+        """Hand the bytes to a one-way check such as a password hash; only its answer comes out."""
+        return bool(check(self._raw))
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise TypeError(f"{self!r} cannot be copied, serialised or converted")

@@ -1,1 +1,1 @@
-"""The embedded Provisioning Appliance: sessions, secure provisioning module, keystore, device store, development PKI."""
+"""The embedded Provisioning Appliance: sessions, keys, endorsement, device store, development PKI."""

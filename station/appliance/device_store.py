@@ -12,8 +12,9 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from sqlite_utils import Database
+from sqlite_utils.db import Database, Table
 
 from station.errors import ConfigError, StationError
 
@@ -104,10 +105,10 @@ class DeviceStore:
             self._connection.close()
 
     @property
-    def _table(self) -> Database.table:
+    def _table(self) -> Table:
         return self._database.table("registrations")
 
-    def _rows(self, device_id: str) -> list[dict[str, object]]:
+    def _rows(self, device_id: str) -> list[dict[str, Any]]:
         columns = "device_id, sku, record, digest, flagged, client, received_ms"
         return list(self._table.rows_where("device_id = ?", [device_id], order_by="id", select=columns))
 

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -142,7 +142,7 @@ def spki(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
 
 def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyMaterial) -> None:
     """Seal the material into a new file of mode 0600; never overwrites."""
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "realm": realm.value,
         "kdf": {"name": "argon2id", "memory_kib": 65536, "iterations": 3, "lanes": 1, "salt": os.urandom(16).hex()},
@@ -155,7 +155,7 @@ def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyM
         }
     ).encode()
     cipher = AESGCM(_sealing_key(header, passphrase))
-    sealed = cipher.encrypt(bytes.fromhex(str(header["nonce"])), plain, _canonical(header))
+    sealed = cipher.encrypt(bytes.fromhex(header["nonce"]), plain, _canonical(header))
     write_private(path, json.dumps({**header, "sealed": base64.b64encode(sealed).decode()}, indent=1).encode())
 
 
@@ -181,7 +181,7 @@ def open_keystore(path: Path, passphrase: Secret, realm: Realm) -> SoftwareKeyst
     return keystore
 
 
-def _read(path: Path) -> tuple[dict[str, object] | dict[str, str], bytes]:
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         stored = json.loads(path.read_bytes())
         sealed = base64.b64decode(stored.pop("sealed"), validate=True)
@@ -198,9 +198,8 @@ def _read(path: Path) -> tuple[dict[str, object] | dict[str, str], bytes]:
     return stored, sealed
 
 
-def _sealing_key(header: Mapping[str, object], passphrase: Secret) -> bytes:
+def _sealing_key(header: Mapping[str, Any], passphrase: Secret) -> bytes:
     kdf = header["kdf"]
-    assert isinstance(kdf, dict)
     derive = Argon2id(
         salt=bytes.fromhex(kdf["salt"]),
         length=32,
@@ -212,7 +211,7 @@ def _sealing_key(header: Mapping[str, object], passphrase: Secret) -> bytes:
         return derive.derive(raw)
 
 
-def _canonical(header: Mapping[str, object]) -> bytes:
+def _canonical(header: Mapping[str, Any]) -> bytes:
     return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 

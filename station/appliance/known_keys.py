@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import SubjectKeyIdentifier
 
 SEED_SHA256 = frozenset(
@@ -36,7 +36,7 @@ def seed_is_public(seed: bytes) -> bool:
     return hashlib.sha256(seed).hexdigest() in SEED_SHA256
 
 
-def key_is_public(key: PublicKeyTypes) -> bool:
+def key_is_public(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bool:
     """True when the private half of ``key`` has been published."""
     return SubjectKeyIdentifier.from_public_key(key).digest.hex() in KEY_ID_SHA1
 

@@ -1,4 +1,4 @@
-"""A SKU as the running appliance holds it: its file, its CA certificates, and its labels checked against the keystore."""
+"""A SKU as the running appliance holds it: its file and CA certificates, checked against the keystore."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from station.wire import pa_pb2, pa_pb2_grpc
 REGISTRATION_KEY = "x-station-registration"
 
 
-class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):  # type: ignore[misc]
+class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):
     """Answers the calls; sessions were checked by the interceptor before."""
 
     def __init__(self, spm: Spm, store: DeviceStore | None, sessions: Sessions, realm: Realm) -> None:

@@ -7,13 +7,14 @@ Tokens come from the operating system's generator and are never logged.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import logging
 import secrets
 import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import unquote
@@ -71,7 +72,7 @@ class Sessions:
             return self._by_user.get(user)
 
 
-class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
+class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Checks every call of the service in the order of the contract, then audits it with one line."""
 
     def __init__(self, sessions: Sessions, endpoint_check: bool) -> None:
@@ -135,12 +136,13 @@ def peer_address(context: grpc.ServicerContext) -> str:
     """IP address of the peer, without port and brackets."""
     text = unquote(str(context.peer()))
     address = text.partition(":")[2] if text.startswith(("ipv4:", "ipv6:")) else text
-    return address.rpartition(":")[0].strip("[]") or text
+    return _canonical(address.rpartition(":")[0].strip("[]") or text)
 
 
 def check_endpoint(context: grpc.ServicerContext) -> None:
     """Refuse a peer whose address, and the name that its address resolves to, are not in its certificate."""
-    names = {name.decode() for name in context.auth_context().get("x509_subject_alternative_name", [])}
+    identity: Mapping[str, Any] = context.auth_context()
+    names = {_canonical(name.decode()) for name in identity.get("x509_subject_alternative_name", ())}
     address = peer_address(context)
     if address in names:
         return
@@ -162,6 +164,15 @@ def _check_token(session: Session, context: grpc.ServicerContext) -> None:
     with session.token.reveal() as raw:
         if not hmac.compare_digest(raw, sent.encode()):
             raise Refusal("NOT_FOUND", "incorrect access token")
+
+
+def _canonical(text: str) -> str:
+    """One spelling per IP address; an IPv4 address inside IPv6 counts as IPv4; names stay as they are."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _reverse_name(address: str) -> str:

@@ -34,8 +34,8 @@ class ApplianceServer:
 
     def __init__(self, service: ApplianceService, interceptor: SessionInterceptor, tls: TlsFiles, address: str) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="appliance")
-        self._server = grpc.server(self._pool, interceptors=(interceptor,), options=(("grpc.so_reuseport", 0),))
-        pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)
+        self._server = grpc.server(self._pool, interceptors=[interceptor], options=(("grpc.so_reuseport", 0),))
+        pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:

@@ -105,7 +105,7 @@ def read_auth(path: Path) -> dict[str, SkuAuth]:
     top = read_yaml(path)
     top.only(("skuAuthCfgList",))
     skus = top.mapping("skuAuthCfgList")
-    found = {name: _auth(skus.mapping(name)) for name in skus.keys()}
+    found = {name: _auth(skus.mapping(name)) for name in skus.names()}
     top.finish()
     return found
 
@@ -140,7 +140,7 @@ def _certs(top: Node, folder: Path) -> dict[str, Path]:
 def _attributes(top: Node, labels: list[str]) -> dict[str, str]:
     node = top.mapping("attributes")
     node.only(ATTRIBUTES)
-    values = {name: node.text(name) for name in node.keys()}
+    values = {name: node.text(name) for name in node.names()}
     _require_choice(node, values, "WrappingMechanism", MECHANISMS)
     _require_choice(node, values, "CertChainDiceLeaf", LEAVES)
     _require_choice(node, values, "WASDisable", ("true", "false"))

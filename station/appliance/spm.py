@@ -21,10 +21,18 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from station.appliance import known_keys
 from station.appliance.device_data import verify_device_data
-from station.appliance.endorse import ca_of, endorse_certs
+from station.appliance.endorse import endorse_certs
 from station.appliance.keystore import KeyMissing, Keystore
-from station.appliance.loaded_sku import DICE_CA, DICE_MLDSA_CA, EXT_CA, EXT_MLDSA_CA, IDENTITY_KEY, ROOT
-from station.appliance.loaded_sku import LoadedSku, load_sku
+from station.appliance.loaded_sku import (
+    DICE_CA,
+    DICE_MLDSA_CA,
+    EXT_CA,
+    EXT_MLDSA_CA,
+    IDENTITY_KEY,
+    ROOT,
+    LoadedSku,
+    load_sku,
+)
 from station.appliance.refusal import Refusal, SkuNotLoaded
 from station.appliance.skus import SkuAuth, read_auth
 from station.appliance.tokens import derive_tokens

@@ -5,6 +5,7 @@ Source: opentitan-appliance sheet 1.5 (order of checks), 3.3 (derivation) and 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from station.appliance.keystore import KeyMissing, Keystore, Wrapping
@@ -42,7 +43,9 @@ def derive_tokens(
     return pa_pb2.DeriveTokensResponse(tokens=[_token(keystore, job) for job in jobs])
 
 
-def _checked(keystore: Keystore, sku: LoadedSku, params: pa_pb2.TokenParams, seeds: dict[int, str]) -> _Job:
+def _checked(
+    keystore: Keystore, sku: LoadedSku, params: pa_pb2.TokenParams, seeds: Mapping[pa_pb2.TokenSeed, str]
+) -> _Job:
     if params.seed not in seeds:
         raise Refusal("INVALID_ARGUMENT", f"invalid key seed requested: {params.seed}")
     wrapping = _wrapping(keystore, sku) if params.wrap_seed else None

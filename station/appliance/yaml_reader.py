@@ -21,14 +21,14 @@ class Node:
         self._line = line
         self._findings = findings
 
-    def keys(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
         """Keys in file order."""
         return iter([str(key) for key in self._data])
 
     def only(self, known: Iterable[str]) -> None:
         """Report every key that is not known."""
         known = list(known)
-        for key in self.keys():
+        for key in self.names():
             if key not in known:
                 self.wrong(key, f"unknown key {key!r}{nearest(key, known)}")
 

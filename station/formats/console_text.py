@@ -25,6 +25,7 @@ STATUS_CODES = (
 )  # fmt: skip
 
 _SPACE = " \t\n\v\f\r"
+_QUOTE, _BACKSLASH, _OPEN = b'"\\{'
 _DECIMAL = re.compile(r"[0-9]{1,20}\Z")
 _LINE = re.compile(r"RESP_(OK|ERR):(.*) CRC:([0-9]{1,10})(?:\r?\n)?\Z", re.DOTALL)
 _LINE_IN_STREAM = re.compile(rb"RESP_(?:OK|ERR):[^\n]* CRC:[0-9]{1,10}\n")
@@ -97,7 +98,7 @@ def crc_object(text: str) -> str:
 
 
 def parse_message(data: bytes | str) -> Message:
-    """One JSON object from the host, optionally followed by a CRC object and by white space or NUL padding.
+    """One JSON object from the host, optionally followed by a CRC object and by white space.
 
     A CRC object that does not match the exact text before it raises FormatError.
     """
@@ -116,6 +117,22 @@ def parse_message(data: bytes | str) -> Message:
     if crc != text_crc(body):
         raise FormatError(f"expected CRC {text_crc(body)} behind the message, saw {crc}: send it again")
     return Message(value, body, crc)
+
+
+def object_end(stream: bytes) -> int | None:
+    """Where the first JSON object of a console stream ends, or None while it is incomplete; nothing else is checked."""
+    depth, in_text, escaped = 0, False, False
+    for position, byte in enumerate(stream):
+        if in_text:
+            in_text = escaped or byte != _QUOTE
+            escaped = byte == _BACKSLASH and not escaped
+        elif byte == _QUOTE:
+            in_text = True
+        elif byte in b"{}":
+            depth += 1 if byte == _OPEN else -1
+            if depth <= 0:
+                return position + 1
+    return None
 
 
 def find_response(stream: bytes) -> tuple[int, int] | None:

@@ -173,7 +173,7 @@ def test_the_worst_certificate_hash_needs_no_padding():
 def test_the_parts_blob_line_has_its_fixed_length():
     line = console_json.encode_dut_perso_blob(9, b"\xff" * 5120)
     assert len(line) == len("RESP_OK:") + 20535 + len(" CRC:0\n")
-    assert console_json.PERSO_BLOB == len('{"num_objs":4294967295,"next_free":4294967295,"body":[]}') + 5120 * 4 - 1
+    assert len('{"num_objs":4294967295,"next_free":4294967295,"body":[]}') + 5120 * 4 - 1 == console_json.PERSO_BLOB
 
 
 @bounded
@@ -251,3 +251,8 @@ def test_any_json_is_a_value_or_a_format_error(value):
     line = b"RESP_OK:" + data + b" CRC:0\n"
     for parse in (console_json.parse_cp_device_id, console_json.parse_sha256, console_json.parse_perso_blob):
         only_format_error(parse, line)
+
+
+def test_the_reference_host_knows_the_parts_array():
+    with pytest.raises(FormatError, match="5120"):
+        console_json.encode_perso_blob(1, bytes(5121), Dialect.HOST)

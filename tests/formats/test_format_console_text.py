@@ -1,3 +1,5 @@
+import zlib
+
 import pytest
 from formats_help import bounded, only_format_error
 from hypothesis import given
@@ -21,12 +23,13 @@ def test_padding_goes_before_the_last_brace():
 
 
 def test_the_crc_object_has_the_length_of_its_worst_case():
-    assert console_text.CRC_OBJECT == len('{"crc":4294967295}')
+    assert len('{"crc":4294967295}') == console_text.CRC_OBJECT
     assert console_text.crc_object('{"hash":[15231083467871102580,15999634840121664671]}') == '{"crc":621441661 }'
 
 
 def test_a_good_line():
-    response = console_text.parse_response('RESP_OK:{"a":[1,"2"]} CRC:%d\n' % console_text.text_crc('{"a":[1,"2"]}'))
+    text = '{"a":[1,"2"]}'
+    response = console_text.parse_response(f"RESP_OK:{text} CRC:{zlib.crc32(text.encode())}\n")
     assert response.value == {"a": [1, "2"]} and response.crc_checked
 
 
@@ -78,6 +81,14 @@ def test_an_error_never_repeats_a_number():
     with pytest.raises(FormatError) as caught:
         console_text.parse_message('{"wafer_auth_secret":[-1234567890]}')
     assert "1234567890" not in str(caught.value)
+
+
+def test_where_an_object_ends():
+    stream = b' {"a":{"b":"}\\"}"}}{"crc":1}  '
+    end = console_text.object_end(stream)
+    assert stream[:end] == b' {"a":{"b":"}\\"}"}}'
+    assert console_text.object_end(stream[end:]) == len(b'{"crc":1}')
+    assert all(console_text.object_end(stream[:cut]) is None for cut in range(end))
 
 
 def test_finding_a_response_in_a_stream():

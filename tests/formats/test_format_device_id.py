@@ -124,3 +124,12 @@ def test_anything_else_is_a_format_error(data, text, words):
 def test_ids_are_capitals(sku_id):
     with pytest.raises(FormatError):
         SkuSpecific(0, 0, "EM", 0, sku_id).pack()
+
+
+@pytest.mark.parametrize("position", [5, 6, 7, 12, 13, 14])
+def test_reserved_bytes_of_the_sku_half_are_zero(position):
+    raw = bytearray(SkuSpecific(0, 7, "EM", 0, "EMUL").pack())
+    assert raw[position] == 0
+    raw[position] = 1
+    with pytest.raises(FormatError, match="reserved"):
+        SkuSpecific.parse(bytes(raw))

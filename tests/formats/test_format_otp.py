@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 
 import pytest
 from formats_help import bounded, only_format_error
@@ -106,7 +107,7 @@ def test_items_lie_in_their_partition_and_do_not_overlap():
         by_partition.setdefault(item.partition, []).append(item)
     for items in by_partition.values():
         items.sort(key=lambda item: item.offset)
-        assert all(a.offset + a.size <= b.offset for a, b in zip(items, items[1:], strict=False))
+        assert all(a.offset + a.size <= b.offset for a, b in itertools.pairwise(items))
     assert otp.ITEMS["SPX_KEY0"].offset == otp.ITEMS["ECDSA_KEY3"].offset + 68
     assert otp.ITEMS["ROM_BOOTSTRAP_DIS"] == otp.Item("ROM_BOOTSTRAP_DIS", "OWNER_SW_CFG", 0x1B4, 4)
 
@@ -143,3 +144,15 @@ def test_anything_else_is_a_format_error(data, number, text):
 def test_an_odd_block_counts_twice():
     block = hashlib.sha256(b"x").digest()[:8]
     assert otp.hw_digest(block) == otp.hw_digest(block * 2)
+
+
+def test_some_triple_errors_are_found():
+    # three data bits whose Hamming positions cancel to a syndrome outside the code
+    positions = next(
+        triple for triple in itertools.combinations(otp._HAMMING_POSITIONS, 3) if triple[0] ^ triple[1] ^ triple[2] > 21
+    )
+    word = otp.ecc_encode(0x1234)
+    for position in positions:
+        word ^= 1 << otp._HAMMING_POSITIONS.index(position)
+    with pytest.raises(FormatError, match="saw more"):
+        otp.ecc_decode(word)

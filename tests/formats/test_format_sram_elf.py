@@ -65,6 +65,7 @@ def test_built_programs_come_back(data, step):
         (elf((0x1001FFFC, b"abcdefgh"), entry=0x1001FFFC), "inside RAM"),
         (elf((0x20000000, b"abcd"), entry=0x20000000), "inside RAM"),
         (elf((LOAD_ADDRESS, b"abcd"))[:-1], "cut off"),
+        (elf((LOAD_ADDRESS, b"abcd", {"memsz": 3})), "cut off"),
         (elf((LOAD_ADDRESS, b"abcd"))[:60], "cut off"),
         (elf((LOAD_ADDRESS, b"")), "loadable"),
         (elf(), "program headers"),

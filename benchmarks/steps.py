@@ -1,0 +1,228 @@
+"""Plain steps per second of ``Run.step`` against OpenHTF phases, and how often the journal waits for the disk."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Aim, Figure, Options, Report, seconds_of
+from station.bins import load_bins
+from station.credentials import CredentialStore
+from station.data_folder import DataFolder
+from station.journal import Journal
+from station.journal_rows import Context
+from station.model import DONE, NOT_DONE, Answer, Realm
+from station.plan import Burn, Plan
+from station.resources import resources_folder
+from station.run import Run, RunServices, execute
+
+SHORT, LONG = 1_000, 10_000
+LINEAR = 1.15  # a step among 10,000 may cost so much of one among 1,000
+
+
+class NoPack:
+    """A pack without images and limits: a no-op step asks for neither."""
+
+    sku = "sival"
+    realm = Realm.DEV
+
+    def image(self, name: str) -> bytes:
+        raise KeyError(name)
+
+    def limit(self, name: str) -> tuple[float | None, float | None]:
+        return None, None
+
+    def hook(self, name: str, *args: object) -> object:
+        return None
+
+
+class Bench:
+    """A journal and what a run borrows, in a fresh folder on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        data = DataFolder(folder)
+        self.journal = Journal(data, "bench", ballast_bytes=0)
+        self._credentials = CredentialStore(data.credentials, Realm.DEV)
+        self._pack = NoPack()
+        self._bins = load_bins(resources_folder() / "bins.toml")
+
+    def run(self, plan: Plan) -> Run:
+        """A run of one scanned part."""
+        context = Context(socket=1, label_kind="die", label="L1/W01/X1Y1", recipe="bench", flow="bench")
+        self.journal.scan(context, {"text": "die"})
+        return Run(plan, context, RunServices(self.journal, self._bins, self._pack, self._credentials))
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """A bench that leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="steps-") as folder:
+        made = Bench(Path(folder))
+        try:
+            yield made
+        finally:
+            made.journal.close()
+
+
+def measure(options: Options) -> Report:
+    """Steps per second, cost per step at both lengths, syncs."""
+    report = Report()
+    lengths = (SHORT,) if options.quick else (SHORT, LONG)
+    runs = 3 if options.quick else options.runs
+    own = {count: statistics.median(station_seconds(count) for _ in range(runs)) for count in lengths}
+    theirs = _openhtf(lengths, report, options)
+    for count in lengths:
+        other = theirs.get(count)
+        report.figures.append(
+            Figure(f"plain steps, {count:,} in one run", count / own[count], "steps/s", Aim(">=", 15, of_ratio=True),
+                   count / other if other else None, "OpenHTF phases/s")  # fmt: skip
+        )
+    for count in lengths:
+        report.figures.append(Figure(f"cost of one step among {count:,}", own[count] / count * 1e6, "µs"))
+    if LONG in lengths:
+        growth = Figure("cost of one step, 10,000 over 1,000", own[LONG] / LONG * 1e6, "µs",
+                        Aim("<=", LINEAR, of_ratio=True), own[SHORT] / SHORT * 1e6, "µs at 1,000")  # fmt: skip
+        report.figures.append(growth)
+    report.figures += syncs()
+    return report
+
+
+def station_seconds(count: int) -> float:
+    """Seconds from the start of a run with ``count`` no-op steps to its durable verdict."""
+    plan = Plan(**{f"step_{number}": f"Step {number}" for number in range(count)})
+    titles = list(plan)
+    with bench() as made:
+
+        def flow(run: Run) -> None:
+            for title in titles:
+                with run.step(title):
+                    pass
+
+        def work() -> None:
+            run = made.run(plan)
+            verdict, error = execute(run, lambda: flow(run))
+            if error is not None or verdict.kind != "pass":
+                raise RuntimeError(f"expected a pass, got {verdict.kind}: {verdict.reason}") from error
+
+        return seconds_of(work)
+
+
+def _openhtf(lengths: tuple[int, ...], report: Report, options: Options) -> dict[int, float]:
+    if find_spec("openhtf") is None:
+        report.notes.append("baseline skipped: openhtf is not importable here; `python3 start.py benchmark` has it")
+        return {}
+    runs = 1 if options.quick else 3
+    return {count: statistics.median(openhtf_seconds(count) for _ in range(runs)) for count in lengths}
+
+
+def openhtf_seconds(count: int) -> float:
+    """Seconds of one OpenHTF test with ``count`` no-op phases; its record stays in memory."""
+    import openhtf
+
+    logging.getLogger("openhtf").setLevel(logging.CRITICAL)
+
+    def phase(number: int) -> Any:
+        @openhtf.PhaseOptions(name=f"step_{number}")
+        def no_op(test: Any) -> None:
+            pass
+
+        return no_op
+
+    test = openhtf.Test(*(phase(number) for number in range(count)))
+    records: list[Any] = []
+    test.add_output_callbacks(records.append)
+
+    def work() -> None:
+        with redirect_stdout(io.StringIO()):
+            passed = test.execute(test_start=lambda: "die")
+        if not passed or len(records[0].phases) != count + 1:  # the first phase is test_start
+            raise RuntimeError("expected OpenHTF to pass with all phases")
+
+    return seconds_of(work)
+
+
+# ---- syncs ----------------------------------------------------------------------------------------------------------
+
+
+class Commits:
+    """Counts durable commits from SQLite's own statement trace, whatever the journal's counter says."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.durable = 0
+        self._full = True
+        journal._store.trace(self._statement)
+
+    def _statement(self, sql: str) -> None:
+        text = sql.strip().upper()
+        if text.startswith("PRAGMA SYNCHRONOUS ="):
+            self._full = text.endswith("FULL")
+        elif text == "COMMIT" and self._full:
+            self.durable += 1
+
+
+@contextmanager
+def counted_fsync() -> Iterator[list[int]]:
+    """Counts what Python itself syncs (files beside the journal)."""
+    calls: list[int] = []
+    real = os.fsync
+    os.fsync = lambda handle: (calls.append(1), real(handle))[1]  # type: ignore[assignment]
+    try:
+        yield calls
+    finally:
+        os.fsync = real
+
+
+def syncs() -> list[Figure]:
+    """Syncs per burn, scan, verdict and plain step, by the journal's counter; the statement trace must agree."""
+    plan = Plan(first="First", second="Second", third="Third", fuse=Burn("Fuse", 0), lock=Burn("Lock", 0))
+    with bench() as made, counted_fsync() as files:
+        journal, commits = made.journal, Commits(made.journal)
+        marks: dict[str, int] = {}
+
+        def mark(name: str) -> None:
+            if journal.syncs != commits.durable:
+                raise RuntimeError(f"the journal counts {journal.syncs} syncs, SQLite's trace {commits.durable}")
+            marks[name] = journal.syncs + len(files)
+
+        journal.rows()
+        commits.durable = journal.syncs
+        files.clear()
+        mark("before")
+        run = made.run(plan)
+        mark("scan")
+        execute(run, lambda: _five_titles(run, plan, mark))
+        mark("verdict")
+    order = list(marks)
+    cost = {name: marks[name] - marks[before] for before, name in zip(order, order[1:], strict=False)}
+    return [
+        Figure("syncs at scan", cost["scan"], "syncs", Aim("==", 1)),
+        Figure("syncs per plain step", cost["steps"] / 3, "syncs", Aim("==", 0)),
+        Figure("syncs per burn", cost["burns"] / 2, "syncs", Aim("==", 2)),
+        Figure("syncs at verdict", cost["verdict"], "syncs", Aim("==", 1)),
+    ]
+
+
+def _five_titles(run: Run, plan: Plan, mark: Any) -> None:
+    for title in (plan.first, plan.second, plan.third):
+        with run.step(title):
+            pass
+    mark("steps")
+    for title in (plan.fuse, plan.lock):
+        burnt: list[bool] = []
+
+        def done(burnt: list[bool] = burnt) -> Answer:
+            return DONE if burnt else NOT_DONE
+
+        def do(burnt: list[bool] = burnt) -> None:
+            burnt.append(True)
+
+        run.burn(title, done=done, do=do)
+    mark("burns")

@@ -1,0 +1,1 @@
+"""Drivers: the outside world, one module or package per adapter."""

@@ -1,0 +1,71 @@
+"""From a gRPC status to one sentence that says what was expected, what was seen and what to try."""
+
+from __future__ import annotations
+
+from station.errors import ApplianceError
+
+# Fragments of the library's own status texts, in the order in which they are looked for.
+_UNAVAILABLE = (
+    ("hostname verification", "its certificate is not for this host name: correct the address or set target_name"),
+    ("certificate has expired", "its certificate has expired: renew it on the appliance"),
+    ("certificate_verify_failed", "its certificate is not from the configured CA: check the CA file"),
+    ("wrong_version_number", "it speaks no TLS: check the address and its port"),
+    ("connection refused", "the connection was refused: start the appliance or correct the address"),
+    ("dns resolution failed", "its name could not be resolved: correct the address"),
+    ("domain name not found", "its name could not be resolved: correct the address"),
+    ("handshaker shutdown", "it closed the connection during the handshake: check the client certificate"),
+    ("socket closed", "it closed the connection: check the client certificate, then whether the appliance runs"),
+)
+_CODES = {
+    "DEADLINE_EXCEEDED": "no answer came in time: check network and appliance, then try again",
+    "CANCELLED": "the call was cancelled at the station: start again when ready",
+    "UNAUTHENTICATED": "the SKU password was not accepted: store the right one",
+    "PERMISSION_DENIED": "the SKU may not call this: ask who runs the appliance",
+    "UNIMPLEMENTED": "the appliance does not offer this: check its version",
+    "INTERNAL": "the appliance failed: see its log",
+    "RESOURCE_EXHAUSTED": "the appliance is overloaded or the message too large: try later",
+}
+AMBIGUOUS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "ABORTED", "RESOURCE_EXHAUSTED"})
+_LONGEST = 300
+
+
+class CallFailed(Exception):
+    """A call ended with a status other than OK; ``details`` is the status text without secrets."""
+
+    def __init__(self, call: str, code: str, details: str) -> None:
+        self.call = call
+        self.code = code
+        self.details = " ".join(details.split())[:_LONGEST]
+        super().__init__(f"{call}: {code}")
+
+    @property
+    def session_lost(self) -> bool:
+        """True when the appliance refused before acting, because it does not know the session (any more)."""
+        if self.code == "INTERNAL":
+            return "user not found" in self.details
+        return self.code == "NOT_FOUND" and (
+            "incorrect access token" in self.details or "Try calling InitSession first" in self.details
+        )
+
+    def as_error(self, address: str, keygen: bool = False) -> ApplianceError:
+        """The sentence for people; ``keygen`` adds that a fresh token was not asked for again."""
+        sentence = f"{self.call} at the appliance {address} failed: {self._reason()}"
+        if keygen and self.code in AMBIGUOUS:
+            sentence += (
+                "; the fresh token was not asked for again, because the first one may exist: start the step again"
+            )
+        return ApplianceError(sentence, self.code)
+
+    def _reason(self) -> str:
+        if self.code == "UNAVAILABLE":
+            lowered = self.details.lower()
+            known = next((text for mark, text in _UNAVAILABLE if mark in lowered), None)
+            return known or "it cannot be reached: check that it runs, the network and the address"
+        if self.call == "InitSession" and self.code == "NOT_FOUND":
+            return f"the appliance does not know the SKU ({self.details}): correct the SKU name"
+        if self.call == "InitSession" and self.code == "UNKNOWN":
+            return f"the appliance does not accept this computer ({self.details}): issue a client certificate for it"
+        if self.call == "InitSession" and self.code == "FAILED_PRECONDITION":
+            return f"wrong realm ({self.details}): use the appliance of the station's realm"
+        advice = _CODES.get(self.code, "correct the request or the SKU's configuration")
+        return f"{advice} ({self.code}: {self.details})" if self.details else f"{advice} ({self.code})"

@@ -1,0 +1,158 @@
+"""``station simulate``: the process of the virtual bench.
+
+It ends on SIGTERM or SIGINT, or when the process named by ``--parent-pid`` is gone. Chip state is in files and is never
+older than the last change, so the process may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from drivers.virtual.bench_server import BenchServer
+from drivers.virtual.bench_state import BENCH_FAULTS, BenchState
+from drivers.virtual.pads import ChipPads
+
+BENCH_FILE = "bench.json"
+PARENT_POLL = 0.5
+EXIT_CONFIG = 2
+
+
+class Bench:
+    """A running bench inside this process; ``main`` and the tests start it."""
+
+    def __init__(self, data: Path, sockets: int, open_chip: Any = None, remote_bitbang: bool = False) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self.file = data / BENCH_FILE
+        self.state = BenchState(data, sockets, open_chip or functools.partial(open_earlgrey, images=data / "images"))
+        self._server = BenchServer(self.state)
+        self._bitbang = _open_remote_bitbang(self.state) if remote_bitbang else {}
+
+    def start(self) -> None:
+        """Serve and say where: after this call ``file`` can be used."""
+        self._server.start()
+        self._server.write_address(self.file)
+
+    def stop(self) -> None:
+        """Close everything; the address file goes, the chips stay."""
+        self.file.unlink(missing_ok=True)
+        self._server.stop()
+        for server in self._bitbang.values():
+            server.close()
+        self.state.close()
+
+    def address(self) -> Mapping[str, object]:
+        """What ``--json`` prints: where to find the bench."""
+        return {
+            "bench": str(self.file),
+            "port": self._server.port,
+            "pid": os.getpid(),
+            "sockets": len(self.state.sockets),
+            "adapters": [adapter.serial for adapter in self.state.adapters],
+            "remote_bitbang": {name: server.port for name, server in self._bitbang.items()},
+        }
+
+
+def open_earlgrey(folder: Path, images: Path) -> ChipPads:
+    """The virtual chip of this product; loaded late because it brings all its models along."""
+    from drivers.virtual.earlgrey.chip import open_chip
+
+    return open_chip(folder, images)
+
+
+def _open_remote_bitbang(state: BenchState) -> dict[str, Any]:
+    from drivers.virtual.bitbang_ports import open_ports
+
+    return open_ports(state)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of the virtual bench; returns the exit code."""
+    options = _parser().parse_args(argv)
+    if options.list_faults:
+        return _list_faults(options.json)
+    if options.check_traces is not None:
+        return _check_traces(options.check_traces)
+    if options.sockets < 1:
+        print("station simulate: expected at least one socket", file=sys.stderr)
+        return EXIT_CONFIG
+    return _serve(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="station simulate", description="Run the virtual bench in this process.")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="where chips and the bench's address are kept")
+    parser.add_argument("--sockets", type=int, default=1, metavar="N", help="how many sockets, each with its adapter")
+    parser.add_argument("--port-file", type=Path, metavar="F", help="write the address to this file, too")
+    parser.add_argument("--parent-pid", type=int, metavar="PID", help="end when this process is gone")
+    parser.add_argument("--remote-bitbang", action="store_true", help="open a remote_bitbang port per socket")
+    parser.add_argument("--check-traces", type=Path, metavar="DIR", help="replay golden JTAG traces and end")
+    parser.add_argument("--list-faults", action="store_true", help="show the faults that can be armed, and end")
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    data = options.data or platformdirs.user_data_path("provisioning-station", appauthor=False) / "virtual-bench"
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    bench = Bench(data, options.sockets, remote_bitbang=options.remote_bitbang)
+    bench.start()
+    try:
+        address = json.dumps(bench.address())
+        if options.port_file is not None:
+            options.port_file.write_text(address)
+        ready = f"virtual bench ready: {len(bench.state.sockets)} socket(s), {bench.file}"
+        print(address if options.json else ready, flush=True)
+        while not ended.wait(PARENT_POLL if options.parent_pid else None):
+            if options.parent_pid and not _alive(options.parent_pid):
+                break
+    finally:
+        bench.stop()
+    return 0
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "posix" and os.getppid() == 1 and pid != 1:
+        # the parent's number may have been given to another process: an orphan knows by its own parent
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _list_faults(as_json: bool) -> int:
+    from drivers.virtual.earlgrey.faults import FAULTS
+
+    faults = {**FAULTS, **BENCH_FAULTS}
+    if as_json:
+        print(json.dumps(faults))
+    else:
+        for name, text in faults.items():
+            print(f"{name:22} {text}")
+    return 0
+
+
+def _check_traces(folder: Path) -> int:
+    from drivers.virtual.taps.trace_check import check_traces
+
+    return check_traces(folder, print)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

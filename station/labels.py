@@ -1,0 +1,93 @@
+"""What a scan means: part label, lot label, tray, badge; and whether this part may be started here."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from station.bins import Bins
+from station.errors import Refused
+from station.journal_parts import PartRecord
+from station.model import Retest, Role
+from station.operators import may
+from station.recipe import Recipe
+
+LONGEST_SCAN = 256
+ENVELOPE = re.compile(r"\[\)>\x1e(?:05|06|12)\x1d(?P<fields>.*?)(?:\x1e\x04?)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """One scan: ``meaning`` is part, lot, tray or badge."""
+
+    meaning: str
+    value: str
+
+
+def understand(text: str) -> Scanned:
+    """Read the prefixes: MH10.8 identifiers 1T (lot) and S (serial), alone or in a 2D envelope; TRAY: and OP: ours."""
+    text = text.strip().removeprefix("]d2").removeprefix("]C1")
+    if len(text) > LONGEST_SCAN or not text or any(ord(sign) < 0x20 and sign not in "\x1d\x1e\x04" for sign in text):
+        raise Refused("expected one printable scan of at most 256 characters; scan again")
+    if envelope := ENVELOPE.fullmatch(text):
+        found = {_identifier(field): field for field in envelope["fields"].split("\x1d")}
+        for identifier, meaning in (("S", "part"), ("1T", "lot")):
+            if identifier in found:
+                return Scanned(meaning, found[identifier].removeprefix(identifier))
+        raise Refused("this two-dimensional label holds neither a serial number (S) nor a lot (1T)")
+    for prefix, meaning in (("1T", "lot"), ("TRAY:", "tray"), ("OP:", "badge")):
+        if text.startswith(prefix):
+            return Scanned(meaning, text.removeprefix(prefix))
+    return Scanned("part", text)
+
+
+def part_label(recipe: Recipe, value: str) -> str:
+    """The label as the recipe's pattern wants it, with or without the identifier S, else ``Refused``."""
+    for candidate in (value, value.removeprefix("S")):
+        if recipe.label_pattern.fullmatch(candidate):
+            return candidate
+    raise Refused(f"expected a {recipe.label_prompt} such as {recipe.label_example}, scanned {value[:40]!r}")
+
+
+def check_known(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, role: Role | None) -> None:
+    """Raise ``Refused`` with one sentence when what is known of the part forbids another run here."""
+    if record.quarantine:
+        raise Refused(f"this part is in quarantine ({record.quarantine}); only a supervisor releases it")
+    if passed := record.passed(recipe.flow_name):
+        raise Refused(
+            f"this part passed {recipe.title} at {_when(passed.time)} (as far as this station knows; "
+            "the appliance cannot be asked)"
+        )
+    if others := sorted({flow for flow, _ in record.open_burns() if flow != recipe.flow_name}):
+        raise Refused(f"a burn of {others[0]} was interrupted on this part; finish that first")
+    last = record.verdicts.get(recipe.flow_name)
+    if last is not None and last.kind == "fail":
+        _check_retest(record, recipe, bins, socket, role)
+
+
+def _check_retest(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, role: Role | None) -> None:
+    last = record.verdicts[recipe.flow_name]
+    if last.bin_id not in bins:
+        return
+    bin = bins[last.bin_id]
+    went = f"this part went to bin {bin.soft} ({bin.name}) at {_when(last.time)}"
+    if bin.retest is Retest.NEVER:
+        raise Refused(f"{went}; it must not be retested")
+    if bin.retest is Retest.ENGINEER and not may(role, Role.ENGINEER):
+        raise Refused(f"{went}; only an engineer may retest it")
+    if record.fails.get((recipe.flow_name, bin.id), 0) >= bin.attempts and not may(role, Role.ENGINEER):
+        raise Refused(f"{went} for the last of {bin.attempts} attempts")
+    if bin.retest is Retest.SAME_SOCKET and last.socket != socket:
+        raise Refused(f"{went}; it may be retested in socket {last.socket} only")
+    if bin.retest is Retest.OTHER_SOCKET and last.socket == socket and not may(role, Role.ENGINEER):
+        raise Refused(f"{went}; it may be retested in another socket only")
+
+
+def _identifier(field: str) -> str:
+    match = re.match(r"\d{0,3}[A-Z]", field)
+    return match[0] if match else ""
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,0 +1,112 @@
+"""Delivers pending registrations in the background; a part on hold passes when the appliance acknowledges."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from station.bins import Bins
+from station.errors import StationError
+from station.journal import Journal
+from station.journal_rows import Row
+from station.ports import Appliance
+from station.protocol import Verdict
+from station.registrations import Sealer, acknowledge, deliver, kept_of
+from station.verdict import verdict_of
+
+FIRST_DELAY = 2.0
+LONGEST_DELAY = 300.0
+
+
+class Outbox:
+    """One thread; waits longer after every failure, and starts at once when ``wake`` is called."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        sealer: Sealer,
+        bins: Bins,
+        appliance: Callable[[], Appliance],
+        busy: Callable[[Row], bool],
+        delivered: Callable[[Row, Verdict | None], None],
+        log: Callable[[str, str], None],
+    ) -> None:
+        self._journal = journal
+        self._sealer = sealer
+        self._bins = bins
+        self._appliance = appliance
+        self._busy = busy
+        self._delivered = delivered
+        self._log = log
+        self._delay = FIRST_DELAY
+        self._wake = threading.Event()
+        self._ending = False
+        self._thread = threading.Thread(target=self._loop, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Begin delivering."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something new, or the appliance is back."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop after the delivery in progress."""
+        self._ending = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def _loop(self) -> None:
+        while not self._ending:
+            self._wake.wait(self._delay)
+            self._wake.clear()
+            if self._ending:
+                return
+            try:
+                failed = self.deliver_all()
+            except StationError as error:
+                self._log(str(error), "error")
+                failed = True
+            self._delay = min(self._delay * 2, LONGEST_DELAY) if failed else FIRST_DELAY
+
+    def deliver_all(self) -> bool:
+        """Try every pending registration once; True when one could not be delivered."""
+        failed = False
+        for row in self._journal.pending_registrations():
+            if self._ending or self._busy(row):
+                continue
+            failed = not self._deliver(row) or failed
+        return failed
+
+    def _deliver(self, row: Row) -> bool:
+        kept = kept_of(row)
+        appliance = self._appliance()
+        try:
+            appliance.open_session(kept.sku)
+            deliver(kept, appliance, self._sealer)
+        except StationError as error:
+            self._log(f"registration of {row.context.label or row.context.device_id} waits: {error}", "warning")
+            return False
+        finally:
+            appliance.close_session()
+        acknowledge(self._journal, row.context, kept)
+        self._delivered(row, self._promote(row))
+        return True
+
+    def _promote(self, row: Row) -> Verdict | None:
+        """Hold becomes pass when nothing but the registration was missing."""
+        context = row.context
+        record = self._journal.known(context.label_kind, context.label, context.device_id)
+        last = record.verdicts.get(context.flow)
+        if last is None or last.bin_id != "registration_pending" or record.open_burns():
+            return None
+        verdict = verdict_of(self._bins["pass"], "the outbox delivered the registration", "provisioned and registered")
+        detail = {
+            "kind": str(verdict.kind), "bin_id": verdict.bin_id, "soft": verdict.bin, "hard": verdict.hard_bin,
+            "reason": verdict.reason, "part_state": verdict.part_state, "tray": verdict.tray, "seconds": 0.0,
+            "error": "", "pending": False, "promoted": True,
+        }  # fmt: skip
+        self._journal.verdict(context, detail)
+        return verdict

@@ -1,0 +1,353 @@
+"""One socket at work: its thread watches presence, carries out runs, and keeps the tile true."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from station.bins import Bins
+from station.burning import settle_left
+from station.crash_report import write_crash_report
+from station.errors import BenchError, ConfigError, JournalError, PowerLost, StationError
+from station.journal import Journal
+from station.journal_parts import PartRecord
+from station.journal_rows import Context, Row
+from station.model import BinKind, Contact
+from station.parts import PartServices
+from station.ports import Appliance
+from station.protocol import Event, Verdict
+from station.recipe import Recipe
+from station.run import Run, RunServices, execute
+from station.run_services import Credentials
+from station.socket_view import RUNNING, VERDICTS, SocketView
+from station.sockets import ABSENT, PhysicalSocket
+from station.tile_listener import TileListener
+from station.verdict import verdict_of
+
+POLL = 0.1
+WATCH = 0.1
+REOPEN = 1.0
+CHECK_IT = "Check it"
+QUARANTINE_IT = "No: quarantine"
+
+
+class Bench(Protocol):
+    """What a worker needs of the workbench."""
+
+    journal: Journal
+    credentials: Credentials
+
+    def emit(self, event: Event) -> None:
+        """Send an event to everybody who listens."""
+
+    def latch(self, sentence: str) -> None:
+        """The journal cannot be written."""
+
+    def ended(self, row: Row, recipe: Recipe) -> None:
+        """A run got its verdict."""
+
+    def appliance(self, socket: int) -> Appliance:
+        """The appliance port for this socket."""
+
+    def bins_of(self, recipe: Recipe) -> Bins:
+        """The station's bins with the pack's own."""
+
+    def typical(self, recipe: Recipe) -> float:
+        """Seconds a good run of this recipe takes here."""
+
+
+@dataclass(slots=True)
+class Order:
+    """A run that was asked for."""
+
+    recipe: Recipe
+    context: Context
+
+
+class SocketWorker:
+    """Every public method is safe from any thread."""
+
+    def __init__(self, physical: PhysicalSocket, view: SocketView, bench: Bench) -> None:
+        self.physical = physical
+        self.view = view
+        self.number = physical.number
+        self.touchdown = 0
+        self.context: Context | None = None
+        self.last_error: BaseException | None = None
+        self._bench = bench
+        self._order: Order | None = None
+        self._run: Run | None = None
+        self._tile = TileListener(view, bench.emit)
+        self._expects = ""
+        self._was_usable = False
+        self._reopen_at = 0.0
+        self._ending = threading.Event()
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._thread = threading.Thread(target=self._loop, name=f"socket {self.number}", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name=f"watch {self.number}", daemon=True)
+
+    # ---- commands -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to watch the socket."""
+        self._thread.start()
+        self._watcher.start()
+
+    def expect(self, words: str) -> None:
+        """What to scan next, in words."""
+        self._expects = words
+        if self.view.now.state == "scan" and not self.view.now.label:
+            self.view.change(expects=words)
+
+    def labelled(self, context: Context) -> None:
+        """A part label was accepted for this socket: it may be started."""
+        self.context = context
+        self.view.change(label=context.label, may_start=True, expects="", verdict=None)
+
+    def order(self, order: Order) -> None:
+        """Start a run."""
+        self._idle.clear()
+        self.view.change(state="checking", may_start=False, prompt=None, label=order.context.label)
+        self._order = order
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the run at its next wait outside a burn."""
+        if self._run is not None:
+            self._run.request_stop()
+            self.view.change(stop_requested=True)
+        self._tile.give("")
+
+    def acknowledge(self) -> None:
+        """The operator has read the verdict."""
+        self.view.change(needs_acknowledge=False)
+        self._wake.set()
+
+    def answer(self, prompt: int, choice: str) -> None:
+        """Answer the question of that number; ``Refused`` when it is not open or has no such choice."""
+        self._tile.answer(prompt, choice)
+
+    def interrupted(self, row: Row) -> None:
+        """The station died during a run here: ask before anything else."""
+        self.context = row.context
+        text = f"Do not move. Is the part {row.context.label} still in socket {self.number}?"
+        prompt = self._tile.question(text, (CHECK_IT, QUARANTINE_IT))
+        self.view.change(state="interrupted", label=row.context.label, device_id=row.context.device_id,
+                         prompt=prompt)  # fmt: skip
+
+    def settle_interrupted(self) -> None:
+        """The question about the interrupted part is answered."""
+        self._tile.forget()
+
+    def wait_idle(self, seconds: float | None = None) -> bool:
+        """Wait until no run is in progress; False when the time is over first."""
+        return self._idle.wait(seconds)
+
+    @property
+    def burning(self) -> bool:
+        """True while a burn is open."""
+        return self.view.now.state == "burning"
+
+    @property
+    def running(self) -> bool:
+        """True from the order until the verdict."""
+        return not self._idle.is_set()
+
+    def close(self) -> None:
+        """Stop at the next wait outside a burn, record, release the adapter with its outputs frozen."""
+        self._ending.set()
+        self.stop()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self.physical.close()
+
+    # ---- the thread -----------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            order, self._order = self._order, None
+            try:
+                if order is not None:
+                    self._carry_out(order)
+                elif self._ending.is_set():
+                    return
+                else:
+                    self._poll()
+            except JournalError as error:
+                self._bench.latch(str(error))
+            except Exception as error:  # the thread must live: the other runs of this socket are not to blame
+                self._log(write_crash_report(self._bench.journal.folder, error), level="error")
+                self._fault(f"an error in the program ({type(error).__name__}) stopped this socket for now")
+            if self._order is None:
+                self._wake.wait(POLL)
+                self._wake.clear()
+
+    def _poll(self) -> None:
+        """Look at the sensors and move the tile between insert_part, scan and the end of a verdict."""
+        if time.monotonic() < self._reopen_at:
+            return
+        state = self.view.now.state
+        if state == "interrupted":
+            return  # the adapter is not touched until the operator has answered: the chip may still be burning
+        try:
+            contact = self.physical.contact()
+        except (BenchError, ConfigError) as error:
+            self._fault(str(error))
+            return
+        self._show_contact(contact)
+        self._move(state, contact)
+
+    def _show_contact(self, contact: Contact) -> None:
+        if contact.usable and not self._was_usable:
+            self.touchdown += 1
+        self._was_usable = contact.usable
+        self.view.change(present=contact.present, lid_closed=contact.lid_closed, contacts=self.touchdown)
+
+    def _move(self, state: str, contact: Contact) -> None:
+        if state in VERDICTS and (self.view.now.verdict is not None):
+            self._leave_verdict(contact)
+        elif not contact.usable:
+            if contact.present and contact.lid_closed and not contact.power_good:
+                self.view.change(state="bench_fault", expects="the socket has no power", label="", may_start=False)
+                return
+            self.context = None
+            self.view.change(
+                state="insert_part", label="", may_start=False, expects="", device_id="", steps=(), plan=()
+            )
+        elif state in ("insert_part", "bench_fault"):
+            self.view.change(state="scan", expects=self._expects)
+
+    def _leave_verdict(self, contact: Contact) -> None:
+        """The verdict stays until the part is gone and, unless it passed, until somebody has acknowledged it."""
+        now = self.view.now
+        if now.needs_acknowledge:
+            return
+        if not contact.present or not contact.lid_closed:
+            self.context = None
+            self.view.change(state="insert_part", label="", verdict=None, steps=(), plan=(), device_id="",
+                             may_start=False, elapsed=0.0, percent=0, expects="")  # fmt: skip
+        elif now.state == "bench_fault" and self.context is not None and contact.usable:
+            self.view.change(state="scan", verdict=None, may_start=True)
+
+    def _fault(self, sentence: str) -> None:
+        self.physical.close()
+        self._was_usable = False
+        self._reopen_at = time.monotonic() + REOPEN
+        if self.view.now.state != "interrupted" and self.view.now.verdict is None:
+            self.view.change(state="bench_fault", expects=sentence, label="", may_start=False, present=False)
+
+    # ---- one run ----------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, order: Order) -> None:
+        recipe, bench = order.recipe, self._bench
+        try:
+            self.view.begin(recipe.plan, bench.typical(recipe))
+            record = bench.journal.known(order.context.label_kind, order.context.label, order.context.device_id)
+            self._wait_settled(record)
+            services = RunServices(bench.journal, bench.bins_of(recipe), recipe.pack, bench.credentials, self._tile)
+            run = Run(recipe.plan, order.context, services, record)
+            self._run = run
+            verdict, error = execute(run, lambda: self._flow(run, recipe))
+            self.last_error = error
+            if error is not None and not isinstance(error, StationError):
+                self._log(write_crash_report(bench.journal.folder, error), level="error")
+            self._show_verdict(verdict, run)
+            bench.ended(run.last_row, recipe)
+        except JournalError:
+            self.view.change(state="burning", burn_title="the record cannot be written", stop_allowed=False)
+            raise
+        finally:
+            self._run = None
+            self._idle.set()
+
+    def _flow(self, run: Run, recipe: Recipe) -> None:
+        """Everything that may fail on the way to the verdict."""
+        ports = self._ports()
+        self.view.change(state="running")
+        generation: Any = recipe.pack.generation
+        settings = {**recipe.pack.settings, **recipe.settings}
+        part = recipe.part(ports, PartServices(run.log, run.pause, generation, settings))
+        appliance = self._bench.appliance(self.number)
+        try:
+            recipe.flow(run, part, appliance)
+        finally:
+            appliance.close_session()
+
+    def _ports(self) -> Any:
+        contact = self.physical.contact()
+        if not contact.usable:
+            raise PowerLost(f"socket {self.number}: {_missing(contact)}")
+        return self.physical.open()
+
+    def _wait_settled(self, record: PartRecord) -> None:
+        """The adapter stays closed until the worst case of an interrupted burn has passed."""
+        open_burns = [record.burns[key] for key in record.open_burns()]
+        left = max((settle_left(facts, self._bench.journal.boot) for facts in open_burns), default=0.0)
+        if left > 0:
+            self._log(f"waiting {left:.1f} s: the chip may still be burning")
+            time.sleep(left)
+
+    def _show_verdict(self, verdict: Verdict, run: Run) -> None:
+        state = "bench_fault" if verdict.kind == BinKind.BENCH else str(verdict.kind)
+        needs = verdict.kind != BinKind.PASS
+        self.view.finish(state, verdict=verdict, needs_acknowledge=needs, device_id=run.device_id, prompt=None)
+        level = "info" if verdict.kind == BinKind.PASS else "warning"
+        self._log(f"bin {verdict.bin} {verdict.name}, record stored{f': {verdict.reason}' if verdict.reason else ''}",
+                  level=level)  # fmt: skip
+
+    def recorded(self, verdict: Verdict) -> None:
+        """Show a verdict that was written outside a run (recovery, outbox)."""
+        state = str(verdict.kind) if verdict.kind != BinKind.BENCH else "bench_fault"
+        self.view.change(state=state, verdict=verdict, needs_acknowledge=verdict.kind != BinKind.PASS, prompt=None)
+
+    def _log(self, text: str, source: str = "station", level: str = "info") -> None:
+        self._tile.log(text, source, level)
+
+    # ---- the watcher ------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """While a run is on: progress, and the sensors, so that an opened lid is never missed."""
+        ticks = 0
+        while not self._ending.is_set() or self.running:
+            time.sleep(WATCH)
+            run = self._run
+            if run is None:
+                continue
+            ticks += 1
+            if ticks % 3 == 0:
+                self.view.progress()
+            if self.view.now.state in RUNNING and self.physical.is_open:
+                self._check_contact(run)
+
+    def _check_contact(self, run: Run) -> None:
+        try:
+            contact = self.physical.contact()
+        except BenchError:
+            return  # the run itself meets the lost adapter and says so
+        except Exception:
+            contact = ABSENT
+        if not contact.usable:
+            run.lost_contact(f"socket {self.number}: {_missing(contact)} during the run")
+            self.view.change(present=contact.present, lid_closed=contact.lid_closed)
+
+
+def recovery_verdict(record: PartRecord, flow: str, bins: Bins) -> Verdict:
+    """The verdict of an interrupted part that is not where it was: quarantine once something may have been burnt."""
+    if record.open_burns() or record.burnt(flow):
+        reason = "the run was interrupted and the part was moved before it could be checked"
+        return verdict_of(bins["quarantine"], reason, "the state of the part is not known")
+    reason = "the run was interrupted before anything was burnt"
+    return verdict_of(bins["bench"], reason, "nothing was burnt", "the part is not to blame and may go again")
+
+
+def _missing(contact: Contact) -> str:
+    if not contact.present:
+        return "the part was removed"
+    return "the lid was opened" if not contact.lid_closed else "the power failed"

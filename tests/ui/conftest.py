@@ -1,0 +1,29 @@
+"""Qt without a display, unless the caller has chosen a platform; set before anything imports Qt."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+from ui_samples import Clock
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def qapp_args():
+    return ["station-gui"]
+
+
+@pytest.fixture
+def styled(qapp):
+    from ui.__main__ import prepare
+
+    prepare(qapp, "en")
+    return qapp

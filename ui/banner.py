@@ -1,0 +1,122 @@
+"""The banner: one sentence and the one primary action, always in the same place."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QTimer, Signal, Slot
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent, QPen, QPolygonF, QResizeEvent
+from PySide6.QtWidgets import QPushButton, QWidget
+
+from ui.primary import Primary
+from ui.text import TextBlock
+from ui.theme import RADIUS, Theme, button_sheet
+
+NOTICE_SECONDS = 8
+ICON = 74
+
+
+class Banner(QWidget):
+    """Shows a ``Primary``; its button and the keys end in the same signal."""
+
+    pressed = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._primary = Primary("")
+        self._button_role = ""
+        self._notice = ""
+        self.sentence = TextBlock(theme, 30, self, bold=True)
+        self.hint = TextBlock(theme, 16, self)
+        self.button = QPushButton(self)
+        self.button.clicked.connect(self.pressed)
+        self.setFixedHeight(max(96, theme.px(96)))
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._end_notice)
+
+    @property
+    def primary(self) -> Primary:
+        """What is shown."""
+        return self._primary
+
+    def show_primary(self, primary: Primary) -> None:
+        """Show what to do now."""
+        if primary == self._primary:
+            return
+        self._primary = primary
+        self._show()
+
+    def notice(self, sentence: str) -> None:
+        """Show one sentence in place of the hint for a while: a refusal, or what a scan was."""
+        self._notice = sentence
+        self._timer.start(NOTICE_SECONDS * 1000)
+        self._show()
+
+    @Slot()
+    def _end_notice(self) -> None:
+        self._notice = ""
+        self._show()
+
+    def _show(self) -> None:
+        primary, theme = self._primary, self._theme
+        self.sentence.set_text(primary.sentence, self._ink())
+        if self._notice:
+            self.hint.set_text(f"⚠ {self._notice}", theme.role("fail").edge if primary.role != "neutral" else "#FFFFFF")
+        else:
+            self.hint.set_text(primary.hint, self._hint_ink())
+        self.button.setVisible(bool(primary.button))
+        self.button.setText(primary.button)
+        if primary.role != self._button_role:
+            self._button_role = primary.role
+            self.button.setStyleSheet(self._button_style(primary.role))
+        self.setAccessibleName(f"{primary.sentence}. {primary.hint}")
+        self._arrange()
+        self.update()
+
+    def _button_style(self, role: str) -> str:
+        return button_sheet(self._theme, "hold" if role == "neutral" else role, 18)
+
+    def _ink(self) -> str:
+        return "#FFFFFF" if self._primary.role == "neutral" else self._theme.ink
+
+    def _hint_ink(self) -> str:
+        return "#FFFFFF" if self._primary.role == "neutral" else self._theme.muted
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Place sentence, hint and button."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        width = max(260, self.button.sizeHint().width() + 8) if self._primary.button else 0
+        height = max(64, self._theme.px(64))
+        self.button.setGeometry(self.width() - width - 16, (self.height() - height) // 2, width, height)
+        room = self.width() - ICON - width - 40
+        lines = self.hint.height_at(room, 1)
+        total = self.sentence.line_height() + (lines + 4 if lines else 0)
+        top = (self.height() - total) // 2
+        self.sentence.setGeometry(ICON, top, room, self.sentence.line_height())
+        self.hint.setGeometry(ICON, top + self.sentence.line_height() + 4, room, max(lines, 1))
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Surface, border and the sign that somebody is to do something."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pair = self._theme.role(self._primary.role)
+        path = QPainterPath()
+        path.addRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), RADIUS, RADIUS)
+        painter.fillPath(path, QColor(pair.surface))
+        painter.setPen(QPen(QColor(pair.edge), 2))
+        painter.drawPath(path)
+        self._draw_icon(painter, QColor(pair.ink))
+
+    def _draw_icon(self, painter: QPainter, colour: QColor) -> None:
+        middle = self.height() / 2
+        painter.setPen(QPen(colour, 4))
+        painter.setBrush(colour)
+        if self._primary.kind or self._primary.socket:
+            points = [QPointF(26, middle - 13), QPointF(26, middle + 13), QPointF(50, middle)]
+            painter.setPen(QPen(colour, 1))
+            painter.drawPolygon(QPolygonF(points))
+        else:
+            painter.drawLine(QPointF(28, middle - 12), QPointF(28, middle + 12))
+            painter.drawLine(QPointF(42, middle - 12), QPointF(42, middle + 12))

@@ -1,0 +1,97 @@
+"""What the window knows: the last event of every kind, with nothing decided about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from station.protocol import (
+    ApplianceState,
+    Ended,
+    Event,
+    Finishing,
+    Hello,
+    Latched,
+    Lot,
+    Progress,
+    SignedIn,
+    SocketState,
+)
+
+VERDICTS = ("pass", "fail", "hold", "quarantine", "bench_fault")
+
+
+@dataclass
+class BenchView:
+    """The last state of engine, sockets, lot, appliance and operator; ``lost`` says why there is no engine."""
+
+    hello: Hello | None = None
+    sockets: dict[int, SocketState] = field(default_factory=dict)
+    lot: Lot | None = None
+    appliance: ApplianceState | None = None
+    signed_in: SignedIn = field(default_factory=lambda: SignedIn(""))
+    latched: Latched | None = None
+    finishing: Finishing | None = None
+    lost: str | None = None
+    replay: bool = False
+    farewell: str = ""
+
+    @property
+    def mode(self) -> str:
+        """The band that is shown: replay covers whatever was recorded."""
+        if self.replay:
+            return "replay"
+        return self.hello.mode if self.hello else "production"
+
+    @property
+    def virtual(self) -> bool:
+        """True when the sockets belong to a live virtual bench, so that the window may be its hand."""
+        return self.mode == "virtual"
+
+    def burning(self) -> tuple[int, ...]:
+        """Sockets between first burn and its read-back."""
+        return tuple(number for number, state in sorted(self.sockets.items()) if state.state == "burning")
+
+    def working(self) -> tuple[int, ...]:
+        """Sockets that are not waiting for anybody."""
+        busy = ("checking", "running", "burning")
+        return tuple(number for number, state in sorted(self.sockets.items()) if state.state in busy)
+
+    def apply(self, event: Event) -> None:
+        """Take one event in; events that are shown once (refusals, scans, rows) are not kept here."""
+        if isinstance(event, SocketState):
+            self.sockets[event.socket] = event
+        elif isinstance(event, Progress):
+            self._progress(event)
+        elif isinstance(event, Hello):
+            self._hello(event)
+        elif isinstance(event, Ended):
+            self.farewell = event.sentence
+        else:
+            self._keep(event)
+
+    def engine_gone(self, sentence: str) -> None:
+        """The engine's output has ended."""
+        self.lost = self.farewell or sentence
+
+    def _hello(self, event: Hello) -> None:
+        self.hello = event
+        self.lost = self.latched = self.finishing = None
+        self.farewell = ""
+        self.sockets = {number: state for number, state in self.sockets.items() if number <= event.sockets}
+
+    def _progress(self, event: Progress) -> None:
+        state = self.sockets.get(event.socket)
+        if state is not None:
+            self.sockets[event.socket] = replace(state, percent=event.percent, elapsed=event.elapsed)
+
+    def _keep(self, event: Event) -> None:
+        if isinstance(event, Lot):
+            self.lot = event
+        elif isinstance(event, ApplianceState):
+            self.appliance = event
+        elif isinstance(event, SignedIn) and not event.failed:
+            self.signed_in = event
+        elif isinstance(event, Latched):
+            self.latched = event
+        elif isinstance(event, Finishing):
+            self.finishing = event

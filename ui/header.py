@@ -1,0 +1,163 @@
+"""The header: which bench, what it does, who works at it, appliance, time; and the mode band above it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QTime, QTimer, Signal, Slot
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ui.bench_view import BenchView
+from ui.text import TextBlock
+from ui.theme import Theme
+from ui.words import mode_words, translate
+
+
+class ModeBand(QWidget):
+    """Says permanently that this is not production."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._text = TextBlock(theme, 15, self, bold=True)
+        self.setFixedHeight(self._text.line_height() + 10)
+        self.hide()
+
+    def text(self) -> str:
+        """What the band says."""
+        return self._text.text()
+
+    def show_mode(self, mode: str) -> None:
+        """Show the band of a mode; production has none."""
+        self._text.set_text(mode_words(mode), self._theme.role("neutral").ink)
+        self.setVisible(bool(self._text.text()))
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Fill the band."""
+        QPainter(self).fillRect(self.rect(), QColor(self._theme.role("neutral").surface))
+        self._text.setGeometry(18, 5, self.width() - 36, self._text.line_height())
+
+
+class Field(QWidget):
+    """A small title over a value."""
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(1)
+        self._title = QLabel(title)
+        self._title.setProperty("kind", "small")
+        self.value = QLabel()
+        self.value.setProperty("kind", "value")
+        layout.addWidget(self._title)
+        layout.addWidget(self.value)
+
+    def set_value(self, text: str, tip: str = "") -> None:
+        """Show a value; an empty one hides the field."""
+        self.setVisible(bool(text))
+        if text != self.value.text():
+            self.value.setText(text)
+        self.setToolTip(tip)
+
+
+class Header(QFrame):
+    """Fields on the left; appliance pill, engineer, lock and clock on the right."""
+
+    engineer = Signal()
+    lock = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.setObjectName("header")
+        self.setStyleSheet(
+            f"QFrame#header {{ background: {theme.card}; border: none; border-bottom: 1px solid {theme.line}; }}"
+        )
+        self.station = QLabel()
+        self.station.setStyleSheet(f"font-size: {theme.px(19)}px; font-weight: bold;")
+        self.flow = Field(self.tr("Flow"))
+        self.sku = Field(self.tr("SKU"))
+        self.lot = Field(self.tr("Lot"))
+        self.wafer = Field(self.tr("Wafer / tray"))
+        self.operator = Field(self.tr("Operator"))
+        self.build = Field(self.tr("Recipe · build"))
+        self.build.value.setStyleSheet(f"font-size: {theme.px(13)}px; font-weight: normal;")
+        self.pill = QLabel()
+        self.pill_text = ("", "")
+        self.engineer_button = QPushButton(self.tr("Engineer…"))
+        self.lock_button = QPushButton(self.tr("Lock"))
+        self.clock = QLabel()
+        self.clock.setStyleSheet(f"font-size: {theme.px(20)}px; font-weight: bold;")
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(20, 8, 20, 8)
+        layout.setSpacing(26)
+        layout.addWidget(self.station)
+        for field in (self.flow, self.sku, self.lot, self.wafer, self.operator, self.build):
+            layout.addWidget(field)
+        layout.addStretch(1)
+        right = QHBoxLayout()
+        right.setSpacing(12)
+        for widget in (self.pill, self.engineer_button, self.lock_button, self.clock):
+            right.addWidget(widget)
+        layout.addLayout(right)
+
+    def _connect(self) -> None:
+        self.engineer_button.clicked.connect(self.engineer)
+        self.lock_button.clicked.connect(self.lock)
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._tick)
+        self._timer.start(1000)
+        self._tick()
+
+    @Slot()
+    def _tick(self) -> None:
+        text = QTime.currentTime().toString("HH:mm")
+        if text != self.clock.text():
+            self.clock.setText(text)
+
+    def show_view(self, view: BenchView) -> None:
+        """Show what is known now."""
+        hello, lot = view.hello, view.lot
+        self.station.setText(hello.station if hello else "…")
+        self.flow.set_value((hello.recipe_title or hello.recipe) if hello else "")
+        self.sku.set_value(hello.sku if hello else "")
+        self.lot.set_value(lot.lot if lot else "")
+        self.wafer.set_value(lot.wafer if lot else "")
+        signed = view.signed_in
+        self.operator.set_value(signed.operator, signed.role)
+        self.lock_button.setEnabled(bool(signed.operator) and view.lost is None and not view.replay)
+        self.build.set_value(self._build_words(view), hello.fingerprint if hello else "")
+        self._show_appliance(view)
+
+    def _build_words(self, view: BenchView) -> str:
+        if view.hello is None:
+            return ""
+        revision = view.hello.recipe_revision or "–"
+        return f"{revision} · {view.hello.build}"
+
+    def _show_appliance(self, view: BenchView) -> None:
+        state = view.appliance
+        self.pill.setVisible(state is not None)
+        if state is None:
+            return
+        role = "pass" if state.ok else "fail"
+        sign = "✔" if state.ok else "✖"
+        text = f"{sign}  {self.tr('Appliance')}  {state.name} · {state.text}"
+        if state.ok and state.milliseconds:
+            text += f" · {state.milliseconds:.0f} ms"
+        if state.pending_registrations:
+            pending = translate("Header", "{n} registrations pending").format(n=state.pending_registrations)
+            text, role = f"{text} · {pending}", "wait" if state.ok else role
+        if (text, role) == self.pill_text:
+            return
+        self.pill_text = (text, role)
+        pair = self._theme.role(role)
+        self.pill.setText(text)
+        self.pill.setStyleSheet(
+            f"background: {pair.surface}; color: {pair.ink}; border: 1px solid {pair.edge};"
+            " border-radius: 15px; padding: 5px 14px;"
+        )

@@ -1,0 +1,144 @@
+"""The log card: one table on the ring, filter pills per socket, find, pause, and the count of dropped lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QButtonGroup,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QTableView,
+    QWidget,
+)
+
+from ui.event_lines import LogRow
+from ui.log_model import LogModel
+from ui.lot_cards import Card
+from ui.theme import Theme
+
+BATCH_MILLISECONDS = 50
+
+
+class LogCard(Card):
+    """Collects lines and shows them in batches; while paused they wait, and their count is shown."""
+
+    def __init__(self, theme: Theme, model: LogModel, sockets: int, parent: QWidget | None = None) -> None:
+        super().__init__(theme, "", parent)
+        self.model = model
+        self._waiting: list[LogRow] = []
+        self._dropped = 0
+        self.title.setText(self.tr("Log"))
+        self.pills = QButtonGroup(self)
+        self.find = QLineEdit()
+        self.find.setPlaceholderText(self.tr("Find…"))
+        self.find.setMaximumWidth(theme.px(160))
+        self.find.setClearButtonEnabled(True)
+        self.pause = QPushButton(self.tr("Pause"))
+        self.pause.setCheckable(True)
+        self.pause.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.note = QLabel()
+        self.note.setProperty("kind", "small")
+        self.table = self._table()
+        self.content.addLayout(self._bar(sockets))
+        self.content.addWidget(self.table, 1)
+        self._connect()
+
+    def _bar(self, sockets: int) -> QHBoxLayout:
+        bar = QHBoxLayout()
+        bar.setSpacing(6)
+        bar.addWidget(self.title)
+        bar.addSpacing(10)
+        for number in range(sockets + 1):
+            pill = QPushButton(str(number) if number else self.tr("All sockets"))
+            pill.setProperty("pill", "true")
+            pill.setCheckable(True)
+            pill.setChecked(number == 0)
+            pill.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            self.pills.addButton(pill, number)
+            bar.addWidget(pill)
+        bar.addWidget(self.note)
+        bar.addStretch(1)
+        bar.addWidget(self.find)
+        bar.addWidget(self.pause)
+        return bar
+
+    def _table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.model)
+        table.setFont(self.theme.font(13, mono=True))
+        table.setStyleSheet(f"QTableView {{ font-family: 'DejaVu Sans Mono'; font-size: {self.theme.px(13)}px; }}")
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerItem)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        vertical, horizontal = table.verticalHeader(), table.horizontalHeader()
+        vertical.hide()
+        vertical.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        vertical.setDefaultSectionSize(round(self.theme.px(13) * 1.6))
+        horizontal.hide()
+        horizontal.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        for column, width in enumerate((112, 26, 78)):
+            table.setColumnWidth(column, self.theme.px(width))
+        horizontal.setStretchLastSection(True)
+        return table
+
+    def _connect(self) -> None:
+        self.pills.idToggled.connect(self._filter)
+        self.find.textChanged.connect(self._filter)
+        self.pause.toggled.connect(self._paused)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(BATCH_MILLISECONDS)
+        self._timer.timeout.connect(self.flush)
+
+    def add(self, rows: Sequence[LogRow]) -> None:
+        """Take lines; they are shown at the next tick of the timer."""
+        self._waiting += rows
+        if self.pause.isChecked():
+            self._note()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def add_dropped(self, count: int) -> None:
+        """The engine says that it has left out lines."""
+        self._dropped += count
+        self._note()
+
+    @Slot()
+    def flush(self) -> None:
+        """Put the waiting lines into the table; the view follows when it stood at the end."""
+        if self.pause.isChecked() or not self._waiting:
+            return
+        bar = self.table.verticalScrollBar()
+        at_end = bar.value() >= bar.maximum() - 1
+        rows, self._waiting = self._waiting, []
+        self.model.append(rows)
+        if at_end:
+            self.table.scrollToBottom()
+
+    @Slot()
+    def _filter(self) -> None:
+        self.model.set_filter(self.pills.checkedId(), self.find.text())
+        self.table.scrollToBottom()
+
+    @Slot(bool)
+    def _paused(self, paused: bool) -> None:
+        if not paused:
+            self.flush()
+        self._note()
+
+    def _note(self) -> None:
+        parts = []
+        if self.pause.isChecked():
+            parts.append(self.tr("{n} waiting").format(n=len(self._waiting)))
+        if self._dropped:
+            parts.append(self.tr("{n} lines dropped").format(n=self._dropped))
+        self.note.setText(" · ".join(parts))

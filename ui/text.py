@@ -1,0 +1,161 @@
+"""Painted text: a word as large as its box allows, and a block of lines that ends in an ellipsis, never in a cut."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QTextLayout, QTextOption
+from PySide6.QtWidgets import QWidget
+
+from ui.theme import SMALLEST_TEXT, Theme
+
+
+def break_lines(text: str, font: QFont, width: float, most: int) -> list[str]:
+    """The text in at most ``most`` lines of ``width`` pixels, the last one elided."""
+    option = QTextOption()
+    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+    layout = QTextLayout(text, font)
+    layout.setTextOption(option)
+    layout.beginLayout()
+    pieces: list[tuple[int, int]] = []
+    while (line := layout.createLine()).isValid():
+        line.setLineWidth(max(1.0, width))
+        pieces.append((line.textStart(), line.textLength()))
+    layout.endLayout()
+    lines = [text[start : start + length].rstrip() for start, length in pieces[:most]]
+    if len(pieces) > most:
+        rest = text[pieces[most - 1][0] :]
+        lines[-1] = QFontMetricsF(font).elidedText(rest, Qt.TextElideMode.ElideRight, width)
+    return lines
+
+
+class TextBlock(QWidget):
+    """One text in one size and colour, wrapped; its owner asks for the height and places it."""
+
+    def __init__(self, theme: Theme, size: float, parent: QWidget, *, bold: bool = False, mono: bool = False) -> None:
+        super().__init__(parent)
+        self._font = theme.font(size, bold=bold, mono=mono)
+        self._colour = QColor(theme.ink)
+        self._text = ""
+        self.most_lines = 1
+        self.alignment = Qt.AlignmentFlag.AlignLeft
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def text(self) -> str:
+        """The whole text, also what does not fit."""
+        return self._text
+
+    def pixel_size(self) -> int:
+        """Text size in pixels."""
+        return self._font.pixelSize()
+
+    def set_text(self, text: str, colour: str) -> None:
+        """Show a text in a colour; the same again costs nothing."""
+        wanted = QColor(colour)
+        if text == self._text and wanted == self._colour:
+            return
+        self._text, self._colour = text, wanted
+        self.setAccessibleName(text)
+        self.update()
+
+    def natural_width(self) -> int:
+        """Width of the text on one line."""
+        return round(QFontMetricsF(self._font).horizontalAdvance(self._text) + 1)
+
+    def line_height(self) -> int:
+        """Height of one line."""
+        return round(QFontMetricsF(self._font).height())
+
+    def height_at(self, width: int, most_lines: int) -> int:
+        """Height of the text at a width, with a limit of lines that is also remembered for painting."""
+        self.most_lines = most_lines
+        if not self._text:
+            return 0
+        return len(break_lines(self._text, self._font, width, most_lines)) * self.line_height()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """One line of the text."""
+        return QSize(self.natural_width(), self.line_height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Draw the lines that fit."""
+        painter = QPainter(self)
+        painter.setFont(self._font)
+        painter.setPen(self._colour)
+        height = self.line_height()
+        most = max(1, min(self.most_lines, self.height() // height))
+        for number, line in enumerate(break_lines(self._text, self._font, self.width(), most)):
+            painter.drawText(QRectF(0, number * height, self.width(), height), int(self.alignment), line)
+
+
+class FitWord(QWidget):
+    """One or two lines of bold text, as large as the box allows up to a limit."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._text = ""
+        self._colour = QColor(theme.ink)
+        self._limit = 50.0
+        self._lines: list[str] = []
+        self._font = theme.font(self._limit, bold=True, narrow=True)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def text(self) -> str:
+        """The word."""
+        return self._text
+
+    def pixel_size(self) -> int:
+        """The size that was chosen."""
+        return self._font.pixelSize()
+
+    def set_word(self, text: str, colour: str) -> None:
+        """Show a word in a colour."""
+        wanted = QColor(colour)
+        if text != self._text or wanted != self._colour:
+            self._text, self._colour = text, wanted
+            self.setAccessibleName(text)
+            self._fit()
+            self.update()
+
+    def place(self, x: int, y: int, width: int, height: int, limit: float) -> None:
+        """Give the word its box and its largest size."""
+        self._limit = limit
+        self.setGeometry(x, y, width, height)
+        self._fit()
+
+    def _fit(self) -> None:
+        one = self._size_of([self._text])
+        two_lines = self._halves()
+        two = self._size_of(two_lines)
+        self._lines = two_lines if two > one * 1.2 else [self._text]
+        self._font = self._theme.font(1, bold=True, narrow=True)
+        self._font.setPixelSize(max(SMALLEST_TEXT, int(max(one, two) if two > one * 1.2 else one)))
+
+    def _halves(self) -> list[str]:
+        """The most even break into two lines; a sign stays with its word."""
+        words = self._text.split()
+        if len(words) > 1 and len(words[0]) == 1:
+            words = [" ".join(words[:2]), *words[2:]]
+        if len(words) < 2:
+            return [self._text]
+        breaks = [[" ".join(words[:i]), " ".join(words[i:])] for i in range(1, len(words))]
+        return min(breaks, key=lambda pair: max(map(len, pair)))
+
+    def _size_of(self, lines: list[str]) -> float:
+        """The largest size at which these lines fit the box."""
+        probe = self._theme.font(1, bold=True, narrow=True)
+        probe.setPixelSize(100)
+        metrics = QFontMetricsF(probe)
+        widest = max(metrics.horizontalAdvance(line) for line in lines) or 1.0
+        by_height = self.height() * 100 / (metrics.height() * len(lines))
+        return min(self._limit, self.width() * 100 / widest, by_height)
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Draw the word, centred in height."""
+        painter = QPainter(self)
+        painter.setFont(self._font)
+        painter.setPen(self._colour)
+        metrics = QFontMetricsF(self._font)
+        top = (self.height() - metrics.height() * len(self._lines)) / 2
+        for number, line in enumerate(self._lines):
+            painter.drawText(QPointF(0, top + metrics.ascent() + number * metrics.height()), line)

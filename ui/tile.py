@@ -1,0 +1,301 @@
+"""One socket's tile: head with the state word, where the part goes, checklist, prompt, stop and progress.
+
+The tile places its blocks by hand: first the head, then what stands at the bottom, then the text from the top down;
+the checklist takes what is left. So a long reason never moves the other tiles.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
+
+from station.protocol import Answer, Command, Handle, SocketState, Stop
+from ui.checklist import Bar, Checklist, rows_of
+from ui.text import FitWord, TextBlock
+from ui.theme import GRID, RADIUS, Theme, button_sheet, mix
+from ui.words import TileContext, TileWords, choice_words, tile_words
+
+BORDER = 3
+LINE = "\u2028"  # line separator of text layouts
+PADDING = 16
+WORD_LIMIT = 50.0
+LARGEST_WORD = 96.0
+NARROW = 7.6  # a tile narrower than so many word heights breaks its word into two lines
+
+
+class SocketTile(QWidget):
+    """Shows one ``SocketState``; its buttons send commands that name this socket."""
+
+    commanded = Signal(object)  # Command
+    label_wanted = Signal(int)  # the operator wants to type the label of this socket
+
+    def __init__(self, theme: Theme, number: int, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.number = number
+        self._state: SocketState | None = None
+        self._words = tile_words(None)
+        self._virtual = False
+        self._live = False
+        self._lit = True
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self._build()
+        self.show_state(None, TileContext(), virtual=False)
+
+    def _build(self) -> None:
+        theme = self._theme
+        self.name = TextBlock(theme, 15, self, bold=True)
+        self.clock = TextBlock(theme, 15, self)
+        self.clock.alignment = Qt.AlignmentFlag.AlignRight
+        self.word = FitWord(theme, self)
+        self.band = TextBlock(theme, 24, self, bold=True)
+        self.lead = TextBlock(theme, 24, self, bold=True)
+        self.reason = TextBlock(theme, 24, self)
+        self.notes = TextBlock(theme, 16, self)
+        self.part = TextBlock(theme, 14, self, mono=True)
+        self.checklist = Checklist(theme, self)
+        self.question = TextBlock(theme, 18, self, bold=True)
+        self.stop_reason = TextBlock(theme, 13, self)
+        self.stop = QPushButton(self.tr("Stop"), self)
+        self.stop.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.stop.clicked.connect(self._stop)
+        self.bar = Bar(theme, self)
+        self.buttons: list[QPushButton] = []
+        self._button_key: object = None
+
+    # ---- what is shown --------------------------------------------------------------------------------------------
+
+    @property
+    def words(self) -> TileWords:
+        """What the tile says."""
+        return self._words
+
+    def show_state(self, state: SocketState | None, context: TileContext, *, virtual: bool, live: bool = True) -> None:
+        """Show a state; ``live`` is False when commands would reach nobody."""
+        self._state, self._virtual, self._live = state, virtual, live and context.lost is None
+        self._words = words = tile_words(state, context)
+        pair = self._theme.role(words.role)
+        theme = self._theme
+        head_ink = pair.ink if words.role == "neutral" else theme.muted
+        self.name.set_text(self.tr("Socket {n}").format(n=self.number), head_ink)
+        self.clock.set_text(words.clock, head_ink)
+        self.word.set_word(words.word, pair.ink)
+        self.band.set_text(words.band, _on(theme, pair.edge))
+        strong = words.role in ("pass", "fail", "hold", "quarantine", "burn")
+        self.lead.set_text(words.lead, pair.edge if strong else theme.ink)
+        self.reason.set_text(words.reason, theme.ink)
+        self.notes.set_text(LINE.join(words.notes), theme.ink)
+        self.part.set_text(words.part, theme.muted)
+        self._show_run(state, words, pair.edge)
+        self._show_buttons(state)
+        self.setAccessibleName(f"{self.name.text()}: {words.word}. {words.lead} {words.reason}")
+        self._arrange()
+        self.update()
+
+    def _show_run(self, state: SocketState | None, words: TileWords, colour: str) -> None:
+        rows = rows_of(state.plan, state.steps) if state and words.shows_plan else []
+        if words.role == "fail":
+            rows = [row for row in rows if row.status != "pending"]
+        self.checklist.set_rows(rows)
+        self.bar.set_value(state.percent if state else 0, colour)
+        self.stop_reason.set_text(words.stop_reason, self._theme.muted)
+        allowed = bool(state and words.shows_stop and state.stop_allowed and state.state != "burning")
+        self.stop.setEnabled(allowed and self._live and not (state and state.stop_requested))
+        self.stop.setToolTip(words.stop_reason)
+
+    def set_lit(self, lit: bool) -> None:
+        """The two halves of a blink; only an alarm that nobody has acknowledged has a dark half."""
+        lit = lit or not self._words.alarm
+        if lit != self._lit:
+            self._lit = lit
+            self.update()
+
+    # ---- buttons --------------------------------------------------------------------------------------------------
+
+    def _show_buttons(self, state: SocketState | None) -> None:
+        choices = self._choices(state)
+        key = (self._live, [(text, command) for text, command in choices])
+        if key == self._button_key:
+            return
+        self._button_key = key
+        for button in self.buttons:
+            button.hide()
+            button.deleteLater()
+        self.buttons = [self._button(text, command) for text, command in choices]
+        prompt = state.prompt if state else None
+        self.question.set_text(prompt.text if prompt and self._live else "", self._theme.ink)
+
+    def _choices(self, state: SocketState | None) -> list[tuple[str, Command | None]]:
+        if state is None or not self._live:
+            return []
+        if state.prompt is not None:
+            prompt = state.prompt
+            return [(choice_words(choice), Answer(self.number, prompt.id, choice)) for choice in prompt.choices]
+        if state.state == "scan":
+            return [(self.tr("Type the label…"), None)]
+        if self._virtual and state.state == "insert_part" and not state.present:
+            return [(self.tr("Insert virtual part"), Handle(self.number, "insert"))]
+        if self._virtual and self._words.shows_stop is False and state.present and state.verdict is not None:
+            return [(self.tr("Remove virtual part"), Handle(self.number, "remove"))]
+        return []
+
+    def _button(self, text: str, command: Command | None) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        if command is None:
+            button.clicked.connect(self._want_label)
+        else:
+            button.clicked.connect(lambda: self.commanded.emit(command))
+        if isinstance(command, Answer):
+            button.setStyleSheet(button_sheet(self._theme, self._words.role, 16))
+        button.show()
+        return button
+
+    def _want_label(self) -> None:
+        self.label_wanted.emit(self.number)
+
+    def _stop(self) -> None:
+        if self._state is not None:
+            self.commanded.emit(Stop(self.number, self._state.epoch))
+
+    # ---- geometry -------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Place everything again."""
+        self._arrange()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Below this a tile cannot be read."""
+        return QSize(190, 200)
+
+    def _word_limit(self) -> float:
+        """The largest state word: 50 px on four sockets, more where the tile is larger."""
+        scale = self._theme.scale
+        by_size = min(self.width() * 0.14, self.height() * 0.135)
+        return max(24.0, min(LARGEST_WORD * scale, max(by_size, min(WORD_LIMIT * scale, self.width() * 0.2))))
+
+    def _head_height(self) -> int:
+        limit = self._word_limit()
+        lines = 1.55 if self.width() - 2 * PADDING < NARROW * limit else 1.0
+        return round(PADDING * 0.5 + self.name.line_height() + limit * 1.22 * lines + 6)
+
+    def _arrange(self) -> None:
+        width = self.width() - 2 * PADDING
+        name_height = self.name.line_height()
+        head = self._head_height()
+        self.name.setGeometry(PADDING, PADDING // 2 + 2, width // 2, name_height)
+        self.clock.setGeometry(PADDING + width // 2, PADDING // 2 + 2, width - width // 2, name_height)
+        top = PADDING // 2 + name_height
+        self.word.place(PADDING, top, width, head - top - 2, self._word_limit())
+        y = head + self._place_band(head, width)
+        bottom = self._place_bottom(width)
+        self._place_texts(y + 8, bottom, width)
+
+    def _place_band(self, top: int, width: int) -> int:
+        """The purple strip below the head while a burn is open; returns its height."""
+        self.band.setVisible(bool(self._words.band))
+        if not self._words.band:
+            return 0
+        height = self.band.line_height() + 10
+        self.band.most_lines = 1
+        self.band.setGeometry(PADDING, top + 5, width, self.band.line_height())
+        return height
+
+    def _place_bottom(self, width: int) -> int:
+        """Bar, stop row and buttons from the bottom up; returns the highest y in use."""
+        y = self.height() - PADDING
+        self.bar.setVisible(self._words.shows_bar)
+        if self._words.shows_bar:
+            self.bar.setGeometry(PADDING, y - 10, width, 10)
+            y -= 10 + 8
+        shows_stop = self._words.shows_stop and self._live
+        self.stop.setVisible(shows_stop)
+        self.stop_reason.setVisible(shows_stop)
+        if shows_stop:
+            y = self._place_stop(y, width)
+        return self._place_buttons(y, width)
+
+    def _place_stop(self, bottom: int, width: int) -> int:
+        hint = self.stop.sizeHint()
+        self.stop.setGeometry(PADDING + width - hint.width(), bottom - hint.height(), hint.width(), hint.height())
+        room = width - hint.width() - 8
+        height = self.stop_reason.height_at(room, 2)
+        self.stop_reason.setGeometry(PADDING, bottom - hint.height() + (hint.height() - height) // 2, room, height)
+        return bottom - hint.height() - 6
+
+    def _place_buttons(self, bottom: int, width: int) -> int:
+        self.question.setVisible(bool(self.question.text()))
+        if not self.buttons:
+            return bottom
+        gap = 8
+        height = max(44, self.buttons[0].sizeHint().height())
+        wide = (width - gap * (len(self.buttons) - 1)) // len(self.buttons)
+        stacked = any(button.sizeHint().width() > wide for button in self.buttons)
+        if stacked:
+            for place, button in enumerate(reversed(self.buttons)):
+                button.setGeometry(PADDING, bottom - (place + 1) * height - place * gap, width, height)
+            bottom -= len(self.buttons) * (height + gap)
+        else:
+            for place, button in enumerate(self.buttons):
+                button.setGeometry(PADDING + place * (wide + gap), bottom - height, wide, height)
+            bottom -= height + gap
+        return self._place_question(bottom, width)
+
+    def _place_question(self, bottom: int, width: int) -> int:
+        if not self.question.text():
+            return bottom
+        height = self.question.height_at(width, 3)
+        self.question.setGeometry(PADDING, bottom - height, width, height)
+        return bottom - height - 6
+
+    def _place_texts(self, y: int, bottom: int, width: int) -> None:
+        for block, most, gap in ((self.lead, 2, 4), (self.reason, 3, 6), (self.part, 1, 6), (self.notes, 4, 6)):
+            room = (bottom - y) // block.line_height()
+            shown = bool(block.text()) and room >= 1
+            block.setVisible(shown)
+            if shown:
+                height = block.height_at(width, min(most, room))
+                block.setGeometry(PADDING, y, width, height)
+                y += height + gap
+        enough = bottom - y >= self.checklist.row_height() and bool(self.checklist.rows)
+        self.checklist.setVisible(enough)
+        if enough:
+            self.checklist.setGeometry(PADDING, y, width, bottom - y)
+
+    # ---- painting -------------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Card, head, hatching, burn band and border."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pair = self._theme.role(self._words.role)
+        outline = QRectF(self.rect()).adjusted(BORDER / 2, BORDER / 2, -BORDER / 2, -BORDER / 2)
+        path = QPainterPath()
+        path.addRoundedRect(outline, RADIUS, RADIUS)
+        painter.fillPath(path, QColor(self._theme.card))
+        painter.save()
+        painter.setClipPath(path)
+        head = QRectF(0, 0, self.width(), self._head_height())
+        painter.fillRect(head, QColor(pair.surface if self._lit else mix(pair.surface, pair.edge, 0.25)))
+        if self._words.hatched:
+            self._hatch(painter, pair.edge)
+        if self._words.band:
+            band = QRectF(0, head.bottom(), self.width(), self.band.line_height() + 10)
+            painter.fillRect(band, QColor(pair.edge))
+        painter.restore()
+        painter.setPen(QPen(QColor(pair.edge if self._lit else mix(pair.edge, self._theme.card, 0.6)), BORDER))
+        painter.drawPath(path)
+
+    def _hatch(self, painter: QPainter, colour: str) -> None:
+        """Diagonal lines along the left and right edge and under the head: shape, not only colour."""
+        brush = QBrush(QColor(colour), Qt.BrushStyle.BDiagPattern)
+        head = self._head_height()
+        painter.fillRect(QRectF(0, head - 6, self.width(), 6), brush)
+        painter.fillRect(QRectF(0, 0, GRID, self.height()), brush)
+        painter.fillRect(QRectF(self.width() - GRID, 0, GRID, self.height()), brush)
+
+
+def _on(theme: Theme, surface: str) -> str:
+    """The ink of the burn band."""
+    return "#FFFFFF" if theme.name == "light" else theme.background

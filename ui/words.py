@@ -1,0 +1,380 @@
+"""The words of the screen: pure functions from socket states to what a tile says, testable without widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QCoreApplication
+
+from station.protocol import SocketState, StepState, Verdict
+
+translate = QCoreApplication.translate
+
+ALARMS = ("quarantine", "bench_fault")
+
+
+@dataclass(frozen=True, slots=True)
+class TileWords:
+    """Everything written on one tile, and its colour role.
+
+    ``word`` is the state, ``band`` the purple strip of an open burn, ``lead`` where the part goes or what to do now,
+    ``reason`` one sentence, ``notes`` smaller lines, ``part`` the small print that identifies the part.
+    """
+
+    word: str
+    role: str
+    lead: str = ""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    part: str = ""
+    clock: str = ""
+    band: str = ""
+    stop_reason: str = ""
+    hatched: bool = False
+    alarm: bool = False
+    shows_plan: bool = False
+    shows_bar: bool = False
+    shows_stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TileContext:
+    """What a tile needs to know of the bench around it."""
+
+    latched: str = ""
+    lost: str | None = None
+
+
+def short_id(device_id: str) -> str:
+    """A device id cut to what fits a tile: first and last four hexadecimal digits."""
+    digits = device_id.removeprefix("0x")
+    return f"0x{digits}" if len(digits) <= 12 else f"0x{digits[:4]}…{digits[-4:]}"
+
+
+def count_words(value: int) -> str:
+    """A count with thin groups of three, the same in every language."""
+    return f"{value:,}".replace(",", " ")
+
+
+def part_words(state: SocketState) -> str:
+    """The small print: device id and label."""
+    words = []
+    if state.device_id:
+        words.append(translate("words", "id {id}").format(id=short_id(state.device_id)))
+    if state.label:
+        words.append(translate("words", "part {label}").format(label=state.label))
+    return "  ".join(words)
+
+
+def clock_words(state: SocketState) -> str:
+    """Elapsed and typical time, or nothing before the run."""
+    if state.elapsed <= 0:
+        return ""
+    if state.state in ("running", "burning") and state.typical > 0:
+        return translate("words", "{elapsed:.1f} s / ~{typical:.0f} s").format(
+            elapsed=state.elapsed, typical=state.typical
+        )
+    return translate("words", "{elapsed:.1f} s").format(elapsed=state.elapsed)
+
+
+def bin_words(verdict: Verdict | None) -> str:
+    """The bin as shown after PASS and FAIL."""
+    return "" if verdict is None else translate("words", "bin {bin}").format(bin=verdict.bin)
+
+
+def tray_words(verdict: Verdict | None) -> str:
+    """Where the part goes now."""
+    if verdict is None or not verdict.tray:
+        return ""
+    return translate("words", "→ tray {tray}").format(tray=verdict.tray)
+
+
+def retest_words(retest: str) -> str:
+    """Whether the part may be tried again; text that is no rule is shown as the engine wrote it."""
+    rules = {
+        "never": translate("words", "Do not retest."),
+        "same_socket": translate("words", "Retest allowed in the same socket."),
+        "other_socket": translate("words", "Retest allowed in another socket."),
+        "engineer": translate("words", "Do not retest: engineer only."),
+    }
+    return rules.get(retest, retest)
+
+
+def choice_words(choice: str) -> str:
+    """The label of an answer; choices that are not known here are shown as the engine wrote them."""
+    known = {
+        "check": translate("words", "Check it"),
+        "quarantine": translate("words", "No: quarantine"),
+        "yes": translate("words", "Yes"),
+        "no": translate("words", "No"),
+    }
+    return known.get(choice.lower(), choice)
+
+
+def running_title(state: SocketState) -> str:
+    """The title of the step that runs now."""
+    titles = {item.id: item.title for item in state.plan}
+    running = [titles.get(step.id, step.id) for step in state.steps if step.status == "running"]
+    return running[-1] if running else ""
+
+
+def step_time(step: StepState | None) -> str:
+    """The right-hand column of the checklist."""
+    if step is None or step.status == "skipped":
+        return ""
+    if step.status == "found_done":
+        return translate("words", "found done")
+    return translate("words", "{seconds:.1f} s").format(seconds=step.seconds) if step.seconds > 0 else ""
+
+
+STEP_GLYPHS = {"done": "✔", "found_done": "✔", "failed": "✖", "running": "▸", "skipped": "–"}
+
+
+def step_glyph(step: StepState | None) -> str:
+    """The sign in front of a title; a dot while it is pending."""
+    return STEP_GLYPHS.get(step.status, "·") if step else "·"
+
+
+# ---- one function per state --------------------------------------------------------------------------------------
+
+
+def _insert_part(state: SocketState) -> TileWords:
+    lid = translate("words", "Lid closed") if state.lid_closed else translate("words", "Lid open")
+    contacts = translate("words", "contacts {n} of {limit}").format(
+        n=count_words(state.contacts), limit=count_words(state.contacts_limit)
+    )
+    return TileWords(
+        word=translate("words", "INSERT PART"),
+        role="wait",
+        lead=state.expects or translate("words", "Pin 1 towards the red dot. Wait for the lid click."),
+        notes=(f"{lid} · {contacts}" if state.contacts_limit else lid,),
+        part=part_words(state),
+    )
+
+
+def _scan(state: SocketState) -> TileWords:
+    what = state.expects or translate("words", "part label")
+    return TileWords(
+        word=translate("words", "SCAN"),
+        role="wait",
+        lead=translate("words", "Expected: {what}").format(what=what),
+        part=part_words(state),
+    )
+
+
+def _checking(state: SocketState) -> TileWords:
+    return TileWords(
+        word=translate("words", "CHECKING"),
+        role="run",
+        lead=state.expects or translate("words", "Contact check"),
+        part=part_words(state),
+        shows_plan=True,
+    )
+
+
+def _running(state: SocketState) -> TileWords:
+    stopping = translate("words", "Stops at the next wait.") if state.stop_requested else ""
+    return TileWords(
+        word=translate("words", "RUNNING {percent} %").format(percent=state.percent),
+        role="run",
+        lead=running_title(state),
+        part=part_words(state),
+        clock=clock_words(state),
+        stop_reason=stopping,
+        shows_plan=True,
+        shows_bar=True,
+        shows_stop=True,
+    )
+
+
+def _burning(state: SocketState) -> TileWords:
+    title = state.burn_title or running_title(state)
+    if state.stop_requested:
+        stop = translate("words", "Stops after this burn: a burn is never torn.")
+    else:
+        stop = translate("words", "Stop waits: a burn is never torn.")
+    return TileWords(
+        word=translate("words", "DO NOT REMOVE"),
+        role="burn",
+        band=translate("words", "{percent} %   ◆ {title}").format(percent=state.percent, title=title),
+        part=part_words(state),
+        clock=clock_words(state),
+        stop_reason=stop,
+        shows_plan=True,
+        shows_bar=True,
+        shows_stop=True,
+    )
+
+
+def _pass(state: SocketState) -> TileWords:
+    return TileWords(
+        word=f"✔ {translate('words', 'PASS')}  {bin_words(state.verdict)}".rstrip(),
+        role="pass",
+        lead=tray_words(state.verdict),
+        reason=translate("words", "Remove the part. Its record is stored."),
+        part=part_words(state),
+        clock=clock_words(state),
+        shows_plan=True,
+    )
+
+
+def _fail(state: SocketState) -> TileWords:
+    verdict = state.verdict
+    return TileWords(
+        word=f"✖ {translate('words', 'FAIL')}  {bin_words(verdict)}".rstrip(),
+        role="fail",
+        lead=tray_words(verdict),
+        reason=verdict.reason or verdict.name if verdict else "",
+        notes=_verdict_notes(verdict),
+        part=part_words(state),
+        clock=clock_words(state),
+        shows_plan=True,
+    )
+
+
+def _verdict_notes(verdict: Verdict | None) -> tuple[str, ...]:
+    if verdict is None:
+        return ()
+    return tuple(text for text in (verdict.part_state, retest_words(verdict.retest)) if text)
+
+
+def _hold(state: SocketState) -> TileWords:
+    verdict = state.verdict
+    finish = verdict.finishes_by if verdict else ""
+    notes = (translate("words", "Finishes by: {what}").format(what=finish),) if finish else ()
+    return TileWords(
+        word=f"‖ {translate('words', 'HOLD')}",
+        role="hold",
+        lead=tray_words(verdict),
+        reason=verdict.reason if verdict else "",
+        notes=notes + ((verdict.part_state,) if verdict and verdict.part_state else ()),
+        part=part_words(state),
+        clock=clock_words(state),
+        shows_plan=True,
+    )
+
+
+def _quarantine(state: SocketState) -> TileWords:
+    verdict = state.verdict
+    return TileWords(
+        word=f"⚠ {translate('words', 'QUARANTINE')}",
+        role="quarantine",
+        lead=translate("words", "Engineer only {tray}").format(tray=tray_words(verdict)).rstrip(),
+        reason=verdict.reason if verdict else translate("words", "Nobody can know the state of this part."),
+        notes=(verdict.part_state,) if verdict and verdict.part_state else (),
+        part=part_words(state),
+        clock=clock_words(state),
+        hatched=True,
+        alarm=state.needs_acknowledge,
+        shows_plan=True,
+    )
+
+
+def _bench_fault(state: SocketState) -> TileWords:
+    verdict = state.verdict
+    blameless = translate("words", "The bench is at fault, not the part.")
+    return TileWords(
+        word=f"⚠ {translate('words', 'BENCH FAULT')}",
+        role="neutral",
+        lead=verdict.reason if verdict else state.expects,
+        reason=tray_words(verdict),
+        notes=(" ".join(filter(None, (blameless, retest_words(verdict.retest) if verdict else ""))),),
+        part=part_words(state),
+        clock=clock_words(state),
+        alarm=state.needs_acknowledge,
+    )
+
+
+def _interrupted(state: SocketState) -> TileWords:
+    return TileWords(
+        word=translate("words", "INTERRUPTED"),
+        role="wait",
+        lead=translate("words", "Do not move the part."),
+        reason="" if state.prompt else state.expects,
+        part=part_words(state),
+        shows_plan=True,
+    )
+
+
+_STATES = {
+    "insert_part": _insert_part,
+    "scan": _scan,
+    "checking": _checking,
+    "running": _running,
+    "burning": _burning,
+    "pass": _pass,
+    "fail": _fail,
+    "hold": _hold,
+    "quarantine": _quarantine,
+    "bench_fault": _bench_fault,
+    "interrupted": _interrupted,
+}
+
+
+def _engine_stopped(state: SocketState | None) -> TileWords:
+    word = translate("words", "ENGINE STOPPED")
+    if state is None:
+        return TileWords(word=word, role="neutral", lead=translate("words", "Nothing is known of this socket."))
+    if state.state == "burning":
+        lead = translate("words", "Do not remove the part.")
+        reason = translate("words", "Being written when the engine stopped: {title}").format(
+            title=state.burn_title or running_title(state)
+        )
+    elif state.state in ("running", "checking"):
+        lead = translate("words", "Leave the part in the socket.")
+        reason = translate("words", "In flight: {title}").format(title=running_title(state) or state_word(state))
+    else:
+        lead = translate("words", "Nothing was in flight.")
+        reason = translate("words", "Last shown: {word}").format(word=state_word(state))
+    note = translate("words", "The journal asks about this part when the engine starts again.")
+    in_flight = state.state in ("burning", "running", "checking")
+    return TileWords(
+        word=word,
+        role="neutral",
+        lead=lead,
+        reason=reason,
+        notes=(note,) if in_flight else (),
+        part=part_words(state),
+        shows_plan=in_flight,
+    )
+
+
+def _latched(state: SocketState, sentence: str) -> TileWords:
+    return TileWords(
+        word=translate("words", "DO NOT REMOVE"),
+        role="burn",
+        lead=translate("words", "The record cannot be written."),
+        reason=sentence,
+        part=part_words(state),
+        hatched=True,
+        alarm=True,
+    )
+
+
+def state_word(state: SocketState) -> str:
+    """The one large word of a socket state."""
+    return tile_words(state).word
+
+
+def tile_words(state: SocketState | None, context: TileContext | None = None) -> TileWords:
+    """What a tile says; no state at all means that the engine has not spoken of this socket yet."""
+    context = context or TileContext()
+    if context.lost is not None:
+        return _engine_stopped(state)
+    if state is None:
+        return TileWords(word="…", role="hold", lead=translate("words", "Waiting for the engine"))
+    if context.latched and (state.present or state.state in ("checking", "running", "burning")):
+        return _latched(state, context.latched)
+    known = _STATES.get(state.state)
+    return known(state) if known else TileWords(word=state.state.upper(), role="neutral", lead=state.expects)
+
+
+def mode_words(mode: str) -> str:
+    """The permanent band; an empty text for production."""
+    bands = {
+        "virtual": translate("words", "VIRTUAL · simulated bench, nothing counts in yield"),
+        "engineering": translate("words", "ENGINEERING · does not count in yield"),
+        "training": translate("words", "TRAINING · does not count in yield"),
+        "replay": translate("words", "REPLAY · recorded events, nothing is sent to any bench"),
+    }
+    return bands.get(mode, "" if mode == "production" else mode.upper())
