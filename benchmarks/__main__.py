@@ -69,7 +69,12 @@ def _measured(name: str, quick: bool) -> dict[str, Any]:
     """The report of one benchmark, measured in a child that is ended when it takes too long."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
-        environment = {**os.environ, "TMPDIR": folder, "XDG_DATA_HOME": f"{folder}/data", "QT_QPA_PLATFORM": "offscreen"}
+        environment = {
+            **os.environ,
+            "TMPDIR": folder,
+            "XDG_DATA_HOME": f"{folder}/data",
+            "QT_QPA_PLATFORM": "offscreen",
+        }
         command = [sys.executable, "-m", "benchmarks", "--inside", name, *(["--quick"] if quick else [])]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True)
         try:

@@ -18,6 +18,9 @@ VIRTUAL_BENCH = "STATION_VIRTUAL_BENCH"
 """Environment variable with the bench file of the virtual bench; the adapters' backend reads it."""
 
 
+FILE_SETTINGS = frozenset({"endpoint", "ca", "certificate", "key"})
+
+
 class PluginEntry(Strict):
     """A plug-in and its settings."""
 
@@ -110,6 +113,9 @@ def _findings(parsed: StationFile, file: TomlFile) -> list[Finding]:
     if (parsed.mode is Mode.VIRTUAL) != bool(parsed.virtual_bench):
         sentence = "a station is all virtual or all real: mode 'virtual' and virtual_bench go together"
         findings.append(file.finding(("virtual_bench",) if parsed.virtual_bench else ("mode",), sentence))
+    if parsed.appliance.settings.get("tls") == "off" and parsed.mode is not Mode.ENGINEERING:
+        sentence = "without TLS anybody may read the secrets: tls = \"off\" is for mode 'engineering' only"
+        findings.append(file.finding(("appliance", "settings", "tls"), sentence))
     if parsed.realm is Realm.PRODUCTION and parsed.virtual_bench:
         sentence = "no virtual part may reach a production registry: realm 'production' allows no virtual_bench"
         findings.append(file.finding(("realm",), sentence))
@@ -127,9 +133,9 @@ def _unknown_plugin(file: TomlFile, key: tuple[str | int, ...], group: str, name
 
 
 def _absolute(entry: PluginEntry, base: Path) -> PluginEntry:
-    """Settings whose name ends in ``_file`` or ``_folder`` are relative to the station file."""
+    """File names among an appliance's settings are relative to the station file."""
     settings = {
-        key: str((base / value).resolve()) if key.endswith(("_file", "_folder")) and isinstance(value, str) else value
+        key: str((base / value).resolve()) if key in FILE_SETTINGS and isinstance(value, str) and value else value
         for key, value in entry.settings.items()
     }
     return PluginEntry(driver=entry.driver, settings=settings)

@@ -57,9 +57,13 @@ class CredentialStore:
             return Secret(raw, name)
         if name == RAW_UNLOCK and self._realm is Realm.DEV:
             return Secret(PUBLIC_RAW_UNLOCK, "raw_unlock_token (published)")
-        known = [path.stem for path in self._folder.glob("*.sealed")]
+        known = self.names()
         raise ConfigError(f"expected the credential '{name}'{nearest(name, known)}; store it with `station doctor "
                           f"--store {name}`")  # fmt: skip
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Names of the stored credentials that begin with a prefix."""
+        return sorted(path.stem for path in self._folder.glob(f"{prefix}*.sealed"))
 
     def store(self, name: str, raw: bytes) -> None:
         """Seal a credential into its file; publicly known values are refused in realm production."""

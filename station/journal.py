@@ -259,6 +259,14 @@ class Journal:
             labels.update(self._bindings.labels_of(device))
             return record_of(self.rows(*part_query(sorted(labels), device)))
 
+    def find(self, text: str) -> PartRecord:
+        """Everything known of the part that somebody names by label (of whatever kind) or device id."""
+        with self._guard:
+            by_label = self.rows("WHERE label != '' AND label = ? ORDER BY seq DESC LIMIT 1", (text,))
+            if by_label:
+                return self.known(by_label[0].context.label_kind, text)
+            return self.known(device_id=text.lower().removeprefix("0x"))
+
     def conflict(self, label_kind: str, label: str, device_id: str) -> str:
         """One sentence when label and device id do not belong together."""
         with self._guard:

@@ -82,15 +82,13 @@ class Outbox:
 
     def _deliver(self, row: Row) -> bool:
         kept = kept_of(row)
-        appliance = self._appliance()
         try:
+            appliance = self._appliance()
             appliance.open_session(kept.sku)
             deliver(kept, appliance, self._sealer)
         except StationError as error:
             self._log(f"registration of {row.context.label or row.context.device_id} waits: {error}", "warning")
             return False
-        finally:
-            appliance.close_session()
         acknowledge(self._journal, row.context, kept)
         self._delivered(row, self._promote(row))
         return True

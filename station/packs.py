@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from station.bins import BinEntry, check_entries
-from station.errors import ConfigError, Finding, nearest
+from station.errors import ConfigError, Finding, FormatError, nearest
+from station.formats import otp_config
 from station.formats.firmware import GENERATIONS, FirmwareGeneration
 from station.model import Realm
 from station.toml_file import Strict, TomlFile, load
@@ -63,7 +64,14 @@ class PackFile(Strict):
 class SkuPack:
     """A checked pack; its images are read once and their digests are right."""
 
-    def __init__(self, path: Path, parsed: PackFile, images: dict[str, bytes], hooks: ModuleType | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parsed: PackFile,
+        images: dict[str, bytes],
+        hooks: ModuleType | None,
+        otp_words: dict[int, int],
+    ) -> None:
         self.folder = path.parent
         self.sku = parsed.sku
         self.title = parsed.title
@@ -72,7 +80,7 @@ class SkuPack:
         self.chip = parsed.chip
         self.firmware = parsed.firmware
         self.credentials = parsed.credentials
-        self.settings = dict(parsed.part)
+        self.settings = {**parsed.part, "otp_words": otp_words}
         self.bins = parsed.bin
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self._limits = parsed.limit
@@ -130,11 +138,22 @@ def load_pack(path: Path, image_folders: tuple[Path, ...] = ()) -> SkuPack:
         _checked(file, ("image", name), entry, (*image_folders, path.parent), images, name, findings)
     hooks = _hooks(file, parsed.hooks, path.parent, findings) if parsed.hooks else None
     findings += _generation_findings(file, parsed.firmware)
-    if parsed.otp and not (path.parent / parsed.otp).is_file():
-        findings.append(file.finding(("otp",), f"expected the OTP file {parsed.otp} in the pack, but it is missing"))
+    otp_words = _otp_words(file, path.parent / parsed.otp, findings) if parsed.otp else {}
     if findings:
         raise ConfigError(findings)
-    return SkuPack(path, parsed, images, hooks)
+    return SkuPack(path, parsed, images, hooks, otp_words)
+
+
+def _otp_words(file: TomlFile, path: Path, findings: list[Finding]) -> dict[int, int]:
+    """What the individualize program writes, for the read-back."""
+    if not path.is_file():
+        findings.append(file.finding(("otp",), f"expected the OTP file {path.name} in the pack, but it is missing"))
+        return {}
+    try:
+        return otp_config.words(path.read_text(encoding="utf-8"), "individualize")
+    except (FormatError, UnicodeDecodeError) as error:
+        findings.append(Finding(path, 0, str(error)))
+        return {}
 
 
 def _checked(

@@ -156,4 +156,33 @@ class OpenSocket(Protocol):
         ...
 
 
+@runtime_checkable
+class Handler(Protocol):
+    """What moves parts: a handler, a prober, or the hands of the virtual bench."""
+
+    def insert(self, socket: int, label: str) -> None:
+        """Put the part with this label into the socket; sockets are numbered from 1."""
+        ...
+
+    def remove(self, socket: int) -> None:
+        """Take the part out of the socket."""
+        ...
+
+    def lid(self, socket: int, closed: bool) -> None:
+        """Close or open the socket's lid."""
+        ...
+
+    def fault(self, socket: int, name: str) -> None:
+        """Arm a fault, ``NAME`` or ``NAME:ARGUMENT``; only a virtual bench has any."""
+        ...
+
+    def state(self, socket: int) -> Mapping[str, object]:
+        """What is known of the socket and its part, as plain values."""
+        ...
+
+    def parts(self) -> list[str]:
+        """Labels of the parts at hand."""
+        ...
+
+
 OpenDriver = Callable[[Mapping[str, object], int], OpenSocket]

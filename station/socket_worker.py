@@ -108,6 +108,12 @@ class SocketWorker:
         self.context = context
         self.view.change(label=context.label, may_start=True, expects="", verdict=None)
 
+    def unlabel(self) -> None:
+        """Forget a label that was scanned for another recipe."""
+        if self.view.now.state == "scan":
+            self.context = None
+            self.view.change(label="", may_start=False)
+
     def order(self, order: Order) -> None:
         """Start a run."""
         self._idle.clear()
@@ -191,7 +197,7 @@ class SocketWorker:
 
     def _poll(self) -> None:
         """Look at the sensors and move the tile between insert_part, scan and the end of a verdict."""
-        if time.monotonic() < self._reopen_at:
+        if time.monotonic() < self._reopen_at or self._bench.journal.latched:
             return
         state = self.view.now.state
         if state == "interrupted":
@@ -217,10 +223,7 @@ class SocketWorker:
             if contact.present and contact.lid_closed and not contact.power_good:
                 self.view.change(state="bench_fault", expects="the socket has no power", label="", may_start=False)
                 return
-            self.context = None
-            self.view.change(
-                state="insert_part", label="", may_start=False, expects="", device_id="", steps=(), plan=()
-            )
+            self._empty()
         elif state in ("insert_part", "bench_fault"):
             self.view.change(state="scan", expects=self._expects)
 
@@ -230,11 +233,16 @@ class SocketWorker:
         if now.needs_acknowledge:
             return
         if not contact.present or not contact.lid_closed:
-            self.context = None
-            self.view.change(state="insert_part", label="", verdict=None, steps=(), plan=(), device_id="",
-                             may_start=False, elapsed=0.0, percent=0, expects="")  # fmt: skip
+            self._empty()
         elif now.state == "bench_fault" and self.context is not None and contact.usable:
             self.view.change(state="scan", verdict=None, may_start=True)
+
+    def _empty(self) -> None:
+        self.context = None
+        self.view.change(
+            state="insert_part", label="", verdict=None, steps=(), plan=(), device_id="", may_start=False, elapsed=0.0,
+            percent=0, expects="",
+        )  # fmt: skip
 
     def _fault(self, sentence: str) -> None:
         self.physical.close()
@@ -274,11 +282,7 @@ class SocketWorker:
         generation: Any = recipe.pack.generation
         settings = {**recipe.pack.settings, **recipe.settings}
         part = recipe.part(ports, PartServices(run.log, run.pause, generation, settings))
-        appliance = self._bench.appliance(self.number)
-        try:
-            recipe.flow(run, part, appliance)
-        finally:
-            appliance.close_session()
+        recipe.flow(run, part, self._bench.appliance(self.number))
 
     def _ports(self) -> Any:
         contact = self.physical.contact()

@@ -105,7 +105,7 @@ class Banner(QWidget):
         path = QPainterPath()
         path.addRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), RADIUS, RADIUS)
         painter.fillPath(path, QColor(pair.surface))
-        painter.setPen(QPen(QColor(pair.edge), 2))
+        painter.setPen(QPen(QColor(self._theme.line if self._primary.role == "hold" else pair.edge), 2))
         painter.drawPath(path)
         self._draw_icon(painter, QColor(pair.ink))
 

@@ -54,6 +54,7 @@ class Checklist(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._rows: list[Row] = []
+        self._factor = 1.0
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
     @property
@@ -63,7 +64,13 @@ class Checklist(QWidget):
 
     def row_height(self) -> int:
         """Height of one row."""
-        return round(self._theme.px(14) * 1.6)
+        return round(self._theme.px(14) * 1.6 * self._factor)
+
+    def grow(self, factor: float) -> None:
+        """Enlarge the rows with their tile."""
+        if factor != self._factor:
+            self._factor = factor
+            self.update()
 
     def set_rows(self, rows: list[Row]) -> None:
         """Show these rows; the same again costs nothing."""
@@ -84,36 +91,38 @@ class Checklist(QWidget):
             self._draw(painter, row, place * height, height)
         hidden = len(self._rows) - (last - first)
         if hidden:
-            self._draw_hidden(painter, hidden, first, len(self._rows) - last, (last - first) * height)
+            self._draw_hidden(painter, hidden, (last - first) * height)
 
     def _draw(self, painter: QPainter, row: Row, top: int, height: int) -> None:
         theme = self._theme
         strong = row.status in ("running", "failed")
         ink = theme.muted if row.status in ("pending", "skipped") else theme.ink
-        glyph_box = QRectF(0, top, 20, height)
-        painter.setFont(theme.font(14, bold=True))
+        indent = 24 * self._factor
+        glyph_box = QRectF(0, top, indent, height)
+        painter.setFont(theme.font(14 * self._factor, bold=True))
         painter.setPen(QColor(self._glyph_ink(row)))
         painter.drawText(glyph_box, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), row.glyph)
-        time_font = theme.font(12, mono=True)
+        time_font = theme.font(12 * self._factor, mono=True)
         time_width = QFontMetricsF(time_font).horizontalAdvance(row.time) + 4
         painter.setFont(time_font)
         painter.setPen(QColor(theme.muted))
         right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
         painter.drawText(QRectF(0, top, self.width(), height), right, row.time)
-        font = theme.font(14, bold=strong)
+        font = theme.font(14 * self._factor, bold=strong)
         metrics = QFontMetricsF(font)
-        title = f"{row.title}  {BURN_SIGN}" if row.burn else row.title
-        room = self.width() - 24 - time_width
+        room = self.width() - indent - time_width
+        sign = f"  {BURN_SIGN}" if row.burn else ""
+        title_room = room - metrics.horizontalAdvance(sign)
         painter.setFont(font)
         painter.setPen(QColor(ink))
-        text = metrics.elidedText(title, Qt.TextElideMode.ElideMiddle, room)
+        text = metrics.elidedText(row.title, Qt.TextElideMode.ElideRight, title_room) + sign
         left = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
-        painter.drawText(QRectF(24, top, room, height), left, text)
+        painter.drawText(QRectF(indent, top, room, height), left, text)
 
-    def _draw_hidden(self, painter: QPainter, hidden: int, before: int, after: int, top: int) -> None:
+    def _draw_hidden(self, painter: QPainter, hidden: int, top: int) -> None:
         if self.height() - top < self._theme.px(12):
             return
-        text = translate("Checklist", "{before} before, {after} after").format(before=before, after=after)
+        text = translate("Checklist", "{n} more steps").format(n=hidden)
         painter.setFont(self._theme.font(11))
         painter.setPen(QColor(self._theme.muted))
         painter.drawText(QRectF(24, top, self.width() - 24, self.height() - top), int(Qt.AlignmentFlag.AlignTop), text)

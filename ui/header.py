@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTime, QTimer, Signal, Slot
+from PySide6.QtCore import QSize, Qt, QTime, QTimer, Signal, Slot
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QStyle, QStyleOption, QVBoxLayout, QWidget
 
 from ui.bench_view import BenchView
 from ui.text import TextBlock
@@ -37,6 +37,27 @@ class ModeBand(QWidget):
         self._text.setGeometry(18, 5, self.width() - 36, self._text.line_height())
 
 
+class ElidedLabel(QLabel):
+    """A label that shrinks: what does not fit ends in an ellipsis, the whole is in the tip."""
+
+    least = 110  # pixels that are kept for its text
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Room for a short text."""
+        return QSize(min(self.least, super().sizeHint().width()), super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Draw the text, shortened where it must be."""
+        option = QStyleOption()
+        option.initFrom(self)
+        painter = QPainter(self)
+        self.style().drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, self)
+        box = self.contentsRect()
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, box.width())
+        self.setToolTip(self.text() if text != self.text() else "")
+        painter.drawText(box, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), text)
+
+
 class Field(QWidget):
     """A small title over a value."""
 
@@ -45,9 +66,9 @@ class Field(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(1)
-        self._title = QLabel(title)
+        self._title = ElidedLabel(title)
         self._title.setProperty("kind", "small")
-        self.value = QLabel()
+        self.value = ElidedLabel()
         self.value.setProperty("kind", "value")
         layout.addWidget(self._title)
         layout.addWidget(self.value)
@@ -82,7 +103,8 @@ class Header(QFrame):
         self.operator = Field(self.tr("Operator"))
         self.build = Field(self.tr("Recipe · build"))
         self.build.value.setStyleSheet(f"font-size: {theme.px(13)}px; font-weight: normal;")
-        self.pill = QLabel()
+        self.pill = ElidedLabel()
+        self.pill.least = 60
         self.pill_text = ("", "")
         self.engineer_button = QPushButton(self.tr("Engineer…"))
         self.lock_button = QPushButton(self.tr("Lock"))
@@ -94,7 +116,7 @@ class Header(QFrame):
     def _lay_out(self) -> None:
         layout = QHBoxLayout(self)
         layout.setContentsMargins(20, 8, 20, 8)
-        layout.setSpacing(26)
+        layout.setSpacing(22)
         layout.addWidget(self.station)
         for field in (self.flow, self.sku, self.lot, self.wafer, self.operator, self.build):
             layout.addWidget(field)

@@ -38,6 +38,7 @@ class LogCard(Card):
         self.find = QLineEdit()
         self.find.setPlaceholderText(self.tr("Find…"))
         self.find.setMaximumWidth(theme.px(160))
+        self.find.setMinimumWidth(theme.px(96))
         self.find.setClearButtonEnabled(True)
         self.pause = QPushButton(self.tr("Pause"))
         self.pause.setCheckable(True)
@@ -55,7 +56,7 @@ class LogCard(Card):
         bar.addWidget(self.title)
         bar.addSpacing(10)
         for number in range(sockets + 1):
-            pill = QPushButton(str(number) if number else self.tr("All sockets"))
+            pill = QPushButton(str(number) if number else self.tr("All"))
             pill.setProperty("pill", "true")
             pill.setCheckable(True)
             pill.setChecked(number == 0)

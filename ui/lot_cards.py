@@ -171,7 +171,7 @@ class BinRows(QWidget):
         painter.drawText(box, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight), str(row.count))
         painter.setFont(theme.font(13))
         left, right = theme.px(32), theme.px(40)
-        name = QRectF(left, box.top(), (box.width() - left - right) * 0.55, box.height())
+        name = QRectF(left, box.top(), (box.width() - left - right) * 0.6, box.height())
         text = painter.fontMetrics().elidedText(row.name, Qt.TextElideMode.ElideRight, int(name.width() - 6))
         painter.drawText(name, flags, text)
         track = QRectF(name.right() + 4, box.center().y() - 6, box.width() - right - name.right() - 4, 12)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QPainter, QPen, QPolygonF
 
-from ui.theme import Theme
+from ui.theme import Pair, Theme, mix
+
+SMALL = 15.0  # pixels; smaller cells have no border
 
 ROLES = {
     "pass": "pass",
@@ -21,6 +23,9 @@ def draw_cell(painter: QPainter, theme: Theme, kind: str, box: QRectF) -> None:
     """One die or tray place: surface, border and sign of its kind; an empty kind is a blank place."""
     role = ROLES.get(kind)
     pair = theme.role(role) if role else None
+    if pair is not None and box.width() < SMALL:
+        _draw_small(painter, kind, pair, box)
+        return
     radius = min(4.0, box.width() / 5)
     painter.setPen(QPen(QColor(pair.edge if pair else theme.line), 1))
     painter.setBrush(QColor(pair.surface if pair and role != "neutral" else theme.card if pair else theme.background))
@@ -30,6 +35,13 @@ def draw_cell(painter: QPainter, theme: Theme, kind: str, box: QRectF) -> None:
     if kind == "quarantine":
         painter.fillRect(box.adjusted(1, 1, -1, -1), QBrush(QColor(pair.edge), Qt.BrushStyle.BDiagPattern))
     draw_sign(painter, kind, box, QColor(pair.edge))
+
+
+def _draw_small(painter: QPainter, kind: str, pair: Pair, box: QRectF) -> None:
+    """A die of a large wafer: passes stay light, everything else is filled so that it stands out."""
+    light = kind == "pass"
+    painter.fillRect(box, QColor(pair.surface if light else pair.edge))
+    draw_sign(painter, kind, box, QColor(mix(pair.edge, pair.surface, 0.35) if light else pair.surface))
 
 
 def draw_sign(painter: QPainter, kind: str, box: QRectF, colour: QColor) -> None:

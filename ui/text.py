@@ -31,14 +31,31 @@ def break_lines(text: str, font: QFont, width: float, most: int) -> list[str]:
 class TextBlock(QWidget):
     """One text in one size and colour, wrapped; its owner asks for the height and places it."""
 
-    def __init__(self, theme: Theme, size: float, parent: QWidget, *, bold: bool = False, mono: bool = False) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        size: float,
+        parent: QWidget,
+        *,
+        bold: bool = False,
+        mono: bool = False,
+        narrow: bool = False,
+    ) -> None:
         super().__init__(parent)
-        self._font = theme.font(size, bold=bold, mono=mono)
+        self._font = theme.font(size, bold=bold, mono=mono, narrow=narrow)
+        self._base = self._font.pixelSize()
         self._colour = QColor(theme.ink)
         self._text = ""
         self.most_lines = 1
         self.alignment = Qt.AlignmentFlag.AlignLeft
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+
+    def grow(self, factor: float) -> None:
+        """Enlarge the text with its tile; 1 is the size it was made with."""
+        wanted = max(SMALLEST_TEXT, round(self._base * factor))
+        if wanted != self._font.pixelSize():
+            self._font.setPixelSize(wanted)
+            self.update()
 
     def text(self) -> str:
         """The whole text, also what does not fit."""
@@ -132,10 +149,8 @@ class FitWord(QWidget):
         self._font.setPixelSize(max(SMALLEST_TEXT, int(max(one, two) if two > one * 1.2 else one)))
 
     def _halves(self) -> list[str]:
-        """The most even break into two lines; a sign stays with its word."""
+        """The most even break into two lines."""
         words = self._text.split()
-        if len(words) > 1 and len(words[0]) == 1:
-            words = [" ".join(words[:2]), *words[2:]]
         if len(words) < 2:
             return [self._text]
         breaks = [[" ".join(words[:i]), " ".join(words[i:])] for i in range(1, len(words))]

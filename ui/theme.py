@@ -183,7 +183,7 @@ QPushButton:hover {{ border-color: {muted}; }}
 QPushButton:pressed {{ background: {background}; }}
 QPushButton:disabled {{ color: {muted}; background: {background}; }}
 QPushButton:checked {{ background: {run_surface}; border-color: {run}; color: {run}; }}
-QPushButton[pill="true"] {{ border-radius: 14px; padding: 2px 12px; min-height: 22px; }}
+QPushButton[pill="true"] {{ border-radius: 14px; padding: 2px 10px; min-height: 22px; }}
 QLineEdit, QComboBox, QPlainTextEdit {{
     background: {card};
     border: 1px solid {line};

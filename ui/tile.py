@@ -21,7 +21,7 @@ LINE = "\u2028"  # line separator of text layouts
 PADDING = 16
 WORD_LIMIT = 50.0
 LARGEST_WORD = 96.0
-NARROW = 7.6  # a tile narrower than so many word heights breaks its word into two lines
+LONG_WORD = 7.6  # width of a long state word in the condensed cut, in word heights
 
 
 class SocketTile(QWidget):
@@ -49,7 +49,7 @@ class SocketTile(QWidget):
         self.clock = TextBlock(theme, 15, self)
         self.clock.alignment = Qt.AlignmentFlag.AlignRight
         self.word = FitWord(theme, self)
-        self.band = TextBlock(theme, 24, self, bold=True)
+        self.band = TextBlock(theme, 24, self, bold=True, narrow=True)
         self.lead = TextBlock(theme, 24, self, bold=True)
         self.reason = TextBlock(theme, 24, self)
         self.notes = TextBlock(theme, 16, self)
@@ -169,23 +169,36 @@ class SocketTile(QWidget):
         """Below this a tile cannot be read."""
         return QSize(190, 200)
 
+    def _narrow(self) -> bool:
+        """A tile in which most words need two lines."""
+        return self.width() < 300 * self._theme.scale
+
     def _word_limit(self) -> float:
-        """The largest state word: 50 px on four sockets, more where the tile is larger."""
+        """The largest state word: about 50 px on four sockets, more where the tile is larger."""
         scale = self._theme.scale
-        by_size = min(self.width() * 0.14, self.height() * 0.135)
-        return max(24.0, min(LARGEST_WORD * scale, max(by_size, min(WORD_LIMIT * scale, self.width() * 0.2))))
+        if self._narrow():
+            return WORD_LIMIT * scale
+        by_size = min((self.width() - 2 * PADDING) / LONG_WORD, self.height() * 0.135)
+        return max(30.0, min(LARGEST_WORD * scale, by_size))
 
     def _head_height(self) -> int:
-        limit = self._word_limit()
-        lines = 1.55 if self.width() - 2 * PADDING < NARROW * limit else 1.0
-        return round(PADDING * 0.5 + self.name.line_height() + limit * 1.22 * lines + 6)
+        lines = 1.7 if self._narrow() else 1.0
+        return round(PADDING * 0.5 + self.name.line_height() + self._word_limit() * 1.22 * lines + 6)
+
+    def _grow(self) -> None:
+        """On one or two sockets there is room for larger text."""
+        factor = max(1.0, min(1.5, self.width() / 560, self.height() / 400))
+        for block in (self.name, self.clock, self.lead, self.reason, self.notes, self.part, self.band, self.checklist):
+            block.grow(factor)
 
     def _arrange(self) -> None:
         width = self.width() - 2 * PADDING
+        self._grow()
         name_height = self.name.line_height()
         head = self._head_height()
-        self.name.setGeometry(PADDING, PADDING // 2 + 2, width // 2, name_height)
-        self.clock.setGeometry(PADDING + width // 2, PADDING // 2 + 2, width - width // 2, name_height)
+        name = min(width // 2, self.name.natural_width())
+        self.name.setGeometry(PADDING, PADDING // 2 + 2, name, name_height)
+        self.clock.setGeometry(PADDING + name + 6, PADDING // 2 + 2, width - name - 6, name_height)
         top = PADDING // 2 + name_height
         self.word.place(PADDING, top, width, head - top - 2, self._word_limit())
         y = head + self._place_band(head, width)
@@ -197,10 +210,9 @@ class SocketTile(QWidget):
         self.band.setVisible(bool(self._words.band))
         if not self._words.band:
             return 0
-        height = self.band.line_height() + 10
-        self.band.most_lines = 1
-        self.band.setGeometry(PADDING, top + 5, width, self.band.line_height())
-        return height
+        text = self.band.height_at(width, 2)
+        self.band.setGeometry(PADDING, top + 5, width, text)
+        return text + 10
 
     def _place_bottom(self, width: int) -> int:
         """Bar, stop row and buttons from the bottom up; returns the highest y in use."""
@@ -250,18 +262,27 @@ class SocketTile(QWidget):
         return bottom - height - 6
 
     def _place_texts(self, y: int, bottom: int, width: int) -> None:
-        for block, most, gap in ((self.lead, 2, 4), (self.reason, 3, 6), (self.part, 1, 6), (self.notes, 4, 6)):
-            room = (bottom - y) // block.line_height()
-            shown = bool(block.text()) and room >= 1
-            block.setVisible(shown)
-            if shown:
-                height = block.height_at(width, min(most, room))
-                block.setGeometry(PADDING, y, width, height)
-                y += height + gap
+        """Where it goes, why, whether it may be tried again; then small print and checklist as far as there is room."""
+        reserve = self.notes.height_at(width, 3)
+        y = self._place_text(self.lead, y, bottom - reserve, width, 4)
+        y = self._place_text(self.reason, y, bottom - reserve, width, 4)
+        y = self._place_text(self.notes, y, bottom, width, 5)
+        y = self._place_text(self.part, y, bottom, width, 2)
         enough = bottom - y >= self.checklist.row_height() and bool(self.checklist.rows)
         self.checklist.setVisible(enough)
         if enough:
             self.checklist.setGeometry(PADDING, y, width, bottom - y)
+
+    def _place_text(self, block: TextBlock, y: int, bottom: int, width: int, most: int) -> int:
+        """Place one block below ``y``; returns where the next one may begin."""
+        room = (bottom - y) // block.line_height()
+        shown = bool(block.text()) and room >= 1
+        block.setVisible(shown)
+        if not shown:
+            return y
+        height = block.height_at(width, min(most, room))
+        block.setGeometry(PADDING, y, width, height)
+        return y + height + 6
 
     # ---- painting -------------------------------------------------------------------------------------------------
 
@@ -281,7 +302,7 @@ class SocketTile(QWidget):
         if self._words.hatched:
             self._hatch(painter, pair.edge)
         if self._words.band:
-            band = QRectF(0, head.bottom(), self.width(), self.band.line_height() + 10)
+            band = QRectF(0, head.bottom(), self.width(), self.band.height() + 10)
             painter.fillRect(band, QColor(pair.edge))
         painter.restore()
         painter.setPen(QPen(QColor(pair.edge if self._lit else mix(pair.edge, self._theme.card, 0.6)), BORDER))

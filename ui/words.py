@@ -154,10 +154,14 @@ def _insert_part(state: SocketState) -> TileWords:
 
 def _scan(state: SocketState) -> TileWords:
     what = state.expects or translate("words", "part label")
+    if state.may_start:
+        lead = translate("words", "Ready to start.")
+    else:
+        lead = translate("words", "Expected: {what}").format(what=what)
     return TileWords(
         word=translate("words", "SCAN"),
         role="wait",
-        lead=translate("words", "Expected: {what}").format(what=what),
+        lead=lead,
         part=part_words(state),
     )
 

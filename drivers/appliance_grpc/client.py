@@ -66,15 +66,16 @@ class GrpcAppliance:
         _require_count("tokens", len(answer.tokens), len(requests))
         return [_token(token, request) for token, request in zip(answer.tokens, requests, strict=True)]
 
-    def generate(self, sku: str, request: TokenRequest) -> tuple[Secret, Sealed]:
-        """A token of a fresh seed, and that seed wrapped; never repeated after an ambiguous failure."""
-        answer = self._call(sku, "DeriveTokens", derive_request(sku, [replace(request, seed="keygen")]), keygen=True)
+    def generate(self, sku: str, request: TokenRequest) -> tuple[bytes, Sealed]:
+        """The hash of a token of a fresh seed, and that seed wrapped; never repeated after an ambiguous failure."""
+        wanted = replace(request, seed="keygen", hashed=True)  # the plain token never leaves the appliance
+        answer = self._call(sku, "DeriveTokens", derive_request(sku, [wanted]), keygen=True)
         _require_count("tokens", len(answer.tokens), 1)
         if not answer.tokens[0].wrapped_seed:
             raise _wrong_answer(f"a wrapped seed with {request.label!r}", "none")
-        return _token(answer.tokens[0], request), Sealed(
-            answer.tokens[0].wrapped_seed, f"wrapped seed of {request.label}"
-        )
+        if len(answer.tokens[0].token) != request.bits // 8:
+            raise _wrong_answer(f"a token hash of {request.bits // 8} bytes", f"{len(answer.tokens[0].token)}")
+        return answer.tokens[0].token, Sealed(answer.tokens[0].wrapped_seed, f"wrapped seed of {request.label}")
 
     def ca_subject_keys(self, sku: str, labels: Sequence[str]) -> list[bytes]:
         """Key ids of 20 bytes; shorter ones are padded with zeros."""

@@ -24,11 +24,11 @@ _SENTENCES = {
     "address": "the name of the appliance {where} cannot be resolved: correct the address",
     "server_down": "no appliance listens at {where}: start it, or correct address and firewall",
     "no_tls": "what listens at {where} speaks no TLS: check the port, and whether the appliance has TLS switched on",
-    "unknown_ca": "the appliance at {where} shows a certificate that is not from {ca}: install the CA file of this appliance",
+    "unknown_ca": "the appliance at {where} shows no certificate of {ca}: install its CA file",
     "host_name": "the certificate of the appliance at {where} is for another name: use that name or set target_name",
     "server_expired": "the certificate of the appliance at {where} has expired: renew it on the appliance",
     "not_yet_valid": "the certificate of the appliance at {where} is not valid yet: check the clocks of both computers",
-    "client_rejected": "the appliance at {where} rejects the client certificate {certificate}: have it issued by its CA",
+    "client_rejected": "the appliance at {where} rejects the client certificate {certificate}: let its CA issue it",
     "no_answer": "what listens at {where} does not answer in time: check that it is the appliance, and its log",
 }
 
@@ -112,8 +112,8 @@ def _judge(settings: ClientSettings, where: str, probe: Probe) -> Diagnosis | No
         return Diagnosis(probe.kind, _SENTENCES[probe.kind].format(**fields))
     marked = _realm_in(probe.units)
     if marked is not None and marked is not settings.realm:
-        return Diagnosis("realm", f"the appliance at {where} is of realm {marked}, the station of realm {settings.realm}: "
-                         "use the appliance of the station's realm")  # fmt: skip
+        seen = f"the appliance at {where} is of realm {marked}, the station of realm {settings.realm}"
+        return Diagnosis("realm", f"{seen}: use the appliance of the station's realm")
     return None
 
 

@@ -64,7 +64,7 @@ def _handshake(connection: socket.socket, context: ssl.SSLContext, name: str) ->
 def _first_byte(encrypted: ssl.SSLSocket) -> Probe:
     peer = encrypted.getpeercert() or {}
     subject = peer.get("subject", ())
-    units = tuple(str(pair[1]) for part in subject for pair in part if pair[0] == "organizationalUnitName")  # type: ignore[union-attr,misc]
+    units = tuple(str(pair[1]) for part in subject for pair in part if pair[0] == "organizationalUnitName")
     try:
         encrypted.sendall(_PREFACE)
         answered = bool(encrypted.recv(1))

@@ -23,12 +23,13 @@ BUS_IDLE = {"jtag": 0b0000, "spi": CHIP_SELECT}
 class FtdiSocket:
     """The open ports of one socket."""
 
-    def __init__(self, adapter: Adapter, board: Board, console: Any) -> None:
+    def __init__(self, adapter: Adapter, board: Board, console_driver: str) -> None:
         self.identity = adapter.identity
         self.board = board
         self._adapter = adapter
-        self._console = console
         self._banks = _open_banks(adapter, board)
+        # last: a held or missing adapter shows before the UART is touched
+        console = self._console = _open_console(console_driver, board, adapter.serial)
         self.pins = FtdiPins(board, self._banks)
         self.ports: Mapping[str, object] = {
             **self._buses(),
@@ -56,7 +57,7 @@ class FtdiSocket:
 def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
     """Open one adapter.
 
-    Settings: ``serial`` (the adapter's serial number; without it ``VB0001`` and so on on a virtual bench), ``board``
+    Settings: ``serial`` (the adapter's serial number), ``board``
     (name in resources/boards or path), ``usb_backend`` (a pyusb backend module; empty for libusb) and ``console`` (the
     module that opens the console's URL, empty for none: drivers do not know one another, the configuration does).
     """
@@ -66,14 +67,13 @@ def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
         raise ConfigError(f"socket {socket}: the station file names no adapter serial number ('serial')")
     adapter = Adapter(serial, str(settings.get("usb_backend", "")))
     try:
-        return FtdiSocket(adapter, board, _open_console(settings, board, serial))
+        return FtdiSocket(adapter, board, str(settings.get("console", DEFAULT_CONSOLE)))
     except BaseException:
         adapter.close(freeze=True)
         raise
 
 
-def _open_console(settings: Mapping[str, object], board: Board, serial: str) -> Any:
-    module = str(settings.get("console", DEFAULT_CONSOLE))
+def _open_console(module: str, board: Board, serial: str) -> Any:
     if not module or "uart" not in board.buses:
         return None
     port = "ABCD".index(board.buses["uart"]) + 1

@@ -30,6 +30,7 @@ class PoliteFtdi(Ftdi):  # type: ignore[misc]  # pyftdi has no types
 
     def __init__(self) -> None:
         self._opening = False
+        self._usb_dev: Any = None
         super().__init__()
 
     def open_from_device(self, device: Any, interface: int = 1) -> None:
@@ -137,7 +138,9 @@ class Adapter:
         place = f"channel {bank} of adapter {self.serial}" if bank else f"adapter {self.serial}"
         text = str(error)
         if error.errno == errno.EBUSY or "Errno 16" in text:
-            return BenchError(f"{place} is held by another program; close it (or an engine still running) and try again")
+            return BenchError(
+                f"{place} is held by another program; close it (or an engine still running) and try again"
+            )
         if error.errno == errno.EACCES or "Errno 13" in text:
             return BenchError(f"{place} may not be opened by this user; install the udev rule of the documentation")
         if error.errno == errno.ETIMEDOUT or "Errno 110" in text:
@@ -169,9 +172,11 @@ def _use_backend(module: str) -> None:
     """Use a pyusb backend module by name; an engine is all-virtual or all-real, so a change needs everything closed."""
     wanted = (module,) if module else ("usb.backend.libusb1", "usb.backend.libusb0")
     with UsbTools.Lock:
-        if UsbTools.BACKENDS == wanted:
+        if wanted == UsbTools.BACKENDS:
             return
         if UsbTools.Devices:
-            raise ConfigError(f"adapters of {UsbTools.BACKENDS[0]} are open; one engine cannot mix them with {wanted[0]}")
+            raise ConfigError(
+                f"adapters of {UsbTools.BACKENDS[0]} are open; one engine cannot mix them with {wanted[0]}"
+            )
         UsbTools.BACKENDS = wanted
         UsbTools.flush_cache()

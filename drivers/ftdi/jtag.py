@@ -1,4 +1,4 @@
-"""``ports.Jtag`` on bank A: DMI in batched scans with the idle cycles real silicon needs, system bus blocks back to back.
+"""``ports.Jtag`` on bank A: DMI in batched scans with the idle cycles silicon needs, system bus blocks back to back.
 
 Facts (opentitan-rtl sheet 2): a DMI read needs at least three Run-Test/Idle cycles whatever DTMCS advertises; an answer
 can be fetched by exactly one following scan; while busy is sticky everything is ignored; dmireset keeps the answer of
@@ -82,8 +82,8 @@ class FtdiJtag:
                 rounds = 0 if done else rounds + 1
                 if rounds > ROUNDS:
                     raise BenchError(
-                        f"register {batch[0].address:#04x}: busy in {rounds} attempts with {self._read_idle} idle cycles; "
-                        "lower jtag_hz in the board file, and check that the part is powered and out of reset"
+                        f"register {batch[0].address:#04x}: busy in {rounds} attempts, with {self._read_idle} idle "
+                        "cycles; lower jtag_hz in the board file, and check that the part is powered and out of reset"
                     )
         return values
 
@@ -101,12 +101,12 @@ class FtdiJtag:
                     return
                 self._block_idle = max(1, 2 * self._block_idle)
         raise BenchError(
-            f"expected {len(words)} words at {address:#010x} to be taken over the system bus, but words were lost even with "
-            f"{self._block_idle} idle cycles each; lower jtag_hz in the board file"
+            f"expected {len(words)} words at {address:#010x} to be taken over the system bus, but words were lost "
+            f"even with {self._block_idle} idle cycles each; lower jtag_hz in the board file"
         )
 
     def read_words(self, address: int, count: int) -> list[int]:
-        """Read 32-bit words over the system bus; the read ahead stops in time, so nothing behind the block is touched."""
+        """Read 32-bit words over the system bus; the read ahead stops at the end of the block."""
         if count < 1:
             return []
         mode = SB_WORDS | SB_READ_ON_ADDRESS | SB_ERROR
@@ -127,7 +127,11 @@ class FtdiJtag:
     def _check_idcode(self, idcode: int) -> None:
         if idcode not in (0, 0xFFFF_FFFF):
             return
-        level = "low (TAP gated by the straps, part in reset or without power)" if idcode == 0 else "high (no part, no contact)"
+        level = (
+            "low (TAP gated by the straps, part in reset or without power)"
+            if idcode == 0
+            else "high (no part, no contact)"
+        )
         raise BenchError(
             f"expected an IDCODE, but TDO stays {level}: raw IDCODE {idcode:#010x}; "
             "check that the part is seated, powered, out of reset and strapped for this TAP"
@@ -168,7 +172,7 @@ class FtdiJtag:
         return tap.parse_dmi(self._channel.exchange(block))
 
     def _recover(self, batch: Sequence[Operation], captured: Sequence[Captured], good: int) -> tuple[int, list[int]]:
-        """After the first busy, at capture ``good``: operations before ``good`` - 1 are done, later ones were ignored."""
+        """After the first busy, at capture ``good``: what came before ``good`` - 1 is done, later ones were ignored."""
         doubted = batch[good - 1]
         before = batch[: good - 1]
         answers = captured[1:good]
@@ -224,7 +228,7 @@ class FtdiJtag:
     def _check_stuck(self, answer: Captured) -> None:
         if answer.stuck:
             raise BenchError(
-                "expected answers from the TAP, but TDO stays high; the part lost contact or power: check lid and supply"
+                "expected answers from the TAP, but TDO stays high; the part lost contact: check lid and socket"
             )
 
     def _check_echo(self, operations: Sequence[Operation], answers: Sequence[Captured]) -> None:
@@ -250,7 +254,8 @@ class FtdiJtag:
         lost = before.busy or any(answer.busy for answer in answers)
         if lost:
             self._dmireset()
-        status = self._settled_sbcs()
+        settled = not lost and not answers[0].data & SB_BUSY
+        status = answers[0].data if settled else self._settled_sbcs()
         self._check_sberror(status, address, "write")
         if status & SB_BUSY_ERROR:
             self._plain([DmiWrite(SBCS, SB_WORDS | SB_BUSY_ERROR)])
@@ -258,8 +263,8 @@ class FtdiJtag:
         if lost:
             return False
         self._check_echo([DmiRead(SBCS), DmiRead(SBADDRESS0)], answers)
-        end = (address + 4 * len(words)) & 0xFFFF_FFFF
-        return (self.dmi([DmiRead(SBADDRESS0)])[0] if answers[0].data & SB_BUSY else answers[1].data) == end
+        reached = answers[1].data if settled else self.dmi([DmiRead(SBADDRESS0)])[0]
+        return reached == (address + 4 * len(words)) & 0xFFFF_FFFF
 
     def _settled_sbcs(self) -> int:
         for _ in range(SBCS_POLLS):
@@ -277,7 +282,9 @@ class FtdiJtag:
 
 
 def _values(operations: Sequence[Operation], answers: Sequence[Captured]) -> list[int]:
-    return [answer.data for operation, answer in zip(operations, answers, strict=True) if isinstance(operation, DmiRead)]
+    return [
+        answer.data for operation, answer in zip(operations, answers, strict=True) if isinstance(operation, DmiRead)
+    ]
 
 
 def _wrote(operations: Sequence[Operation], address: int) -> bool:

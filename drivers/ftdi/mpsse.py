@@ -34,7 +34,7 @@ class Block:
         self.replies = 0
 
     def tms(self, bits: int, count: int, tdi: int = 0, read: bool = False) -> None:
-        """Clock 1 to 7 TMS bits, least significant first, with TDI constant; a read answers one byte, bits at its top."""
+        """Clock 1 to 7 TMS bits, least significant first, TDI constant; a read answers one byte, bits at its top."""
         self.out += bytes((0x6B if read else 0x4B, count - 1, bits | (tdi & 1) << 7))
         self.replies += read
 
@@ -94,6 +94,7 @@ class MpsseChannel:
         self._adapter = adapter
         self._ftdi: PoliteFtdi = adapter.open_channel(bank)
         self._direction = outputs
+        self._levels = idle & outputs
         with adapter.errors(bank):
             self.found_running = self._start(outputs, idle, clock_pins)
             self.hertz = self._set_clock(hertz)
@@ -184,7 +185,7 @@ class MpsseChannel:
             data += self._ftdi.read_data_bytes(count - len(data), attempt=2)
             if deadline.passed:
                 raise AdapterLost(
-                    f"channel {self.bank} of adapter {self._adapter.serial}: expected {count} reply bytes, got {len(data)}; "
-                    "re-plug the adapter and put the part back"
+                    f"channel {self.bank} of adapter {self._adapter.serial}: expected {count} reply bytes, "
+                    f"got {len(data)}; re-plug the adapter and put the part back"
                 )
         return bytes(data)

@@ -1,4 +1,4 @@
-"""``ports.Pins`` and ``ports.Presence``: banks A and B through their MPSSE engines, D by bit-bang, C by modem status."""
+"""``ports.Pins`` and ``ports.Presence``: banks A and B through MPSSE, D by bit-bang, C by modem status."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ class BenchState:
         self._unplug_after: dict[int, int] = {}
         self.sockets = [VirtualSocket(number, open_chip) for number in range(1, sockets + 1)]
         self.adapters = [
-            Ft4232h(socket, f"VB{socket.number:04d}", BUS, socket.number, self._new_address()) for socket in self.sockets
+            Ft4232h(socket, f"VB{socket.number:04d}", BUS, socket.number, self._new_address())
+            for socket in self.sockets
         ]
         self._restore()
 

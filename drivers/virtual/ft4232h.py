@@ -61,7 +61,7 @@ class Channel:
         self.engine.purge_replies()
         self._wires.drive(0xFF, UART_DIRECTION)
 
-    def float(self) -> None:
+    def let_go(self) -> None:
         """No power on the adapter: every pin is an input."""
         self._wires.drive(0, 0)
 
@@ -166,7 +166,9 @@ class Channel:
     def _ready(self, room: int) -> bool:
         with self._lock:
             if self.mode == MODE_MPSSE:
-                return (self.engine.flush and bool(self.engine.reply)) or len(self.engine.reply) >= min(room, PACKET - 2)
+                return (self.engine.flush and bool(self.engine.reply)) or len(self.engine.reply) >= min(
+                    room, PACKET - 2
+                )
             if self.mode == MODE_UART:
                 self._poll_uart()
                 return bool(self._received)
@@ -213,7 +215,7 @@ class Ft4232h:
         for channel in self.channels:
             channel.owner = None
             channel.reset_all()
-            channel.float()
+            channel.let_go()
 
     def replug(self, address: int) -> None:
         """Plug in again: power-up state under another address."""

@@ -1,4 +1,4 @@
-"""The virtual handler: hands that put parts into the virtual bench's sockets, for the demo, the tests and the window."""
+"""The virtual handler: hands that put parts into the virtual bench's sockets, for demo, tests and window."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class VirtualHandler:
         """Labels of all parts this bench has."""
         return list(self.command("parts", 1))
 
-    def command(self, name: str, socket: int, **arguments: object) -> Any:
+    def command(self, do: str, socket: int, **arguments: object) -> Any:
         """Any command of the bench's control channel; raises ``BenchError`` with the bench's sentence."""
         try:
-            return self._link.control({"do": name, "socket": socket, **arguments})
+            return self._link.control({"do": do, "socket": socket, **arguments})
         except LinkError as error:
             raise BenchError(str(error.strerror)) from None
 
@@ -73,5 +73,7 @@ def open_handler(settings: Mapping[str, object]) -> VirtualHandler:
     """Open the handler of the bench named by ``settings["bench"]`` or by the environment."""
     place = str(settings.get("bench") or os.environ.get(ENVIRONMENT, ""))
     if not place:
-        raise ConfigError(f"the virtual handler needs 'bench' in its settings, or {ENVIRONMENT}: the path of bench.json")
+        raise ConfigError(
+            f"the virtual handler needs 'bench' in its settings, or {ENVIRONMENT}: the path of bench.json"
+        )
     return VirtualHandler(Path(place))

@@ -181,7 +181,7 @@ class Mpsse:
         return used
 
     def _shift_bytes(self, opcode: int, count: int, data: bytes) -> bytes:
-        if not opcode & LSB_FIRST and opcode & WRITE_NEGATIVE or not opcode & (LSB_FIRST | WRITE_TDI):
+        if (not opcode & LSB_FIRST and opcode & WRITE_NEGATIVE) or not opcode & (LSB_FIRST | WRITE_TDI):
             return self._shift_bytes_msb(count, data)
         ordered = data if opcode & LSB_FIRST else data.translate(REVERSED)
         tdo = self._shift(opcode, 8 * count, int.from_bytes(ordered, "little"), None).to_bytes(count, "little")

@@ -150,7 +150,11 @@ class VirtualSocket:
             return self.supply_on and (self._chip is None or self._chip_powered())
 
     def _chip_powered(self) -> bool:
-        return self._chip is None or bool(self._chip.state().get("powered", True))
+        # sampled with every UART poll: a chip that can say it cheaply is asked that way
+        powered = getattr(self._chip, "powered", None)
+        if powered is None:
+            powered = self._chip is None or self._chip.state().get("powered", True)
+        return bool(powered)
 
     def drive(self, bank: str, value: int, direction: int) -> None:
         """The adapter's pins of one bank change; edges of the chip's static inputs are recorded and passed on."""

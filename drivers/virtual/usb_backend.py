@@ -167,12 +167,12 @@ class Backend(IBackend):  # type: ignore[misc]  # pyusb has no types
         return len(data)
 
     def ctrl_transfer(
-        self, dev_handle: Any, bmRequestType: int, bRequest: int, wValue: int, wIndex: int, data: Any, timeout: int
+        self, dev_handle: Any, request_type: int, request: int, value: int, index: int, data: Any, timeout: int
     ) -> int:
         """One control transfer; an IN request fills the buffer."""
-        head = link.SETUP.pack(link.VENDOR, dev_handle.address, bmRequestType, bRequest, wValue, wIndex, len(data))
+        head = link.SETUP.pack(link.VENDOR, dev_handle.address, request_type, request, value, index, len(data))
         answer = self._call(head)
-        if bmRequestType & 0x80:
+        if request_type & 0x80:
             data[: len(answer)] = array("B", answer)
             return len(answer)
         return len(data)

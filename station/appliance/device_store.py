@@ -57,7 +57,7 @@ class DeviceStore:
         self._connection.execute("PRAGMA synchronous=FULL")
         try:
             self._create(path)
-        except BaseException:
+        except BaseException:  # the file is closed, then the error goes on
             self._connection.close()
             raise
 

@@ -99,7 +99,7 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
             except Refusal as refusal:
                 code = refusal.code
                 abort(context, refusal)
-            except Exception as error:
+            except Exception as error:  # no stack trace to the client, and the server lives on
                 code = "INTERNAL"
                 log.error(
                     "%s failed: %s\n%s", method, type(error).__name__, "".join(traceback.format_tb(error.__traceback__))

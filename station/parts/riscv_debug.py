@@ -85,7 +85,9 @@ class RiscvHart:
             if self._jtag.dmi([DmiRead(DMSTATUS)])[0] & ALLRESUMEACK:
                 return
             self._pause(0.001)
-        raise PartError(f"expected the hart to resume at {address:#010x}, but it did not acknowledge", bin="communication")
+        raise PartError(
+            f"expected the hart to resume at {address:#010x}, but it did not acknowledge", bin="communication"
+        )
 
     def _command(self, register: int, value: int | None) -> int:
         command = ACCESS_REGISTER_32 | register | (0 if value is None else WRITE)

@@ -149,8 +149,8 @@ QUARANTINE = replace(
         "quarantine",
         99,
         tray="Q",
-        reason="The power failed while Personalize was being written; the part cannot say "
-        "whether its seeds are complete",
+        reason="The power failed while Personalize was being written; "
+        "the part cannot say whether its seeds are complete",
         part_state="Life cycle PROD, seeds unknown.",
     ),
 )
@@ -181,7 +181,7 @@ INTERRUPTED = SocketState(
 )
 PROMPT = replace(
     RUNNING,
-    prompt=PromptView(3, "The contact resistance is high. Press the part down and try again?", ("Try again", "Stop")),
+    prompt=PromptView(3, "The contact resistance is high. Try again?", ("Try again", "Reject")),
 )
 
 TILE_STATES = {

@@ -31,7 +31,8 @@ from drivers.virtual.taps import Clock, DebugModule, Hart, LcController, TapMux,
 from station.formats.lc import MUTEX_FALSE, MUTEX_TRUE, LcState, Reg
 
 CLK_PER_SECOND = 24e6
-MOST_CLK_PER_CALL = 60_000.0  # longer than any life cycle transition; bounds what an interpreted program may catch up
+TRANSITION_CLK = 60_000.0  # longer than any life cycle transition
+MOST_CLK_PER_CALL = 4_000.0  # bounds what an interpreted program may catch up
 TAP_OF_STRAPS = {(True, False): "lc", (False, True): "rv"}
 ROM_END = 0x1_0000
 RUNNING_OFFSET, EBREAK_OFFSET = 0x80, 0xC0
@@ -107,10 +108,10 @@ class EarlgreyChip:
             unknown = levels.keys() - self._inputs.keys()
             if unknown:
                 raise ValueError(f"the chip has no input pads {sorted(unknown)}")
-            if "no_contact" in self.faults.lasting:
-                return
             released = levels.get("por_n", False) and not self._inputs["por_n"]
             self._inputs.update(levels)
+            if "no_contact" in self.faults.lasting:
+                return
             if not self._inputs["por_n"]:
                 self._enter_reset()
             elif released and self._powered:
@@ -123,6 +124,7 @@ class EarlgreyChip:
     def outputs(self) -> Mapping[str, bool]:
         """Levels of the pads that the chip drives."""
         with self.lock:
+            self._advance()
             if not self._alive:
                 return dict.fromkeys(PAD_OUTPUTS, False)
             mode = self.spi_device.mode
@@ -186,6 +188,8 @@ class EarlgreyChip:
                 self._fabric.force(_state_named(argument or "DEV"))
             else:
                 self.faults.arm(name, argument)
+            if "no_contact" in self.faults.lasting:
+                self._enter_reset()
             self.changed.notify_all()
 
     def state(self) -> Mapping[str, object]:
@@ -265,9 +269,10 @@ class EarlgreyChip:
     def _advance(self) -> None:
         now = time.monotonic()
         passed, self._seen = (now - self._seen) * CLK_PER_SECOND, now
-        self._mux.tick(min(passed, MOST_CLK_PER_CALL))
+        self._mux.tick(min(passed, TRANSITION_CLK if self.life_cycle.in_transition else MOST_CLK_PER_CALL))
         if not self._in_reset:
             self.life_cycle.advance()
+            self._debug_module.advance()
 
     def _tdo(self, count: int, clock: Callable[[], int]) -> int:
         if not self._alive:

@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass, field
 
 FAULTS: dict[str, str] = {
-    "no_contact": "All pads are dead, as with a part that does not touch the socket, until cleared.",
+    "no_contact": "All pads are dead, as with a part that does not touch the socket, until cleared and reset.",
     "stuck_tap": "TDO is stuck at 1, until cleared.",
     "wrong_state": "The part is in the life cycle state named by the argument (default DEV), for good.",
     "transition_failure": "The OTP refuses the state word of the next life cycle transition; the attempt is used up.",

@@ -13,7 +13,7 @@ from drivers.virtual.earlgrey.fuses import Burn, FuseMacro
 from drivers.virtual.earlgrey.partitions import AST_CFG_SIZE, PARTITIONS, Partition, partition_at
 from drivers.virtual.taps.bus import BusError
 
-MACRO_UNCORRECTABLE, WRITE_BLANK, ACCESS = 3, 4, 5
+MACRO_UNCORRECTABLE, WRITE_BLANK, ACCESS, DEAD = 3, 4, 5, 7
 _DAI_ERROR, _DAI_IDLE = 1 << 11, 1 << 18
 _ERROR_CODES, _DIGESTS, _WINDOW = 0x14, 0x90, 0x800
 _DAI_INDEX = 11
@@ -95,6 +95,7 @@ class OtpController:
     def plan_digest(self, name: str) -> list[tuple[int, int]]:
         """The words that the digest command programs for a hardware or secret partition; raises `DaiError`."""
         partition = PARTITIONS[name]
+        self._access(partition.digest)
         if partition.kind not in ("hardware", "secret") or self.locked(name):
             raise DaiError(ACCESS, partition.digest)
         digest = self.compute_digest(partition)
@@ -187,6 +188,8 @@ class OtpController:
     # --- sensing -------------------------------------------------------------------------------------------------
 
     def _access(self, address: int) -> tuple[Partition, int]:
+        if self._dai_dead:
+            raise DaiError(DEAD, address)
         try:
             partition = partition_at(address)
         except KeyError:

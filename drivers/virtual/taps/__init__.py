@@ -2,6 +2,8 @@
 
 All parts share one `Clock`: ``Clock(4.0)``; ``LcController(fabric, clock)``; ``lc_tap(controller.tap, clock)``;
 ``Hart(bus, clock)``; ``DebugModule(bus, hart, clock)``; ``rv_tap(debug_module, clock)``; ``TapMux(clock, {...})``.
+Nothing runs by itself: `TapMux.tick` lets wall time pass and advances what stands behind the selected TAP; the others
+have ``advance``. Before a chip reset call ``LcController.advance``, so that what was due has been programmed.
 """
 
 from __future__ import annotations

@@ -31,6 +31,12 @@ _FIXED = {
     0x306: 0,  # mcounteren
     0x30A: 0,  # menvcfg
     0x31A: 0,  # menvcfgh
+    0x320: 0,  # mcountinhibit
+    0x7A0: 0,  # tselect
+    0x7A1: 0x28001048,  # tdata1: an instruction match that enters debug mode, not armed
+    0x7A2: 0,  # tdata2
+    0x7C0: 0,  # cpuctrlsts
+    0x7C1: 0,  # secureseed
     0xF11: 0,  # mvendorid
     0xF12: 22,  # marchid
     0xF13: 0,  # mimpid

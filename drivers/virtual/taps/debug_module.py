@@ -1,7 +1,8 @@
 """The debug module behind the RISC-V TAP: dmcontrol, dmstatus, abstract commands, program buffer, system bus.
 
 Sources: RTL sheet sections 4 and 5, device sheet 5.1. Everything happens at the clock's present time; what takes
-longer (halt, resume, a command, a bus access) carries the time at which it becomes visible.
+longer (halt, resume, a command, a bus access) carries the time at which it becomes visible. Whoever lets wall time
+pass calls `DebugModule.advance` afterwards, or the interpreter runs and halts only when the host looks.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class DebugModule:
     @property
     def halted(self) -> bool:
         """What dmstatus reports."""
-        return self._hart is not None and self._hart.halted and not self._ndmreset
+        return self._hart is not None and (self._hart.halted or self._resume_due != NEVER) and not self._ndmreset
 
     def reset(self) -> None:
         """Power-on or chip reset; the hart is reset by the chip."""
@@ -171,10 +172,9 @@ class DebugModule:
 
     def _advance_hart(self, hart: Hart, now: float) -> None:
         if self._resume_due <= now:
-            due, self._resume_due = self._resume_due, NEVER
+            self._resume_due = NEVER
             self._resume_acknowledged = True
             self._resume_request = False
-            hart.resume(due)
         hart.advance()
         if self._halt_due <= now:
             self._halt_due = NEVER
@@ -225,12 +225,13 @@ class DebugModule:
         if hart is None or self._ndmreset:
             return
         now = self._clock.now
-        if not self._halt_request or hart.halted:
+        if not self._halt_request or self.halted:
             self._halt_due = NEVER
         elif self._halt_due == NEVER:
             self._halt_due = now + HALT_CLK
         if self._resume_due == NEVER and self._may_resume(hart):
             self._resume_due = now + RESUME_CLK
+            hart.resume(self._resume_due)  # the program starts then, without anybody looking
 
     def _may_resume(self, hart: Hart) -> bool:
         wanted = self._resume_request and not self._resume_acknowledged and not self._halt_request

@@ -30,6 +30,9 @@ class DmiTarget(Protocol):
     def write_clk(self) -> float:
         """Clock cycles from the request to the acknowledge of a write, beside the TCK part of the handshake."""
 
+    def advance(self) -> None:
+        """Carry out what has become due."""
+
     def read(self, address: int) -> int | None:
         """Read the 32-bit register at the 7-bit word address; None refuses with "busy"."""
 

@@ -30,6 +30,10 @@ class LcInterface:
         """This side has claimed the transition interface."""
         return self.claim == MUTEX_TRUE
 
+    def advance(self) -> None:
+        """Carry out the steps of a transition that are due."""
+        self._controller.advance()
+
     def read(self, address: int) -> int:
         """Read a register; unmapped words read all ones."""
         address %= WINDOW_WORDS

@@ -42,8 +42,11 @@ class TapMux:
             self._taps[self._selected].reset()
 
     def tick(self, clk: float) -> None:
-        """Let wall time pass, in clk, without TCK."""
-        self._clock.tick(clk)
+        """Let wall time pass, in clk, without TCK; only what stands behind the selected TAP is advanced."""
+        if self._selected is None:
+            self._clock.tick(clk)
+        else:
+            self._taps[self._selected].tick(clk)
 
     def clock(self, count: int, tms: int, tdi: int) -> int:
         """As `Tap.clock` of the selected TAP; 0 when none is selected."""

@@ -77,6 +77,7 @@ class Tap:
     """One TAP: ``clock`` and ``shift`` take TCK cycles and give TDO as seen just before each rising edge."""
 
     def __init__(self, target: DmiTarget, clock: Clock, idcode: int) -> None:
+        self._target = target
         self._clock = clock
         self._idcode = idcode
         self._dtm = Dtm(target, clock)
@@ -111,8 +112,9 @@ class Tap:
         self._dtm.clear()
 
     def tick(self, clk: float) -> None:
-        """Let wall time pass, in clk, without TCK."""
+        """Let wall time pass, in clk, without TCK; what stands behind the TAP carries out what has become due."""
         self._clock.tick(clk)
+        self._target.advance()
 
     def clock(self, count: int, tms: int, tdi: int) -> int:
         """Clock ``count`` TCK cycles, bit i of ``tms`` and ``tdi`` in cycle i; TDO is 0 where it is not driven."""

@@ -38,10 +38,15 @@ class OtpView:
         return self._jtag.read_words(SW_WINDOW + partition.offset, partition.size // 4)
 
     def is_blank(self, partition: Partition) -> bool:
-        """Whether no word of the partition was ever programmed; raises ``PartError`` on an unreadable (torn) word."""
+        """Whether no word of the partition was ever programmed; raises ``PartError`` on an unreadable (torn) word.
+
+        A blank block of a scrambled partition reads as the descrambled zero: some constant of the netlist, the same in
+        every block. Blocks that differ were programmed.
+        """
         granule = partition.granule // 8
         end = partition.offset + partition.data_size
-        return not any(self._read_word(address, granule) for address in range(partition.offset, end, granule))
+        words = {self._read_word(address, granule) for address in range(partition.offset, end, granule)}
+        return len(words) == 1 if partition.secret else words == {0}
 
     def are_locked(self, names: Iterable[str]) -> bool:
         """Whether every named partition carries a digest."""

@@ -70,7 +70,9 @@ class Pads:
             if levels.get(signal):
                 return levels
             if levels.get("test_error"):
-                raise PartError(f"the firmware raised TestError while the station waited for {waited_for}", "test_error")
+                raise PartError(
+                    f"the firmware raised TestError while the station waited for {waited_for}", "test_error"
+                )
             deadline.check(waited_for)
             self._pause(poll)
             poll = min(poll * 1.5, 0.01)

@@ -304,6 +304,8 @@ class Earlgrey:
         self._session.stage = None
         self._console.expect(EXPORTS_TBS, deadline=deadline)
         blob = self._console.answer(messages.parse_perso_blob, deadline)
+        self._console.expect(IMPORTS, deadline=deadline)
+        self._pads.wait("console_rx_ready", deadline, "the firmware to wait for endorsed certificates")
         self._session.exported = True
         return personalization.read_export(blob)
 
@@ -326,7 +328,6 @@ class Earlgrey:
         if endorsed is None or not self._session.exported:
             raise PartError("the part has restarted since its certificates were exported; run it again", "firmware")
         deadline = Deadline(self.generation.console_timeout_s)
-        self._console.expect(IMPORTS, deadline=deadline)
         self._session.exported = False
         message = messages.encode_perso_blob(endorsed.objects, endorsed.blob, self.generation.dialect)
         self._send_frames(message, deadline, "endorsed certificates")
@@ -427,8 +428,10 @@ class Earlgrey:
         return Stage.SILENT
 
     def _send_frames(self, message: bytes, deadline: Deadline, what: str) -> None:
-        for frame in messages.frames_of(message, self.generation.dialect):
-            self._console.send(frame, deadline, what)
+        frames = messages.frames_of(message, self.generation.dialect)
+        self._console.send(frames[0], deadline, f"{what}, {len(frames)} frames" if len(frames) > 1 else what)
+        for frame in frames[1:]:
+            self._console.send_more(frame, deadline)
 
     def _cp_message(self, secrets: CpSecrets) -> Secret:
         with (

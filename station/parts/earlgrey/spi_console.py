@@ -79,6 +79,10 @@ class SpiConsole:
     def send(self, payload: bytes, deadline: Deadline, what: str) -> None:
         """Send one message once the firmware waits for it; ``what`` names it in the log."""
         self._log(f"sent {what}  [{len(payload)} bytes]", "station", "info")
+        self.send_more(payload, deadline)
+
+    def send_more(self, payload: bytes, deadline: Deadline) -> None:
+        """Send a further frame of a message that the log has named already."""
         for address, chunk in self._chunks(payload, deadline):
             self._spi.transact(_program(address, chunk))
             self._wait_taken(deadline)
@@ -127,9 +131,10 @@ class SpiConsole:
             raise PartError("the console sends garbage; check the SPI wiring and clock", "console")
         self._text += text
         for line in text.splitlines():
-            shown = line if not line.startswith("RESP_") and len(line) <= LOG_LIMIT else f"[{len(line)} characters]"
-            if shown.strip():
-                self._log(shown, "dut", "info")
+            if line.startswith("RESP_") or len(line) > LOG_LIMIT:  # blobs carry device seeds: their length says enough
+                self._log(f"[{len(line)} characters]", "dut", "debug")
+            elif line.strip():
+                self._log(line, "dut", "info")
 
 
 def _program(address: int, chunk: bytes) -> list[SpiFrame]:

@@ -1,4 +1,4 @@
-"""A small host that drives a virtual Earlgrey at its pads, bit by bit: the tests' own second opinion of the protocols."""
+"""A small host that drives a virtual Earlgrey at its pads, bit by bit: a second opinion of the protocols."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from drivers.virtual.taps.trace_check import check_trace, check_traces, scan_at
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "jtag"

@@ -1,0 +1,42 @@
+"""The hands of a virtual bench: what an operator or a handling machine would do with parts, lids and cables."""
+
+from __future__ import annotations
+
+from station import plugins
+from station.config import StationConfig
+from station.errors import ConfigError, Refused, nearest
+from station.ports import Handler
+
+ACTIONS = ("insert", "remove", "lid", "power", "fault", "unplug", "replug")
+
+
+class Hands:
+    """Opens the handler of the station file."""
+
+    def __init__(self, config: StationConfig) -> None:
+        if config.handler is None:
+            raise ConfigError("the station file names no handler")
+        settings = dict(config.handler.settings)
+        if config.virtual_bench is not None:
+            settings.setdefault("bench", str(config.virtual_bench))
+        self.port: Handler = plugins.load("station.handlers", config.handler.driver)(settings)
+
+    def do(self, socket: int, action: str, argument: str) -> None:
+        """One action by name; ``Refused`` in one sentence when there is no such action."""
+        if action not in ACTIONS:
+            raise Refused(f"the handler has no action '{action}'{nearest(action, ACTIONS)}")
+        method = getattr(self.port, action)
+        if action in ("remove", "unplug", "replug"):
+            method(socket)
+        elif action in ("lid", "power"):
+            method(socket, argument in ("closed", "on", "true", "1"))
+        elif action == "fault":
+            method(socket, *argument.split(" ", 1))
+        else:
+            method(socket, argument)
+
+    def close(self) -> None:
+        """Let go of the bench."""
+        close = getattr(self.port, "close", None)
+        if close is not None:
+            close()

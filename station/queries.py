@@ -1,0 +1,69 @@
+"""Queries of the window: the history's views, and what only the live workbench knows (bench, operators, part)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from station.errors import Refused
+from station.journal_parts import PartRecord
+from station.records import views
+from station.records.history import History
+
+if TYPE_CHECKING:
+    from station.workbench import Workbench
+
+
+def answer(bench: Workbench, query: str, arguments: Mapping[str, str]) -> views.Table:
+    """Column names and rows; ``Refused`` in one sentence when the question makes no sense."""
+    live = _LIVE.get(query)
+    if live is not None:
+        return live(bench, arguments)
+    bench.journal.flush()
+    records = History(bench.config.data)
+    try:
+        return views.ask(records, query, arguments)
+    finally:
+        records.close()
+
+
+def part_table(record: PartRecord) -> views.Table:
+    """What is known of one part as rows of name and value."""
+    rows: list[tuple[Any, ...]] = [("label", f"{kind}: {label}") for kind, label in sorted(record.labels)]
+    rows.append(("device_id", record.device_id))
+    rows.append(("quarantine", record.quarantine))
+    rows += [("attempts", f"{flow}: {count}") for flow, count in sorted(record.starts.items())]
+    for (flow, title), facts in sorted(record.burns.items()):
+        rows.append(("burn", f"{flow}.{title}: {facts.state}"))
+    for flow, verdict in sorted(record.verdicts.items()):
+        rows.append(("verdict", f"{flow}: {verdict.kind} ({verdict.bin_id}) {verdict.reason}".rstrip()))
+    rows += [("kept", f"{name}, {len(value)} bytes") for name, value in sorted(record.kept.items())]
+    if record.registrations:
+        rows.append(("registration", "pending"))
+    elif record.registered:
+        rows.append(("registration", "acknowledged"))
+    return ("name", "value"), rows
+
+
+def _part(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
+    record = bench.journal.find(arguments.get("part", ""))
+    if not record.labels and not record.device_id:
+        raise Refused(f"this station knows no part {arguments.get('part', '')!r}")
+    return part_table(record)
+
+
+def _operators(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
+    return ("name", "role"), [(name, str(role)) for name, role in bench.operators.names()]
+
+
+def _bench(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
+    columns = ("socket", "driver", "adapter", "state", "contacts", "contacts_limit", "present", "lid_closed")
+    rows = []
+    for number, worker in bench.workers.items():
+        now, physical = worker.view.now, worker.physical
+        rows.append((number, physical.entry.driver, physical.identity, now.state, now.contacts, now.contacts_limit,
+                     now.present, now.lid_closed))  # fmt: skip
+    return columns, rows
+
+
+_LIVE = {"part": _part, "operators": _operators, "bench": _bench}

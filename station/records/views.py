@@ -1,0 +1,116 @@
+"""The questions that window and command line ask of the history: each gives column names and plain rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from station.errors import Refused, nearest
+from station.records.history import RUN_COLUMNS, History
+
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+HISTORY_COLUMNS = ("run", "time", "socket", "recipe", "lot", "label", "device_id", "attempt", "operator", "mode",
+                   "kind", "bin", "hard_bin", "bin_id", "reason", "tray", "seconds")  # fmt: skip
+FILTERS = ("label", "device_id", "lot", "bin_id", "kind", "recipe", "operator", "mode", "socket")
+LARGEST = 10_000
+
+
+def history(records: History, arguments: Mapping[str, str]) -> Table:
+    """Runs, newest first; filters by column, ``since`` and ``until`` in seconds, ``limit``."""
+    where, parameters = _where(arguments)
+    limit = max(1, min(LARGEST, int(arguments.get("limit", "200"))))
+    sql = f"SELECT {','.join(HISTORY_COLUMNS)} FROM runs {where} ORDER BY run DESC LIMIT {limit}"
+    return HISTORY_COLUMNS, records.rows(sql, parameters)
+
+
+def run(records: History, arguments: Mapping[str, str]) -> Table:
+    """One run with its steps and measurements: kind, name, value, detail."""
+    number = int(arguments.get("run", "0"))
+    columns = ("what", "name", "value", "detail")
+    found = records.rows(f"SELECT {','.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (number,))
+    rows: list[tuple[Any, ...]] = [
+        ("run", name, value, "") for line in found for name, value in zip(RUN_COLUMNS, line, strict=True)
+    ]
+    for title, status, seconds in records.rows("SELECT title, status, seconds FROM steps WHERE run = ?", (number,)):
+        rows.append(("step", title, seconds, status))
+    sql = "SELECT name, value, unit, low, high, inside FROM measurements WHERE run = ?"
+    for name, value, unit, low, high, inside in records.rows(sql, (number,)):
+        rows.append(("measurement", name, value, f"{unit} [{low}, {high}] {'inside' if inside else 'OUTSIDE'}"))
+    return columns, rows
+
+
+def yields(records: History, arguments: Mapping[str, str]) -> Table:
+    """Per recipe and lot: parts, first-attempt passes, first-pass yield; one mode at a time (production by default)."""
+    where, parameters = _where({"mode": "production", **arguments})
+    sql = f"""
+        SELECT recipe, lot, count(*), sum(first_kind = 'pass'), round(1.0 * sum(first_kind = 'pass') / count(*), 4)
+        FROM (SELECT recipe, lot, label, kind AS first_kind, min(run) FROM runs {where}
+              {"AND" if where else "WHERE"} kind IN ('pass', 'fail', 'hold', 'quarantine')
+              GROUP BY recipe, lot, label)
+        GROUP BY recipe, lot ORDER BY recipe, lot"""
+    return ("recipe", "lot", "parts", "first_passes", "first_pass_yield"), records.rows(sql, parameters)
+
+
+def pareto(records: History, arguments: Mapping[str, str]) -> Table:
+    """Runs per bin, most frequent first."""
+    where, parameters = _where(arguments)
+    sql = f"""SELECT bin, bin_id, kind, count(*) AS count FROM runs {where} {"AND" if where else "WHERE"} kind != ''
+              GROUP BY bin, bin_id, kind ORDER BY count DESC"""
+    return ("bin", "bin_id", "kind", "count"), records.rows(sql, parameters)
+
+
+def sockets(records: History, arguments: Mapping[str, str]) -> Table:
+    """Per socket: runs, passes, mean seconds."""
+    where, parameters = _where(arguments)
+    sql = f"""SELECT socket, count(*), sum(kind = 'pass'), round(avg(seconds), 3), max(touchdown) FROM runs {where}
+              GROUP BY socket ORDER BY socket"""
+    return ("socket", "runs", "passed", "mean_seconds", "touchdowns"), records.rows(sql, parameters)
+
+
+def step_times(records: History, arguments: Mapping[str, str]) -> Table:
+    """Per title of one recipe: how often and how long."""
+    where, parameters = _where(arguments)
+    sql = f"""SELECT title, count(*), round(avg(s.seconds), 4), round(min(s.seconds), 4), round(max(s.seconds), 4)
+              FROM steps s JOIN (SELECT run FROM runs {where}) r ON r.run = s.run GROUP BY title ORDER BY min(s.seq)"""
+    return ("title", "count", "mean", "shortest", "longest"), records.rows(sql, parameters)
+
+
+def outbox(records: History, arguments: Mapping[str, str]) -> Table:
+    """Registrations and when the appliance acknowledged them (empty while pending)."""
+    columns = ("run", "time", "label", "device_id", "sku", "acknowledged")
+    return columns, records.rows(f"SELECT {','.join(columns)} FROM registrations ORDER BY run DESC LIMIT {LARGEST}")
+
+
+VIEWS: Mapping[str, Callable[[History, Mapping[str, str]], Table]] = {
+    "history": history,
+    "run": run,
+    "yield": yields,
+    "pareto": pareto,
+    "sockets": sockets,
+    "step_times": step_times,
+    "outbox": outbox,
+}
+
+
+def ask(records: History, query: str, arguments: Mapping[str, str]) -> Table:
+    """Answer one query by name; ``Refused`` in one sentence when name or arguments make no sense."""
+    view = VIEWS.get(query)
+    if view is None:
+        raise Refused(f"there is no query '{query}'{nearest(query, VIEWS)}")
+    try:
+        return view(records, arguments)
+    except ValueError:
+        raise Refused(f"expected numbers where the query '{query}' wants them") from None
+
+
+def _where(arguments: Mapping[str, str]) -> tuple[str, list[object]]:
+    chosen, parameters = [], list[object]()
+    for name in FILTERS:
+        if arguments.get(name):
+            chosen.append(f"{name} = ?")
+            parameters.append(arguments[name])
+    for name, sign in (("since", ">="), ("until", "<")):
+        if arguments.get(name):
+            chosen.append(f"time {sign} ?")
+            parameters.append(float(arguments[name]))
+    return (f"WHERE {' AND '.join(chosen)}" if chosen else ""), parameters

@@ -1,0 +1,290 @@
+"""The workbench: this station's one application interface, used by the engine and the command line alike."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from station.appliances import Appliances
+from station.bins import Bins, load_bins
+from station.build import build_text
+from station.config import StationConfig
+from station.credentials import CredentialStore
+from station.data_folder import DataFolder
+from station.errors import ConfigError, JournalError, Refused, StationError
+from station.hands import Hands
+from station.journal import Journal, Probe
+from station.journal_rows import Row
+from station.lot import LotBook
+from station.model import Role
+from station.operators import Operators, may
+from station.outbox import Outbox
+from station.ports import Appliance
+from station.protocol import (
+    SCHEMA,
+    ApplianceState,
+    Command,
+    CommandRefused,
+    Event,
+    Finishing,
+    Hello,
+    Latched,
+    Log,
+    SignedIn,
+    Verdict,
+)
+from station.recipe import Recipe, load_recipe, recipe_names
+from station.resources import file_in
+from station.socket_view import SocketView
+from station.socket_worker import SocketWorker
+from station.sockets import PhysicalSocket
+
+Subscriber = Callable[[Event], None]
+TYPICAL_RUNS = 20
+
+
+class Workbench:
+    """Built in ``main`` and passed on; closing it finishes burns, records, and lets go of everything."""
+
+    def __init__(self, config: StationConfig, probe: Probe | None = None) -> None:
+        config.use_environment()
+        self.config = config
+        self.bins = load_bins(file_in(config.resources, "bins.toml"))
+        self.journal = Journal(DataFolder(config.data), config.name, probe=probe)
+        try:
+            self._build()
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def _build(self) -> None:
+        config = self.config
+        self.credentials = CredentialStore(config.data / "credentials", config.realm)
+        self.operators = Operators(config.data)
+        self.operator = ""
+        self.role: Role | None = None
+        self.recipe: Recipe | None = None
+        self.lot = ""
+        self.wafer = ""
+        self.book: LotBook | None = None
+        self._subscribers: list[Subscriber] = []
+        self._recipes: dict[str, Recipe] = {}
+        self._typical: dict[str, float] = {}
+        self._guard = threading.RLock()
+        self._closed = False
+        self._hands: Hands | None = None
+        self.appliances = Appliances(config, self.credentials, self._pending, self.emit)
+        self.workers: dict[int, SocketWorker] = {}
+        for number, entry in enumerate(config.sockets, 1):
+            view = SocketView(number, entry.contacts_limit, self.emit)
+            self.workers[number] = SocketWorker(PhysicalSocket(number, entry), view, self)
+        self.outbox = Outbox(
+            self.journal, self.credentials, self.bins, lambda: self.appliance(0), self._is_busy, self._delivered,
+            lambda text, level: self.log(text, level, "pa"),
+        )  # fmt: skip
+
+    # ---- life -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Ask about interrupted parts, then begin to watch the sockets."""
+        if sentence := self.journal.clock_sentence:
+            self.log(sentence, "warning")
+        touchdowns = {row.context.socket: row.context.touchdown for row in self._last_touchdowns()}
+        interrupted = self.journal.interrupted()
+        for number, worker in self.workers.items():
+            worker.touchdown = touchdowns.get(number, 0)
+            if number in interrupted:
+                worker.interrupted(interrupted[number])
+            worker.start()
+        self.appliances.start("")
+        self.outbox.start()
+
+    def close(self) -> None:
+        """Finish burns in progress, stop at the next wait, record, release (may be called twice)."""
+        if self._closed:
+            return
+        self._closed = True
+        busy = tuple(number for number, worker in self.workers.items() if worker.running)
+        if busy:
+            words = ", ".join(map(str, busy))
+            self.emit(Finishing(busy, f"the engine is finishing socket {words}"))
+        for worker in self.workers.values():
+            worker.stop()
+        for worker in self.workers.values():
+            worker.close()
+        self.outbox.close()
+        self.appliances.close()
+        if self._hands is not None:
+            self._hands.close()
+        self.journal.close()
+
+    # ---- events and commands ----------------------------------------------------------------------------------------
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call ``subscriber`` with every event from whatever thread it comes; returns what ends that."""
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Send an event to everybody who listens."""
+        for subscriber in list(self._subscribers):
+            subscriber(event)
+
+    def log(self, text: str, level: str = "info", source: str = "station", socket: int = 0) -> None:
+        """One line for the log."""
+        self.emit(Log(time.time(), socket, source, level, text))
+
+    def snapshot(self) -> list[Event]:
+        """Hello and every state, for a window that comes later."""
+        events: list[Event] = [self.hello(), SignedIn(self.operator, str(self.role or "")), self.appliances.state]
+        events += [worker.view.now for worker in self.workers.values()]
+        if self.book is not None:
+            events.append(self.book.event())
+        if self.journal.latched:
+            events.append(Latched(self.journal.latched))
+        return events
+
+    def hello(self) -> Hello:
+        """What the header shows."""
+        recipe = self.recipe
+        return Hello(
+            schema=SCHEMA, station=self.config.name, build=build_text(), realm=self.config.realm,
+            mode=self.config.mode, sockets=len(self.workers), recipes=tuple(self.recipes()),
+            recipe=recipe.name if recipe else "", recipe_title=recipe.title if recipe else "",
+            recipe_revision=recipe.revision if recipe else "", sku=recipe.pack.sku if recipe else "",
+            fingerprint=recipe.pack_digest if recipe else "",
+        )  # fmt: skip
+
+    def handle(self, command: Command) -> bool:
+        """Carry out one command; False when it was refused (everybody hears why)."""
+        from station.commands import carry_out
+
+        try:
+            with self._guard:
+                carry_out(self, command)
+        except JournalError as error:
+            self.latch(str(error))
+            return False
+        except StationError as error:
+            self.emit(CommandRefused(type(command).__name__, getattr(command, "socket", 0), str(error)))
+            return False
+        return True
+
+    # ---- recipes, bins, appliance -----------------------------------------------------------------------------------
+
+    def recipes(self) -> list[str]:
+        """Names of the recipes this station may run."""
+        return list(self.config.recipes) or recipe_names(self.config.resources)
+
+    def load_recipe(self, name: str) -> Recipe:
+        """A recipe of this station's realm, checked and cached."""
+        if name not in self._recipes:
+            recipe = load_recipe(name, self.config.resources)
+            if recipe.realm is not self.config.realm:
+                raise ConfigError(
+                    f"recipe {name} is for realm '{recipe.realm}', this station is '{self.config.realm}': no part may "
+                    "meet the keys of another realm"
+                )
+            self._recipes[name] = recipe
+        return self._recipes[name]
+
+    def select(self, recipe: Recipe, lot: str, wafer: str) -> None:
+        """Work on this recipe and lot from now on."""
+        self.recipe, self.lot, self.wafer = recipe, lot, wafer
+        book = LotBook(lot, wafer, recipe.map_kind, self.bins_of(recipe), self.config.limits)
+        where, parameters = "WHERE kind = 'verdict' AND recipe = ? AND mode = ?", [recipe.name, str(self.config.mode)]
+        if lot:
+            where, parameters = f"{where} AND lot = ?", [*parameters, lot]
+        book.feed_all(self.journal.rows(f"{where} ORDER BY seq", parameters))
+        self.book = book
+        for worker in self.workers.values():
+            worker.expect(recipe.label_prompt)
+        self.appliances.check_soon(recipe.pack.sku)
+        self.emit(self.hello())
+        self.emit(book.event())
+
+    def bins_of(self, recipe: Recipe) -> Bins:
+        """The station's bins with the pack's own."""
+        return self.bins.overridden(recipe.pack.bins)
+
+    def appliance(self, socket: int) -> Appliance:
+        """The appliance port for this socket."""
+        return self.appliances.of(socket)
+
+    def typical(self, recipe: Recipe) -> float:
+        """Median seconds of the last good runs of this recipe here; 0 when there was none."""
+        if recipe.name not in self._typical:
+            rows = self.journal.rows(
+                "WHERE kind = 'verdict' AND recipe = ? ORDER BY seq DESC LIMIT ?", (recipe.name, 4 * TYPICAL_RUNS)
+            )
+            seconds = [row.detail["seconds"] for row in rows if row.detail["kind"] == "pass" and row.detail["seconds"]]
+            self._typical[recipe.name] = round(statistics.median(seconds[:TYPICAL_RUNS]), 2) if seconds else 0.0
+        return self._typical[recipe.name]
+
+    def handler(self, socket: int, action: str, argument: str) -> None:
+        """Let the virtual bench's hands do something: insert, remove, lid, power, fault, unplug, replug."""
+        if self._hands is None:
+            self._hands = Hands(self.config)
+        self._hands.do(socket, action, argument)
+
+    # ---- what workers and outbox report -----------------------------------------------------------------------------
+
+    def ended(self, row: Row, recipe: Recipe) -> None:
+        """A run got its verdict: lot, typical time, outbox and header follow."""
+        self._typical.pop(recipe.name, None)
+        book = self.book
+        if book is not None and self.recipe is not None and row.context.recipe == self.recipe.name:
+            book.feed(row)
+            self.emit(book.event())
+        if row.detail.get("pending"):
+            self.outbox.wake()
+        if row.detail.get("error") == "ApplianceError" or row.detail.get("pending") or not self.appliances.state.ok:
+            self.appliances.check_soon()
+
+    def latch(self, sentence: str) -> None:
+        """The journal cannot be written: no verdict, no new runs, do not remove the part."""
+        self.emit(Latched(sentence))
+        self.log(sentence, "error", "journal")
+
+    def require(self, least: Role) -> None:
+        """Raise ``Refused`` unless somebody of that role is signed in."""
+        if self.role is None:
+            raise Refused("sign in first")
+        if not may(self.role, least):
+            raise Refused(f"this needs the role {least}; {self.operator} is {self.role}")
+
+    def worker(self, socket: int) -> SocketWorker:
+        """The worker of a socket number."""
+        if socket not in self.workers:
+            raise Refused(f"this station has sockets 1 to {len(self.workers)}, not {socket}")
+        return self.workers[socket]
+
+    def _delivered(self, row: Row, verdict: Verdict | None) -> None:
+        name = row.context.label or row.context.device_id
+        self.log(f"registration of {name} acknowledged", "info", "pa", row.context.socket)
+        state = self.appliances.state
+        self.emit(ApplianceState(True, state.name, state.text, state.milliseconds, self._pending()))
+        if verdict is None:
+            return
+        worker = self.workers.get(row.context.socket)
+        if worker is not None and worker.view.now.label == row.context.label and worker.view.now.state == "hold":
+            worker.recorded(verdict)
+        if self.book is not None:
+            detail = {"kind": str(verdict.kind), "bin_id": verdict.bin_id}
+            self.book.feed(replace(row, detail=detail))
+            self.emit(self.book.event())
+
+    def _is_busy(self, row: Row) -> bool:
+        label = row.context.label
+        return any(worker.running and worker.view.now.label == label for worker in self.workers.values())
+
+    def _pending(self) -> int:
+        return len(self.journal.pending_registrations())
+
+    def _last_touchdowns(self) -> list[Row]:
+        return self.journal.rows(
+            "WHERE seq IN (SELECT max(seq) FROM journal WHERE kind IN ('scan', 'start') GROUP BY socket)"
+        )

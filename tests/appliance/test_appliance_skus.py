@@ -1,0 +1,153 @@
+"""SKU files: the upstream schema as it is, and every mistake with its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from station.appliance.loaded_sku import load_sku
+from station.appliance.skus import read_auth, read_sku
+from station.errors import ConfigError
+from station.model import Realm
+
+GOOD = """\
+sku: "demo"
+slotId: 0
+numSessions: 3
+certCountX509: 3
+certCountCWT: 0
+symmetricKeys:
+  - name: high
+  - name: low
+certs:
+  - name: RootCA
+    path: root.der
+privateKeys:
+    - name: dice.priv
+      endorsingCert: unused
+publicKeys:
+    - name: rma.pub
+attributes:
+    SeedSecHi: high
+    SeedSecLo: low
+    WASKeyLabel: high
+    WASDisable: false
+    WrappingMechanism: RsaPkcs
+    WrappingKeyLabel: rma.pub
+    SigningKey/Dice/v0: dice.priv
+    CertChainDiceLeaf: CDI_1
+    OwnerFirmwareBootMessage: "a: b"
+x509CertHashOrder: [UDS, CDI_0, CDI_1]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "root.der").write_bytes(b"x")
+    return tmp_path
+
+
+def read(folder, text):
+    path = folder / "sku_demo.yml"
+    path.write_text(text)
+    return read_sku(path, folder)
+
+
+def findings(folder, text):
+    with pytest.raises(ConfigError) as failed:
+        read(folder, text)
+    return [(finding.line, finding.sentence) for finding in failed.value.findings]
+
+
+def test_the_upstream_schema(folder):
+    sku = read(folder, GOOD)
+    assert (sku.sku, sku.x509_count, sku.cwt_count) == ("demo", 3, 0)
+    assert sku.key_labels == ("high", "low", "dice.priv", "rma.pub")
+    assert sku.attributes["WASDisable"] == "false"
+    assert sku.attributes["OwnerFirmwareBootMessage"] == "a: b"
+    assert sku.x509_hash_order == ("UDS", "CDI_0", "CDI_1")
+    assert sku.certs["RootCA"] == folder / "root.der"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("slotId", "slotID", 2, "did you mean 'slotId'?"),
+        ("certCountX509: 3", "certCountX509: many", 4, "expected a number"),
+        ("certCountX509: 3", "certCountX509: -1", 4, "expected a number"),
+        ("certCountX509: 3\n", "", 1, "certCountX509"),
+        ("  - name: low", "  - low", 8, "expected a mapping"),
+        ("path: root.der", "path: other.der", 11, "other.der"),
+        ("endorsingCert", "endorsing", 14, "unknown key 'endorsing'"),
+        ("SeedSecHi: high", "SeedSecHigh: high", 18, "did you mean 'SeedSecHi'?"),
+        ("SeedSecLo: low", "SeedSecLo: lower", 19, "'lower'"),
+        ("WASDisable: false", "WASDisable: maybe", 21, "true, false"),
+        ("RsaPkcs", "${OTPROV_WrappingMechanism}", 22, "expected one of none, RsaPkcs"),
+        ("CertChainDiceLeaf: CDI_1", "CertChainDiceLeaf: CDI_2", 25, "expected one of UDS"),
+        ("[UDS, CDI_0, CDI_1]", "UDS", 27, "expected a list"),
+    ],
+)
+def test_a_mistake_is_shown_with_its_line(folder, old, new, line, words):
+    assert old in GOOD
+    found = findings(folder, GOOD.replace(old, new))
+    assert any(at == line and words in sentence for at, sentence in found), found
+
+
+def test_all_mistakes_at_once_and_in_order(folder):
+    text = GOOD.replace("slotId", "slot").replace("WASDisable: false", "WASDisable: x").replace("root.der", "none.der")
+    lines = [line for line, _ in findings(folder, text)]
+    assert lines == sorted(lines)
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(("text", "line"), [("a: [", 1), ("- a\n", 1), ("sku: x\nsku: y\n", 2), ("a: b\n\tc: d\n", 2)])
+def test_no_yaml(folder, text, line):
+    found = findings(folder, text)
+    assert len(found) == 1
+    assert abs(found[0][0] - line) <= 1
+
+
+def test_unreadable(folder):
+    (folder / "sku_demo.yml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"sku_demo\.yml: expected a readable"):
+        read_sku(folder / "sku_demo.yml", folder)
+    with pytest.raises(ConfigError, match="readable"):
+        read_sku(folder / "absent.yml", folder)
+
+
+def test_passwords_and_methods(folder):
+    path = folder / "auth.yml"
+    path.write_text('skuAuthCfgList:\n  "sival":\n    skuAuth: "$2a$10$abc"\n    methods: ["DeriveTokens"]\n')
+    assert read_auth(path)["sival"].methods == ("DeriveTokens",)
+    path.write_text('skuAuthCfgList:\n  "sival":\n    skuAuth: plain\n    methods: x\n')
+    with pytest.raises(ConfigError) as failed:
+        read_auth(path)
+    assert [finding.line for finding in failed.value.findings] == [3, 4]
+
+
+class FakeKeystore:
+    realm = Realm.PRODUCTION
+
+    def labels(self):
+        return frozenset({"high", "low", "dice.priv"})
+
+    def public_key(self, label):
+        return b"another key"
+
+
+def test_loading_checks_keys_certificates_and_what_can_be_served(folder, made):
+    (folder / "root.der").write_bytes((made / "skus/ca/opentitan-ca-root-v0.der").read_bytes())
+    text = GOOD.replace("WASDisable: false", "WASDisable: true").replace("- name: RootCA", "- name: SigningKey/Dice/v0")
+    text = text.replace("WrappingMechanism:", "SecondLayerWrappingMechanism: Hpke\n    WrappingMechanism:")
+    (folder / "sku_demo.yml").write_text(text)
+    with pytest.raises(ConfigError) as failed:
+        load_sku(folder, "demo", FakeKeystore())
+    sentences = "\n".join(finding.sentence for finding in failed.value.findings)
+    for words in (
+        "'rma.pub' in the keystore",
+        "carry the public key",
+        "second wrapping layer",
+        "WASDisable is refused",
+    ):
+        assert words in sentences
+    with pytest.raises(ConfigError, match="letters, digits"):
+        load_sku(folder, "demo/../demo", FakeKeystore())
