@@ -199,7 +199,7 @@ class SocketTile(QWidget):
         name = min(width // 2, self.name.natural_width())
         self.name.setGeometry(PADDING, PADDING // 2 + 2, name, name_height)
         self.clock.setGeometry(PADDING + name + 6, PADDING // 2 + 2, width - name - 6, name_height)
-        top = PADDING // 2 + name_height
+        top = PADDING // 2 + 2 + name_height
         self.word.place(PADDING, top, width, head - top - 2, self._word_limit())
         y = head + self._place_band(head, width)
         bottom = self._place_bottom(width)

@@ -76,7 +76,7 @@ def test_realm_is_authenticated(tmp_path):
 def test_public_seeds_are_refused_in_production_only(tmp_path):
     seed = hashlib.sha256(b"high security seed").digest()
     open_keystore(make(tmp_path / "d", Realm.DEV, seed), PASSPHRASE, Realm.DEV)
-    with pytest.raises(ConfigError, match="publicly known.*seed"):
+    with pytest.raises(ConfigError, match=r"publicly known.*seed"):
         open_keystore(make(tmp_path / "p", Realm.PRODUCTION, seed), PASSPHRASE, Realm.PRODUCTION)
     open_keystore(make(tmp_path / "q", Realm.PRODUCTION, os.urandom(32)), PASSPHRASE, Realm.PRODUCTION)
 
@@ -90,7 +90,7 @@ def test_public_key_ids_are_refused_in_production(tmp_path, monkeypatch):
 
     key_id = SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
     monkeypatch.setattr(known_keys, "KEY_ID_SHA1", frozenset({key_id}))
-    with pytest.raises(ConfigError, match="publicly known.*ca"):
+    with pytest.raises(ConfigError, match=r"publicly known.*ca"):
         open_keystore(path, PASSPHRASE, Realm.PRODUCTION)
 
 

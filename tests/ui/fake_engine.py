@@ -32,7 +32,15 @@ def main():
         sys.stdout.write(file.read())
         sys.stdout.flush()
     if "--flood" in sys.argv:
-        line = '{"type":"Log","time":1.5,"socket":1,"source":"dut","level":"info","text":"Waiting For RMA Unlock Token Hash"}\n'
+        body = {
+            "type": "Log",
+            "time": 1.5,
+            "socket": 1,
+            "source": "dut",
+            "level": "info",
+            "text": "Waiting For RMA Unlock Token",
+        }
+        line = json.dumps(body) + "\n"
         for _ in range(int(sys.argv[sys.argv.index("--flood") + 1]) // 1000):
             sys.stdout.write(line * 1000)
         sys.stdout.flush()

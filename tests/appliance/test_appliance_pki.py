@@ -1,0 +1,92 @@
+"""``appliance init``: a whole development PKI, marked with its realm, private where it must be, never overwritten."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from cryptography import x509
+
+from station.appliance.commands import init_command
+from station.appliance.pki import init
+from station.errors import ConfigError
+
+PRIVATE = {
+    "keystore.sealed", "keystore.passphrase", "tls/server-key.pem", "offline/tls-ca-key.pem", "offline/ca-root-key.pem",
+    "offline/rma-key.pem", "clients/station-1/key.pem", "clients/station-2/key.pem", "clients/sku_password",
+    "skus/sku_auth.yml",
+}  # fmt: skip
+
+
+def test_private_files_are_private(made):
+    modes = {str(p.relative_to(made)): p.stat().st_mode & 0o777 for p in made.rglob("*") if p.is_file()}
+    assert {name for name, mode in modes.items() if mode & 0o077 == 0} == PRIVATE
+    assert made.stat().st_mode & 0o777 == 0o700
+
+
+def test_every_certificate_says_dev(made):
+    certificates = [x509.load_pem_x509_certificate(p.read_bytes()) for p in made.rglob("*cert.pem")]
+    certificates += [x509.load_der_x509_certificate(p.read_bytes()) for p in made.rglob("*.der")]
+    assert len(certificates) == 6
+    for certificate in certificates:
+        units = [a.value for a in certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)]
+        comments = [e.value.value for e in certificate.extensions if e.oid.dotted_string == "2.16.840.1.113730.1.13"]
+        assert "realm dev" in units or any(b"realm dev" in comment for comment in comments)
+
+
+def test_issuer_that_firmware_names(made):
+    certificate = x509.load_der_x509_certificate((made / "skus/ca/sival-dice-key-p256-v0.der").read_bytes())
+    assert certificate.subject.rfc4514_string() == "CN=Google Engineering ICA,OU=Engineering,O=Google,ST=CA,C=US"
+    assert certificate.subject != certificate.issuer
+
+
+def test_rma_key_is_rsa_3072(made):
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    assert load_pem_private_key((made / "offline/rma-key.pem").read_bytes(), None).key_size == 3072
+
+
+def test_openssl_accepts_the_tls_certificates(made):
+    for certificate, purpose in (("tls/server-cert.pem", "sslserver"), ("clients/station-1/cert.pem", "sslclient")):
+        command = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", "tls/ca-cert.pem", certificate]
+        done = subprocess.run(command, cwd=made, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stderr
+
+
+def test_two_appliances_share_nothing(made, tmp_path):
+    init(tmp_path / "second")
+    for name in ("keystore.passphrase", "clients/sku_password", "skus/ca/opentitan-ca-root-v0.der", "tls/ca-cert.pem"):
+        assert (tmp_path / "second" / name).read_bytes() != (made / name).read_bytes()
+
+
+def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/file").write_text("mine")
+    with pytest.raises(ConfigError, match="never overwritten"):
+        init(tmp_path / "taken")
+    with pytest.raises(ConfigError, match="station name"):
+        init(tmp_path / "new", ["../evil"])
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "taken"]
+
+
+def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
+    from station.appliance import pki
+
+    monkeypatch.setattr(pki, "_make_sku", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        init(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_says_where_the_files_are(tmp_path):
+    lines = []
+    (tmp_path / "empty").mkdir()
+    assert init_command(folder=tmp_path / "empty", stations=["s1", "s2"], as_json=True, say=lines.append) == 0
+    event = json.loads(lines[0])
+    assert event["event"] == "appliance_made"
+    assert sorted(event["clients"]) == ["s1", "s2"]
+    password = (tmp_path / "empty/clients/sku_password").read_text().strip()
+    assert password not in lines[0]
+    assert init_command(folder=tmp_path / "plain", say=lines.append) == 0
+    assert "appliance serve" in lines[1]

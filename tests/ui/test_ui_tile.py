@@ -1,0 +1,166 @@
+"""Tiles as they are drawn: words, sizes, colours, buttons."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import ui_samples as s
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
+
+from station.protocol import Answer, Handle, Stop
+from ui.checklist import rows_of, window_of
+from ui.theme import LIGHT, SMALLEST_TEXT
+from ui.tile import SocketTile
+from ui.words import TileContext
+
+FOUR = (464, 400)  # a tile of four sockets at 1600 × 1000
+EIGHT = (226, 400)
+
+
+@pytest.fixture
+def make(qtbot, styled):
+    def build(state, size=FOUR, theme=LIGHT, virtual=False, live=True, context=None):
+        tile = SocketTile(theme, state.socket)
+        qtbot.addWidget(tile)
+        tile.resize(*size)
+        tile.show()
+        tile.show_state(state, context or TileContext(), virtual=virtual, live=live)
+        return tile
+
+    return build
+
+
+def colours_of(widget, box=None):
+    picture = widget.grab(box).toImage() if box else widget.grab().toImage()
+    return Counter(
+        picture.pixelColor(x, y).name().upper()
+        for x in range(0, picture.width(), 2)
+        for y in range(0, picture.height(), 2)
+    )
+
+
+@pytest.mark.parametrize("name", s.TILE_STATES)
+def test_each_state_is_drawn_in_its_colours(make, name):
+    tile = make(s.TILE_STATES[name])
+    pair = LIGHT.role(tile.words.role)
+    counts = colours_of(tile)
+    assert counts[pair.surface] > 500 and counts[pair.edge] > 100
+    assert tile.word.text() == tile.words.word
+    assert tile.name.text() == f"Socket {s.TILE_STATES[name].socket}"
+    assert tile.words.word in tile.accessibleName()
+
+
+@pytest.mark.parametrize("name", s.TILE_STATES)
+def test_words_are_large_enough_for_two_metres(make, name):
+    tile = make(s.TILE_STATES[name])
+    assert tile.word.pixel_size() >= 44
+    for block in (tile.lead, tile.reason, tile.band):
+        assert block.pixel_size() >= 24
+    for block in (tile.name, tile.clock, tile.part, tile.notes, tile.question, tile.stop_reason):
+        assert block.pixel_size() >= 13 > SMALLEST_TEXT
+
+
+@pytest.mark.parametrize("name", s.TILE_STATES)
+def test_nothing_overlaps_or_leaves_the_tile(make, name):
+    for size in (FOUR, EIGHT, (940, 820)):
+        tile = make(s.TILE_STATES[name], size)
+        parts = [tile.name, tile.word, tile.band, tile.lead, tile.reason, tile.notes, tile.part, tile.checklist]
+        parts += [tile.question, *tile.buttons, tile.stop, tile.bar]
+        boxes = [part.geometry() for part in parts if part.isVisible()]
+        assert all(tile.rect().contains(box) for box in boxes), size
+        for i, box in enumerate(boxes):
+            assert not any(box.intersects(other.adjusted(1, 1, -1, -1)) for other in boxes[i + 1 :]), (size, i)
+
+
+def test_tray_and_retest_survive_a_small_tile(make):
+    tile = make(s.FAIL, EIGHT)
+    assert tile.lead.isVisible() and tile.notes.isVisible()
+    assert tile.notes.height() >= 2 * tile.notes.line_height()
+
+
+def test_state_word_breaks_into_two_lines_on_eight_sockets(make):
+    assert make(s.BURNING, EIGHT).word.pixel_size() >= 32
+
+
+def test_burn_band_is_filled_and_stop_is_grey_with_its_reason(make):
+    tile = make(s.BURNING)
+    assert tile.band.isVisible() and colours_of(tile)[LIGHT.role("burn").edge] > 4000
+    assert not tile.stop.isEnabled() and tile.stop.isVisible()
+    assert tile.stop_reason.isVisible() and "never torn" in tile.stop_reason.text()
+
+
+def test_stop_names_socket_and_epoch(make, qtbot):
+    tile = make(s.RUNNING)
+    with qtbot.waitSignal(tile.commanded) as sent:
+        qtbot.mouseClick(tile.stop, Qt.MouseButton.LeftButton)
+    assert sent.args == [Stop(1, 20)]
+    tile.show_state(replace(s.RUNNING, stop_requested=True), TileContext(), virtual=False)
+    assert not tile.stop.isEnabled() and "next wait" in tile.stop_reason.text()
+
+
+def test_quarantine_is_hatched(make):
+    def edge_changes(state):
+        picture = make(state).grab().toImage()
+        column = [picture.pixelColor(8, y) == QColor(LIGHT.role("quarantine").edge) for y in range(150, 380)]
+        return sum(a != b for a, b in pairwise(column))
+
+    assert edge_changes(s.QUARANTINE) > 20 > edge_changes(s.BURNING)
+
+
+def test_only_an_alarm_blinks(make):
+    alarm, quiet = make(s.QUARANTINE), make(s.FAIL)
+    before = [colours_of(tile) for tile in (alarm, quiet)]
+    for tile in (alarm, quiet):
+        tile.set_lit(False)
+    assert colours_of(alarm) != before[0] and colours_of(quiet) == before[1]
+
+
+def test_prompt_is_answered_inside_its_tile(make, qtbot):
+    tile = make(s.INTERRUPTED)
+    assert tile.question.text() == "Is the part still in socket 2?" and tile.question.isVisible()
+    assert [button.text() for button in tile.buttons] == ["Check it", "No: quarantine"]
+    with qtbot.waitSignal(tile.commanded) as sent:
+        qtbot.mouseClick(tile.buttons[1], Qt.MouseButton.LeftButton)
+    assert sent.args == [Answer(2, 7, "No: quarantine")]
+
+
+def test_buttons_are_not_rebuilt_by_progress(make):
+    tile = make(s.PROMPT)
+    first = list(tile.buttons)
+    tile.show_state(replace(s.PROMPT, percent=99), TileContext(), virtual=False)
+    assert tile.buttons == first
+
+
+def test_virtual_bench_offers_its_hands(make, qtbot):
+    tile = make(s.INSERT, virtual=True)
+    with qtbot.waitSignal(tile.commanded) as sent:
+        qtbot.mouseClick(tile.buttons[0], Qt.MouseButton.LeftButton)
+    assert sent.args == [Handle(3, "insert")]
+    assert make(s.INSERT).buttons == []
+    assert [b.text() for b in make(s.PASS, virtual=True).buttons] == ["Remove virtual part"]
+
+
+def test_a_replay_has_no_buttons(make):
+    tile = make(s.PROMPT, live=False)
+    assert tile.buttons == [] and not tile.stop.isVisible()
+
+
+def test_checklist_marks_burns_and_keeps_the_running_step_in_sight():
+    rows = rows_of(s.PLAN, s.steps(5))
+    assert [row.burn for row in rows].count(True) == 5
+    assert rows[5].status == "running" and rows[8].glyph == "·"
+    first, last = window_of(rows, 4)
+    assert first <= 5 < last and last - first == 4
+    assert window_of(rows, 20) == (0, 9)
+    assert window_of(rows_of(s.PLAN, ()), 3) == (0, 3)
+
+
+def test_a_failed_part_shows_no_pending_steps(make):
+    assert [row.status for row in make(s.FAIL).checklist.rows] == ["done"] * 5 + ["failed"]
+
+
+def test_text_size_setting_enlarges_the_tile(make):
+    large = make(s.FAIL, (700, 600), replace(LIGHT, scale=1.5))
+    assert large.lead.pixel_size() >= 36
