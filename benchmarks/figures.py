@@ -130,4 +130,4 @@ def number(value: float) -> str:
     """Three significant digits, or all digits of a large or whole number."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{value:.4g}"

@@ -50,23 +50,34 @@ class DataFolder:
             raise JournalError(f"expected to write to the data folder {self.path}, but: {error.strerror}") from None
         if not _try_lock(handle):
             handle.seek(0)
-            owner = handle.read().strip() or "unknown"
+            owner, _, doing = handle.read().strip().partition(" ")
             handle.close()
-            raise ConfigError(
-                f"another station (process {owner}) works on the data folder {self.path}; "
-                "end it first or choose another folder with --data"
-            )
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+            raise ConfigError(_taken(self.path, owner, doing))
         self._lock = handle
+        self.say("")
+
+    def say(self, doing: str) -> None:
+        """What this process is doing, in words for the next one that wants the folder."""
+        if self._lock is not None:
+            self._lock.seek(0)
+            self._lock.truncate()
+            self._lock.write(f"{os.getpid()} {doing}")
+            self._lock.flush()
 
     def release(self) -> None:
         """Give the folder back; the operating system does the same when the process dies."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _taken(path: Path, owner: str, doing: str) -> str:
+    if doing:
+        return f"the engine (process {owner}) is {doing}; wait until it has ended, then start again"
+    return (
+        f"another station (process {owner or 'unknown'}) works on the data folder {path}; "
+        "end it first or choose another folder with --data"
+    )
 
 
 def _try_lock(handle: IO[str]) -> bool:

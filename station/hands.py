@@ -29,9 +29,7 @@ class Hands:
         if action in ("remove", "unplug", "replug"):
             method(socket)
         elif action in ("lid", "power"):
-            method(socket, argument in ("closed", "on", "true", "1"))
-        elif action == "fault":
-            method(socket, *argument.split(" ", 1))
+            method(socket, argument.lower() in ("closed", "close", "on", "true", "1"))
         else:
             method(socket, argument)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from station.bins import Bins
 from station.burning import settle_left
 from station.crash_report import write_crash_report
+from station.credentials import CredentialStore
 from station.errors import BenchError, ConfigError, JournalError, PowerLost, StationError
 from station.journal import Journal
 from station.journal_parts import PartRecord
@@ -20,7 +21,6 @@ from station.ports import Appliance
 from station.protocol import Event, Verdict
 from station.recipe import Recipe
 from station.run import Run, RunServices, execute
-from station.run_services import Credentials
 from station.socket_view import RUNNING, VERDICTS, SocketView
 from station.sockets import ABSENT, PhysicalSocket
 from station.tile_listener import TileListener
@@ -37,7 +37,7 @@ class Bench(Protocol):
     """What a worker needs of the workbench."""
 
     journal: Journal
-    credentials: Credentials
+    credentials: CredentialStore
 
     def emit(self, event: Event) -> None:
         """Send an event to everybody who listens."""

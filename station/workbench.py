@@ -53,7 +53,8 @@ class Workbench:
         config.use_environment()
         self.config = config
         self.bins = load_bins(file_in(config.resources, "bins.toml"))
-        self.journal = Journal(DataFolder(config.data), config.name, probe=probe)
+        self.folder = DataFolder(config.data)
+        self.journal = Journal(self.folder, config.name, probe=probe)
         try:
             self._build()
         except BaseException:
@@ -110,6 +111,7 @@ class Workbench:
         busy = tuple(number for number, worker in self.workers.items() if worker.running)
         if busy:
             words = ", ".join(map(str, busy))
+            self.folder.say(f"finishing socket {words}")
             self.emit(Finishing(busy, f"the engine is finishing socket {words}"))
         for worker in self.workers.values():
             worker.stop()

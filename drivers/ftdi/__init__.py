@@ -68,7 +68,7 @@ def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
     adapter = Adapter(serial, str(settings.get("usb_backend", "")))
     try:
         return FtdiSocket(adapter, board, str(settings.get("console", DEFAULT_CONSOLE)))
-    except BaseException:
+    except BaseException:  # an interrupt must not leave channels claimed
         adapter.close(freeze=True)
         raise
 

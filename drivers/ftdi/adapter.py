@@ -109,7 +109,7 @@ class Adapter:
             device = self._find()
             try:
                 ftdi.open_from_device(device, "ABCD".index(bank) + 1)
-            except BaseException:
+            except BaseException:  # an interrupt must not leave the device counted as open
                 UsbTools.release_device(device)
                 raise
         self._open.append(ftdi)

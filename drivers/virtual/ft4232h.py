@@ -130,7 +130,7 @@ class Channel:
             self.transfers["out_bytes"] += len(data)
             if self.mode == MODE_MPSSE:
                 self.engine.feed(data)
-                stuck = self.engine.waiting > FIFO
+                stuck = self.engine.stuck
             elif self.mode == MODE_UART:
                 stuck = False
                 if self.bank == "C":

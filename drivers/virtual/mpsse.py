@@ -58,6 +58,7 @@ class Mpsse:
         self._commands.clear()
         self.reply.clear()
         self.flush = False
+        self._held_up = False
         self.value = 0
         self.direction = 0
         self._loopback = False
@@ -71,9 +72,9 @@ class Mpsse:
         return (12e6 if self._by_five else 60e6) / (2 * (self._divisor + 1))
 
     @property
-    def waiting(self) -> int:
-        """Command bytes not carried out yet (the reply buffer is full, or a command is not complete)."""
-        return len(self._commands)
+    def stuck(self) -> bool:
+        """The reply buffer or a pin holds the engine up, and the command buffer is full behind it."""
+        return self._held_up and len(self._commands) > FIFO
 
     def enter(self, direction: int) -> None:
         """Mode switched on: a fresh engine whose outputs are low."""
@@ -99,6 +100,7 @@ class Mpsse:
         """Carry out commands until one is incomplete or the reply buffer is full."""
         commands = self._commands
         position = 0
+        self._held_up = False
         while position < len(commands):
             used = self._one(commands, position)
             if not used:
@@ -121,7 +123,8 @@ class Mpsse:
         return self._answer(bytes((BAD_COMMAND, opcode)), 1)
 
     def _room(self, count: int) -> bool:
-        return len(self.reply) + count <= FIFO
+        self._held_up = len(self.reply) + count > FIFO
+        return not self._held_up
 
     def _answer(self, data: bytes, used: int) -> int:
         if not self._room(len(data)):
@@ -209,7 +212,8 @@ class Mpsse:
         elif opcode == 0x87:
             self.flush = True
         elif opcode in (0x88, 0x89):
-            return used if bool(self._wires.sample() & GPIOL1) == (opcode == 0x88) else 0
+            self._held_up = bool(self._wires.sample() & GPIOL1) != (opcode == 0x88)
+            return 0 if self._held_up else used
         elif opcode in (0x8A, 0x8B):
             self._by_five = opcode == 0x8B
         elif opcode == 0x8E:

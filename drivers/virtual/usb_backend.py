@@ -6,7 +6,6 @@ Every transfer is one round trip to the bench process; an unplugged adapter or a
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 from array import array
@@ -29,25 +28,25 @@ def get_backend() -> Backend | None:
     if not place:
         return None
     try:
-        return _backend(place, Path(place).read_text())
+        body = Path(place).read_text()
+        known = _backends.get(place)
+        if known is None or known[0] != body:
+            if known is not None:  # another bench process has taken its place
+                known[1].link.close()
+            known = _backends[place] = (body, Backend(link.BenchLink.from_file(Path(place))))
+        return known[1]
     except (OSError, link.LinkError):
         return None
 
 
-@functools.lru_cache(maxsize=8)
-def _backend(place: str, body: str) -> Backend:
-    # one link per bench process: the text of the file, with its key, is part of what is remembered
-    return Backend(link.BenchLink.from_file(Path(place)))
-
-
 def forget_backends() -> None:
     """Close the links of this process; their claims are given back."""
-    place = os.environ.get(link.ENVIRONMENT, "")
-    if place:
-        backend = get_backend()
-        if backend is not None:
-            backend.link.close()
-    _backend.cache_clear()
+    while _backends:
+        _backends.popitem()[1][1].link.close()
+
+
+# pyftdi asks for the backend again and again and compares devices by it: as with libusb there is one per process
+_backends: dict[str, tuple[str, Backend]] = {}
 
 
 class Backend(IBackend):  # type: ignore[misc]  # pyusb has no types

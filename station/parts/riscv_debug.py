@@ -59,9 +59,10 @@ class RiscvHart:
         self.write({DCSR: DCSR_EBREAKM_MACHINE})
 
     def wait_halted(self, deadline: Deadline, waited_for: str) -> None:
-        """Poll dmstatus.allhalted; raises ``WaitTimeout``."""
+        """Poll dmstatus.allhalted; raises ``PartError`` at the deadline."""
         while not self.is_halted():
-            deadline.check(waited_for)
+            if deadline.passed:
+                raise PartError(f"expected {waited_for} within {deadline.seconds:g} s, but it did not", "firmware")
             self._pause(0.001)
 
     def is_halted(self) -> bool:

@@ -57,7 +57,8 @@ class Bootstrap:
         self._spi.transact([SpiFrame(WRITE_ENABLE), SpiFrame(CHIP_ERASE)])
         deadline = Deadline(self._seconds)
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
-            deadline.check("the chip erase to end")
+            if deadline.passed:
+                raise PartError("expected the chip erase to end, but the part stays busy", "firmware")
             self._pause(0.002)
 
     def _program(self, pages: list[tuple[int, bytes]]) -> None:
@@ -69,7 +70,10 @@ class Bootstrap:
             refused = self._program_batch(left[:PAGES_PER_BATCH])
             if len(refused) < min(len(left), PAGES_PER_BATCH):
                 deadline = Deadline(self._seconds)
-            deadline.check(f"page {left[0][0]:#07x} to be programmed")
+            if deadline.passed:
+                raise PartError(
+                    f"expected page {left[0][0]:#07x} to be programmed, but the part refuses it", "firmware"
+                )
             left = refused + left[PAGES_PER_BATCH:]
 
     def _program_batch(self, pages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

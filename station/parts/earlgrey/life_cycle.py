@@ -72,7 +72,8 @@ class LifeCycleController:
             raise PartError(f"expected the life cycle TAP {IDCODE_LC:#010x}, saw IDCODE {idcode:#010x}", "wrong_part")
         deadline = Deadline(self._seconds)
         while not self._status() & Status.INITIALIZED:
-            deadline.check("the life cycle controller to initialise")
+            if deadline.passed:
+                raise PartError("expected the life cycle controller to initialise, but it did not", "communication")
             self._pause(0.001)
 
     def look(self) -> LifeCycle:
@@ -132,7 +133,8 @@ class LifeCycleController:
                 raise PartError(f"transition to {target.name} was refused: STATUS {int(status):#x}", _bin_of(status))
             if status & Status.TRANSITION_SUCCESSFUL:
                 break
-            deadline.check(f"the transition to {target.name}")
+            if deadline.passed:
+                raise PartError(f"expected the transition to {target.name} to end, but it did not", "lc_transition")
             self._pause(0.001)
         seen = _state(self._jtag.dmi([DmiRead(Reg.LC_STATE)])[0])
         if seen is not LcState.POST_TRANSITION:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from station.deadline import Deadline
-from station.errors import PartError, PowerLost
+from station.errors import PartError, PowerLost, WaitTimeout
 from station.model import Tap
 from station.ports import Pins
 
@@ -63,7 +63,7 @@ class Pads:
         return levels
 
     def wait(self, signal: str, deadline: Deadline, waited_for: str) -> Mapping[str, bool]:
-        """Wait for one input; TestError ends the wait at once with ``PartError``, a deadline with ``WaitTimeout``."""
+        """Wait for one input; TestError ends the wait at once, silence at the deadline, both with ``PartError``."""
         poll = 0.0005
         while True:
             levels = self.sample()
@@ -73,6 +73,7 @@ class Pads:
                 raise PartError(
                     f"the firmware raised TestError while the station waited for {waited_for}", "test_error"
                 )
-            deadline.check(waited_for)
+            if deadline.passed:
+                raise PartError(str(WaitTimeout(waited_for, deadline.seconds)), "console")
             self._pause(poll)
             poll = min(poll * 1.5, 0.01)

@@ -170,7 +170,7 @@ class Earlgrey:
         """Run the CP program (ELF) and give it wafer secret and token hashes; failure is seen on TestError."""
         self._start_sram(program)
         deadline = Deadline(CP_CONSOLE_SECONDS)
-        self._console.expect(WANTS_CP_DATA, deadline=deadline)
+        self._expect_program(WANTS_CP_DATA, deadline)
         self._console.send_secret(self._cp_message(secrets), deadline)
         self._console.expect(EXPORTS_CP_ID, deadline=deadline)
         self._console.answer(messages.parse_cp_device_id, deadline)
@@ -205,7 +205,7 @@ class Earlgrey:
         """Run the individualize program with the SKU's half of the device id; it ends in ebreak."""
         self._start_sram(program)
         deadline = Deadline(self.generation.console_timeout_s)
-        self._console.expect(WANTS_FT_DATA, deadline=deadline)
+        self._expect_program(WANTS_FT_DATA, deadline)
         message = messages.encode_ft_individualize(self._sku_half(), self.generation.dialect)
         self._console.send(message, deadline, "SKU half of the device id")
         self._sram.wait_exit(deadline)
@@ -279,6 +279,7 @@ class Earlgrey:
         self._console.send(message, deadline, "RMA token hash")
         self._console.restarted()
         self._console.expect(WANTS_CERTIFICATES, deadline=deadline)
+        self._session.stage = Stage.WANTS_CERTIFICATES
 
     # ---- Final Test: certificates ---------------------------------------------------------------------------------
 
@@ -397,6 +398,15 @@ class Earlgrey:
         self._sram.attach()
         self._console.reset()
         self._sram.start(program)
+
+    def _expect_program(self, text: str, deadline: Deadline) -> None:
+        """The SRAM program's first words; a silent one is asked over the debug module whether it has ended already."""
+        try:
+            self._console.expect(text, deadline=deadline)
+        except PartError:
+            if self._sram.hart.is_halted():
+                self._sram.wait_exit(Deadline(ATTACH_SECONDS))
+            raise
 
     def _hold(self) -> None:
         self._session = _Session()

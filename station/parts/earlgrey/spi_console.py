@@ -107,7 +107,8 @@ class SpiConsole:
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if self._pads.sample().get("test_error"):
                 raise PartError("the firmware raised TestError while it took data", "test_error")
-            deadline.check("the firmware to take a console frame")
+            if deadline.passed:
+                raise PartError("expected the firmware to take a console frame, but it stays busy", "console")
             self._pause(0.001)
 
     def _read_frame(self, deadline: Deadline, waited_for: str) -> None:

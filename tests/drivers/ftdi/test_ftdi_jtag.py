@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from drivers.ftdi import tap
 from station.errors import BenchError, PartError
-from station.model import DmiRead, DmiWrite
+from station.model import DmiRead, DmiWrite, SpiFrame
 from station.ports import Jtag
 
 RAM = 0x1000_0000
@@ -32,7 +33,9 @@ def test_is_a_jtag_port(opened):
 
 
 def test_dmi_reads_and_writes_in_order(jtag):
-    answers = jtag.dmi([DmiWrite(DATA0, 0xDEADBEEF), DmiRead(DATA0), DmiWrite(DATA1, 5), DmiRead(DATA1), DmiRead(DATA0)])
+    answers = jtag.dmi(
+        [DmiWrite(DATA0, 0xDEADBEEF), DmiRead(DATA0), DmiWrite(DATA1, 5), DmiRead(DATA1), DmiRead(DATA0)]
+    )
     assert answers == [0xDEADBEEF, 5, 0xDEADBEEF]
 
 
@@ -53,7 +56,7 @@ def test_life_cycle_tap_answers_when_strapped(opened):
 
 def test_gated_tap_is_a_bench_error_with_the_raw_idcode(opened):
     opened.ports["pins"].drive({"reset": True})
-    with pytest.raises(BenchError, match="raw IDCODE 0x00000000.*strapped"):
+    with pytest.raises(BenchError, match=r"raw IDCODE 0x00000000.*strapped"):
         opened.ports["jtag"].connect()
 
 
@@ -168,3 +171,22 @@ def test_disconnect_parks_the_clock(jtag, bench):
 def test_request_layout():
     assert tap.request(0x7F, 0xFFFFFFFF, 3) == (1 << 41) - 1
     assert tap.request(0x3C, 1, 2) == 0x3C << 34 | 1 << 2 | 2
+
+
+def test_secrets_at_the_most_verbose_level(bench, caplog):
+    caplog.set_level("DEBUG")
+    chip = bench.insert()
+    socket = bench.open()
+    socket.ports["pins"].drive({"tap_strap1": True})
+    socket.ports["pins"].drive({"reset": False})
+    jtag = socket.ports["jtag"]
+    jtag.connect()
+    token = 0xC0FFEE42
+    jtag.dmi([DmiWrite(DMCONTROL, 1)])
+    jtag.dmi_secret([DmiWrite(DATA0, token)])
+    socket.ports["spi"].transact_secret([SpiFrame(b"\x02secret payload")])
+    assert jtag.dmi([DmiRead(DATA0)]) == [token] and chip.windows[-1] == b"\x02secret payload"
+    socket.close()
+    carried = (token.to_bytes(4, "little"), (token << 2 | 2).to_bytes(5, "little"), b"secret payload")
+    for form in (text for raw in carried for text in (raw.hex(), raw[::-1].hex())):
+        assert form not in caplog.text.lower()

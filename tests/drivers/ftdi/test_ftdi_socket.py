@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from drivers.ftdi import open_socket
 from drivers.virtual.link import BenchLink
 from station.deadline import Deadline
@@ -10,7 +11,17 @@ from station.errors import AdapterLost, BenchError, ConfigError
 from station.model import Contact, DmiRead, SpiFrame
 from station.ports import OpenSocket, Pins, Presence, Spi
 
-STATIC = {"por_n", "trst_n", "tap_strap0", "tap_strap1", "sw_strap0", "sw_strap1", "sw_strap2", "dft_strap0", "dft_strap1"}
+STATIC = {
+    "por_n",
+    "trst_n",
+    "tap_strap0",
+    "tap_strap1",
+    "sw_strap0",
+    "sw_strap1",
+    "sw_strap2",
+    "dft_strap0",
+    "dft_strap1",
+}
 
 
 def edges(bench, socket=1):

@@ -1,0 +1,123 @@
+"""Starting and ending the station's own processes: allow-listed environment, one command line, ended by their own id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from station.errors import BenchError, ConfigError
+from station.model import Realm
+
+ALLOWED = frozenset({
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM", "SYSTEMROOT",
+    "SystemRoot", "WINDIR", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "COMSPEC", "PATHEXT", "VIRTUAL_ENV",
+    "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR",
+    "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_SESSION_TYPE", "DBUS_SESSION_BUS_ADDRESS",
+    "STATION_VIRTUAL_BENCH",
+})  # fmt: skip
+ALLOWED_PREFIXES = ("LC_", "QT_")
+LEAKS = ("GRPC_TRACE", "GRPC_VERBOSITY", "PYUSB_DEBUG", "LIBUSB_DEBUG", "SSLKEYLOGFILE")
+"""Switches of libraries that write what goes over their wires."""
+
+END_SECONDS = 15.0
+
+
+def allowed_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that a process of the station may see."""
+    source = os.environ if environment is None else environment
+    return {
+        name: value for name, value in source.items() if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
+    }  # fmt: skip
+
+
+def clean_environment(realm: Realm) -> None:
+    """Drop everything else from this process; realm production refuses switches that write secrets."""
+    present = [name for name in LEAKS if os.environ.get(name)]
+    if present and realm is Realm.PRODUCTION:
+        raise ConfigError(f"the variable {present[0]} makes a library write what it sends; unset it and start again")
+    kept = allowed_environment()
+    for name in set(os.environ) - set(kept):
+        del os.environ[name]
+
+
+def station_command(*arguments: str) -> list[str]:
+    """The command line that runs this same station, frozen or not."""
+    if getattr(sys, "frozen", False):
+        name = "station.exe" if sys.platform == "win32" else "station"
+        return [str(Path(sys.executable).with_name(name)), *arguments]
+    return [sys.executable, "-m", "station", *arguments]
+
+
+def child_environment() -> dict[str, str]:
+    """The allow-listed environment, in which ``-m station`` is found even from a folder that was never installed."""
+    environment = allowed_environment()
+    root = str(Path(__file__).resolve().parent.parent)
+    known = environment.get("PYTHONPATH", "")
+    if not getattr(sys, "frozen", False) and root not in known.split(os.pathsep):
+        environment["PYTHONPATH"] = f"{root}{os.pathsep}{known}" if known else root
+    return environment
+
+
+class Child:
+    """One process of ours with its first line of output, ended by its own id on every way out."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: IO[bytes] | int = subprocess.DEVNULL) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            station_command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            env=child_environment(), start_new_session=True,
+        )  # fmt: skip
+        self._first: list[bytes] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
+        self._reader.start()
+
+    def first_line(self, seconds: float) -> str:
+        """The line that says the process is ready; ``BenchError`` when it ends or is silent instead."""
+        self._ready.wait(seconds)
+        if not self._first:
+            code = self.process.poll()
+            how = "did not become ready in time" if code is None else f"ended with exit code {code}"
+            raise BenchError(f"the process '{self.name}' {how}; its log says why")
+        return self._first[0].decode(errors="replace").strip()
+
+    def end(self) -> None:
+        """Ask the process to end, wait, and only then insist."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._reader.join(timeout=END_SECONDS)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not self._first:
+                self._first.append(line)
+                self._ready.set()
+        self._ready.set()
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process (as by SIGTERM) when the process that started it is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if os.name == "posix":
+        threading.Thread(target=watch, name="parent watch", daemon=True).start()
