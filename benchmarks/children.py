@@ -74,7 +74,7 @@ def virtual_bench(folder: Path, sockets: int) -> Iterator[dict[str, Any]]:
 class Usage:
     """CPU seconds, threads and peak memory of another process, from the kernel's own books (Linux)."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int | str) -> None:
         if not sys.platform.startswith("linux"):
             raise NotMeasuredError("CPU and memory of another process are read from /proc, which only Linux has")
         self._folder = Path(f"/proc/{pid}")

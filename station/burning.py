@@ -96,7 +96,7 @@ class Burning:
     def _attempt(self) -> BaseException | None:
         try:
             self._do()
-        except BaseException as error:
+        except BaseException as error:  # the part is asked again whatever happened
             self._run.log(f"{self._title.text}: {sentence_of(error)}", level="warning")
             time.sleep(self._title.settle)  # the chip may still be burning: its worst case passes before it is asked
             return error
@@ -107,7 +107,7 @@ class Burning:
         power_lost = error if isinstance(error, POWER_ERRORS) else None
         try:
             return self._done(), power_lost
-        except Exception as asking:
+        except Exception as asking:  # a part that cannot be asked is unknown, whatever the reason
             lost = power_lost or (asking if isinstance(asking, POWER_ERRORS) else None)
             return Answer(Evidence.UNKNOWN, sentence_of(asking)), lost
 

@@ -27,7 +27,7 @@ ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def run_engine(station_file: Path, data: Path | None = None, record: Path | None = None, operator: str = "") -> int:
-    """Serve one window until it ends; returns the exit code. ``operator`` signs in without a PIN, virtual bench only."""
+    """Serve one window; ``operator`` signs in without a PIN on a virtual bench. Returns the exit code."""
     harden_process()
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     output = _private_stdout()

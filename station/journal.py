@@ -57,7 +57,7 @@ class Journal:
             self._file = JournalFile(folder.journal)
             self._ballast.lay()
             self._load()
-        except BaseException:
+        except BaseException:  # nothing stays open or locked
             self.close()
             raise
 

@@ -41,7 +41,7 @@ class JournalFile:
         db = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
         try:
             self._prepare(db, fresh, read_only)
-        except BaseException:
+        except BaseException:  # nothing stays open
             db.close()
             raise
         return db

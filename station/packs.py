@@ -188,7 +188,7 @@ def _hooks(file: TomlFile, entry: HooksEntry, folder: Path, findings: list[Findi
     module = importlib.util.module_from_spec(specification)
     try:
         exec(compile(content["hooks"], str(folder / entry.file), "exec"), module.__dict__)
-    except Exception as error:
+    except Exception as error:  # a pack may hold any Python; what is wrong with it is a finding
         findings.append(file.finding(("hooks", "file"), f"{entry.file} cannot be loaded: {type(error).__name__}"))
     return module
 

@@ -1,4 +1,4 @@
-"""Starting and ending the station's own processes: allow-listed environment, one command line, ended by their own id."""
+"""Starting and ending the station's own processes: allow-listed environment, ended by their own id."""
 
 from __future__ import annotations
 

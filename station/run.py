@@ -141,7 +141,7 @@ class Run:
         self._listener.step(title, "running", 0.0)
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # whatever ended it is recorded, then goes on
             self._end_title(title, "failed", began, sentence_of(error))
             raise
         self._end_title(title, "done", began)
@@ -164,7 +164,7 @@ class Run:
         self._listener.step(title, "running", 0.0)
         try:
             status = Burning(self, title, done, do, Terms(tries, fresh, guarded, anyones)).carry_out()
-        except BaseException as error:
+        except BaseException as error:  # whatever ended it is recorded, then goes on
             self._end_title(title, "failed", began, sentence_of(error))
             raise
         finally:
@@ -346,7 +346,7 @@ def execute(run: Run, flow: Callable[[], None]) -> tuple[Verdict, BaseException 
         flow()
     except JournalError:
         raise
-    except BaseException as ended:
+    except BaseException as ended:  # the journal decides the verdict, whatever ended the flow
         error = ended
     return run.finish(error), error
 

@@ -335,7 +335,7 @@ class SocketWorker:
             contact = self.physical.contact()
         except BenchError:
             return  # the run itself meets the lost adapter and says so
-        except Exception:
+        except Exception:  # sensors that fail in any way say nothing good
             contact = ABSENT
         if not contact.usable:
             run.lost_contact(f"socket {self.number}: {_missing(contact)} during the run")

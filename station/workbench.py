@@ -57,7 +57,7 @@ class Workbench:
         self.journal = Journal(self.folder, config.name, probe=probe)
         try:
             self._build()
-        except BaseException:
+        except BaseException:  # the folder is given back
             self.journal.close()
             raise
 

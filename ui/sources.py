@@ -42,17 +42,25 @@ class EngineProcess:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the engine
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            **_own_session(),  # type: ignore[arg-type]
-        )
+        try:
+            self._process = self._open(command)
+        except OSError:
+            self._errors.close()
+            raise
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="engine-commands", daemon=True)
         self._writer.start()
+
+    def _open(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            list(command),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=self._errors,
+            bufsize=0,
+            **_own_session(),  # type: ignore[call-overload]
+        )
 
     @property
     def pid(self) -> int:

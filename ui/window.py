@@ -99,6 +99,7 @@ class StationWindow(QMainWindow):
         self.operate.header.lock.connect(self._lock)
         self.operate.header.engineer.connect(self._engineer)
         self.setCentralWidget(self.operate)
+        self.operate.show()  # a window that is open already would show it only after its next layout
         self.refresh()
 
     def _connect(self) -> None:
@@ -153,11 +154,11 @@ class StationWindow(QMainWindow):
             self._hello(event.schema, event.sockets)
 
     def _hello(self, schema: int, sockets: int) -> None:
+        if sockets != self.operate.sockets:
+            self._build(max(1, sockets))
         if schema != SCHEMA:
             text = self.tr("This window speaks version {ours}, the engine version {theirs}: update the older one.")
             self.operate.banner.notice(text.format(ours=SCHEMA, theirs=schema))
-        if sockets != self.operate.sockets:
-            self._build(max(1, sockets))
 
     def _rows(self, rows: Rows) -> None:
         for dialog in self._dialogs:

@@ -45,13 +45,17 @@ class GrpcAppliance:
         self._calls = Calls(settings)
         self._lock = threading.Lock()
         self._sessions: dict[str, Secret] = {}
+        self._users: dict[str, set[int]] = {}  # threads that opened the SKU's session
         self._last_sku = settings.sku
 
     def open_session(self, sku: str) -> None:
-        """Log in for the SKU; when the appliance cannot be reached, the error says what the connection doctor found."""
+        """Log in for the SKU, or check a session that other threads use: a new login would end theirs.
+
+        When the appliance cannot be reached, the error says what the connection doctor found.
+        """
         self._last_sku = sku
         try:
-            self._log_in(sku)
+            self._log_in(sku) if self._enter(sku) else self._check_session(sku)
         except CallFailed as failed:
             found = diagnose_connection(self._settings) if failed.code == "UNAVAILABLE" else []
             if found:
@@ -112,22 +116,25 @@ class GrpcAppliance:
         self._call(registration.sku, "RegisterDevice", registration_request(registration))
 
     def close_session(self) -> None:
-        """Close all sessions; never raises."""
+        """Close the sessions that no other thread has opened; never raises."""
+        me = threading.get_ident()
         with self._lock:
-            sessions, self._sessions = self._sessions, {}
-        for sku in sessions:
-            try:
-                self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(sku))
-            except (CallFailed, ApplianceError) as error:
-                log.info("the session of sku %r could not be closed: %s", sku, error)
+            for sku in list(self._sessions):
+                users = self._users.setdefault(sku, set())
+                users.discard(me)
+                if not users:
+                    self._close_locked(sku)
 
     def cancel(self) -> None:
         """Cancel the calls in flight, from any thread; they raise ``ApplianceError`` with code CANCELLED."""
         self._calls.cancel()
 
     def close(self) -> None:
-        """Close the sessions and the channel."""
-        self.close_session()
+        """Close all sessions and the channel."""
+        with self._lock:
+            for sku in list(self._sessions):
+                self._close_locked(sku)
+            self._users.clear()
         self._calls.close()
 
     def milliseconds(self) -> float | None:
@@ -176,11 +183,33 @@ class GrpcAppliance:
             token = self._sessions.get(sku)
         return token or self._log_in(sku)
 
+    def _enter(self, sku: str) -> bool:
+        """Note that this thread uses the SKU's session; True when it is alone and should log in afresh."""
+        with self._lock:
+            users = self._users.setdefault(sku, set())
+            alone = not users - {threading.get_ident()}
+            if alone:
+                self._sessions.pop(sku, None)
+            users.add(threading.get_ident())
+            return alone
+
+    def _check_session(self, sku: str) -> None:
+        """The cheapest call there is, to see that the appliance answers and knows the session."""
+        self._call(sku, "GetCaSubjectKeys", pa_pb2.GetCaSubjectKeysRequest(sku=sku))
+
+    def _close_locked(self, sku: str) -> None:
+        """Close one session; the lock is held so that the close cannot hit a session opened meanwhile."""
+        del self._sessions[sku]
+        try:
+            self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(sku))
+        except (CallFailed, ApplianceError) as error:
+            log.info("the session of sku %r could not be closed: %s", sku, error)
+
     def _log_in(self, sku: str, lost: Secret | None = None) -> Secret:
-        """Open a session; when another thread already replaced the lost one, use that."""
+        """Open a session; when another thread already opened one in place of the lost one, use that."""
         with self._lock:
             current = self._sessions.get(sku)
-            if lost is not None and current is not None and current is not lost:
+            if current is not None and current is not lost:
                 return current
             token = self._init_session(sku, sku)
             self._sessions[sku] = token

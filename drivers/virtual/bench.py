@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import platformdirs
 
@@ -24,6 +24,9 @@ from drivers.virtual.bench_state import BENCH_FAULTS, BenchState
 from drivers.virtual.pads import ChipPads
 
 BENCH_FILE = "bench.json"
+IMAGES = Path(__file__).resolve().parents[2] / "resources" / "skus"
+"""Programs that the virtual chips know: the images of all built-in SKU packs."""
+
 PARENT_POLL = 0.5
 EXIT_CONFIG = 2
 
@@ -33,15 +36,16 @@ class Bench:
 
     def __init__(self, data: Path, sockets: int, open_chip: Any = None, remote_bitbang: bool = False) -> None:
         data.mkdir(parents=True, exist_ok=True)
+        self._held = _hold(data)
         self.file = data / BENCH_FILE
-        self.state = BenchState(data, sockets, open_chip or functools.partial(open_earlgrey, images=data / "images"))
+        self.state = BenchState(data, sockets, open_chip or functools.partial(open_earlgrey, images=_images(data)))
         self._server = BenchServer(self.state)
         self._bitbang = _open_remote_bitbang(self.state) if remote_bitbang else {}
 
     def start(self) -> None:
         """Serve and say where: after this call ``file`` can be used."""
         self._server.start()
-        self._server.write_address(self.file)
+        self._server.write_address(self.file, {name: server.port for name, server in self._bitbang.items()})
 
     def stop(self) -> None:
         """Close everything; the address file goes, the chips stay."""
@@ -50,6 +54,7 @@ class Bench:
         for server in self._bitbang.values():
             server.close()
         self.state.close()
+        self._held.close()
 
     def address(self) -> Mapping[str, object]:
         """What ``--json`` prints: where to find the bench."""
@@ -61,6 +66,26 @@ class Bench:
             "adapters": [adapter.serial for adapter in self.state.adapters],
             "remote_bitbang": {name: server.port for name, server in self._bitbang.items()},
         }
+
+
+def _hold(data: Path) -> IO[str]:
+    """Lock the data folder: two benches on the same chips would tear them; raises OSError when it is held."""
+    lock = (data / "bench.lock").open("w")
+    if os.name == "posix":
+        import fcntl
+
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise
+    return lock
+
+
+def _images(data: Path) -> Path:
+    """The bench's own programs when it has some, else those of the built-in SKU packs."""
+    own = data / "images"
+    return own if own.is_dir() else IMAGES
 
 
 def open_earlgrey(folder: Path, images: Path) -> ChipPads:
@@ -107,7 +132,12 @@ def _serve(options: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    bench = Bench(data, options.sockets, remote_bitbang=options.remote_bitbang)
+    watch = _parent_watch(options.parent_pid)
+    try:
+        bench = Bench(data, options.sockets, remote_bitbang=options.remote_bitbang)
+    except BlockingIOError:
+        print(f"station simulate: another virtual bench is running on {data}; end it or give --data", file=sys.stderr)
+        return EXIT_CONFIG
     bench.start()
     try:
         address = json.dumps(bench.address())
@@ -115,24 +145,30 @@ def _serve(options: argparse.Namespace) -> int:
             options.port_file.write_text(address)
         ready = f"virtual bench ready: {len(bench.state.sockets)} socket(s), {bench.file}"
         print(address if options.json else ready, flush=True)
-        while not ended.wait(PARENT_POLL if options.parent_pid else None):
-            if options.parent_pid and not _alive(options.parent_pid):
+        while not ended.wait(PARENT_POLL if watch else None):
+            if watch is not None and not watch():
                 break
     finally:
         bench.stop()
     return 0
 
 
+def _parent_watch(pid: int | None) -> Callable[[], bool] | None:
+    """A question whether that process still lives; a child asks for its own parent, whose number is never reused."""
+    if not pid:
+        return None
+    if os.getppid() == pid or os.name != "posix":
+        return lambda: os.getppid() == pid
+    return lambda: _alive(pid)
+
+
 def _alive(pid: int) -> bool:
-    if os.name == "posix" and os.getppid() == 1 and pid != 1:
-        # the parent's number may have been given to another process: an orphan knows by its own parent
-        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass
+        pass  # it lives under another user
     return True
 
 

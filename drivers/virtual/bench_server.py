@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drivers.virtual import link
@@ -46,9 +46,9 @@ class BenchServer:
         """The TCP port on 127.0.0.1."""
         return int(self._listener.getsockname()[1])
 
-    def write_address(self, place: Path) -> None:
-        """Write port, key and process id to a file only the owner can read."""
-        body = json.dumps({"port": self.port, "key": self._key, "pid": os.getpid()})
+    def write_address(self, place: Path, remote_bitbang: Mapping[str, int]) -> None:
+        """Write port, key, process id and the remote_bitbang ports to a file only the owner can read."""
+        body = json.dumps({"port": self.port, "key": self._key, "pid": os.getpid(), "remote_bitbang": remote_bitbang})
         fresh = place.with_name(place.name + ".new")
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

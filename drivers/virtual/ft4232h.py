@@ -52,18 +52,19 @@ class Channel:
 
     def reset_all(self) -> None:
         """Power-up state: UART, latency 16 ms."""
-        self.mode = MODE_UART
-        self.latency = 16
-        self.baud_divisor = 0
-        self._latch = 0xFF
-        self._received.clear()
-        self.engine.purge_commands()
-        self.engine.purge_replies()
-        self._wires.drive(0xFF, UART_DIRECTION)
+        with self._lock:
+            self.mode = MODE_UART
+            self.latency = 16
+            self.baud_divisor = 0
+            self._latch = 0xFF
+            self._received.clear()
+            self.engine.enter(0)
+            self._wires.drive(0xFF, UART_DIRECTION)
 
     def let_go(self) -> None:
         """No power on the adapter: every pin is an input."""
-        self._wires.drive(0, 0)
+        with self._lock:
+            self._wires.drive(0, 0)
 
     # ---- vendor requests ------------------------------------------------------------------------------------------
 

@@ -83,8 +83,9 @@ class Mpsse:
         self._wires.drive(self.value, direction)
 
     def purge_commands(self) -> None:
-        """Forget commands not carried out."""
-        self._commands.clear()
+        """Forget commands not begun; one whose arguments have not all come is under way and waits for them."""
+        if self._held_up:
+            self._commands.clear()
 
     def purge_replies(self) -> None:
         """Forget replies not fetched."""

@@ -24,7 +24,11 @@ PAD_OUTPUTS = ("tx_ready", "rx_ready", "test_start", "test_done", "test_error")
 
 @runtime_checkable
 class ChipPads(Protocol):
-    """Pad-level face of a virtual chip; levels are electrical (True = high)."""
+    """Pad-level face of a virtual chip; levels are electrical (True = high).
+
+    Two read-only properties are optional: ``powered`` (bool, cheaper than ``state()``; power-good follows it) and
+    ``tdo`` (0 or 1 while TCK is low; only remote_bitbang needs it).
+    """
 
     def set_inputs(self, levels: Mapping[str, bool]) -> None:
         """New levels of some or all of ``PAD_INPUTS``; pads not named keep theirs."""

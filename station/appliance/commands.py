@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from station.appliance.pki import client_files, init
-from station.appliance.server import serve
 
 Say = Callable[[str], None]
 
@@ -42,6 +41,8 @@ def serve_command(
     say: Say | None = None,
 ) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT; one line says when calls are answered. The log goes to stderr."""
+    from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
+
     say = say or _stdout
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"

@@ -50,10 +50,10 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
         _refuse_spying(settings.realm)
+        stack.enter_context(_signals(stop))  # until the drain is over
         store = _open_store(settings, stack)
         server = _start(settings, store, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)
-        stack.enter_context(_signals(stop))
         endpoint = _endpoint(settings, host or settings.host, server.port)
         stack.callback(settings.endpoint.unlink, missing_ok=True)
         replace(settings.endpoint, json.dumps(endpoint, indent=1).encode())

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
+import threading
 
 import grpc
 import pytest
 from appliance_bench import (
-    ROOT,
-    SERVE,
     Served,
     Station,
     TestPart,
@@ -26,6 +23,7 @@ from appliance_bench import (
 )
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from station.appliance import server
 from station.appliance.device_store import DeviceStore
 from station.appliance.keystore import KeyMaterial, create_keystore
 from station.appliance.settings import read_settings
@@ -41,15 +39,18 @@ def folder(tmp_path, made):
     return copy_folder(made, tmp_path / "appliance")
 
 
-def refused_to_start(folder, environment=None) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE.replace("sys.exit(", "import station.errors\ntry:\n    sys.exit(") +
-         "\nexcept station.errors.ConfigError as e:\n    print(e, file=sys.stderr); sys.exit(2)", str(folder), "0"],
-        cwd=ROOT, capture_output=True, text=True, timeout=30, env={**os.environ, **(environment or {})},
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert not (folder / "endpoint.json").exists()
-    return done.stderr
+@pytest.fixture
+def refused_to_start(monkeypatch):
+    """What ``serve`` says about a folder that it refuses; nothing is started then, so it runs here."""
+    monkeypatch.setattr(server, "harden_process", lambda: None)
+
+    def refused(folder) -> str:
+        with pytest.raises(ConfigError) as failed:
+            server.serve(folder, stop=threading.Event())
+        assert not (folder / "endpoint.json").exists()
+        return str(failed.value)
+
+    return refused
 
 
 def test_ready_file_health_and_drain(folder):
@@ -73,28 +74,22 @@ def test_interrupt_ends_it_too(folder):
     assert appliance.stop() == 0
 
 
-def test_second_process_on_one_folder(folder):
+def test_second_process_on_one_folder(folder, monkeypatch):
     appliance = Served(folder)
-    text = subprocess.run(
-        [sys.executable, "-c", SERVE, str(folder), "0"], cwd=ROOT, capture_output=True, text=True, timeout=30
-    )
-    assert text.returncode != 0
-    assert "another appliance process serves it" in text.stderr
+    monkeypatch.setattr(server, "harden_process", lambda: None)
+    with pytest.raises(ConfigError, match="another appliance process serves it"):
+        server.serve(folder, stop=threading.Event())
     assert (folder / "endpoint.json").exists()
     assert appliance.stop() == 0
 
 
-def test_a_taken_port_is_one_sentence(folder):
+def test_a_taken_port_is_one_sentence(folder, refused_to_start):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         toml = folder / "appliance.toml"
         toml.write_text(toml.read_text().replace("port = 0", f"port = {taken.getsockname()[1]}"))
-        done = subprocess.run(
-            [sys.executable, "-c", SERVE, str(folder), str(taken.getsockname()[1])],
-            cwd=ROOT, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
-    assert "the port is taken" in done.stderr
+        assert "the port is taken" in refused_to_start(folder)
 
 
 def test_plain_text_is_not_answered(served):
@@ -112,8 +107,9 @@ def test_plain_text_is_not_answered(served):
 def test_no_client_certificate_no_service(served):
     ca = (served.folder / "tls/ca-cert.pem").read_bytes()
     with grpc.secure_channel(served.target, grpc.ssl_channel_credentials(ca)) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.RpcError) as failed:
-            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert failed.value.code().name == "UNAVAILABLE"
 
 
@@ -143,6 +139,47 @@ def test_acknowledged_registration_survives_sigkill(folder):
     assert again.stop() == 0
 
 
+def test_garbage_leaves_the_server_alive(served, station):
+    for name in ("DeriveTokens", "EndorseCerts", "RegisterDevice", "InitSession"):
+        call = station.channel.unary_unary(f"/pa.ProvisioningApplianceService/{name}")
+        for garbage in (b"\xff" * 40, b"\x0a\xff", bytes(5 << 20)):
+            with pytest.raises(grpc.RpcError) as failed:
+                call(garbage, metadata=(("user_id", station.user), ("authorization", station.token)), timeout=10)
+            assert failed.value.code().name in ("INTERNAL", "RESOURCE_EXHAUSTED")
+            assert "Traceback" not in (failed.value.details() or "")
+    boot = pa_pb2.GetOwnerFwBootMessageRequest(sku="sival")
+    assert station.call("GetOwnerFwBootMessage", boot).boot_message
+
+
+def test_a_fault_inside_is_internal_and_tells_nothing(monkeypatch):
+    from station.appliance.service_auth import SessionInterceptor, Sessions
+
+    class Aborted(Exception):
+        pass
+
+    class Context:
+        def auth_context(self):
+            return {}
+
+        def peer(self):
+            return "ipv6:%5B::ffff:192.0.2.1%5D:5"
+
+        def invocation_metadata(self):
+            return ()
+
+        def abort(self, code, text):
+            raise Aborted(code.name, text)
+
+    def fails(request, context):
+        raise ZeroDivisionError("inner words")
+
+    guarded = SessionInterceptor(Sessions(), True)._guarded("InitSession", fails)
+    with pytest.raises(Aborted) as seen:
+        guarded(pa_pb2.InitSessionRequest(), Context())
+    assert seen.value.args[0] == "INTERNAL"
+    assert "inner words" not in seen.value.args[1]
+
+
 def test_chain_by_the_openssl_program(station, served, part, tmp_path):
     from appliance_bench import pem_of
 
@@ -165,27 +202,29 @@ def test_chain_by_the_openssl_program(station, served, part, tmp_path):
 # ---- what it does not start with --------------------------------------------------------------------------------
 
 
-def test_readable_key_is_refused(folder):
+def test_readable_key_is_refused(folder, refused_to_start):
     (folder / "keystore.passphrase").chmod(0o644)
     assert "chmod 600" in refused_to_start(folder)
 
 
-def test_wrong_passphrase_is_refused(folder):
+def test_wrong_passphrase_is_refused(folder, refused_to_start):
     path = folder / "keystore.passphrase"
     path.write_text("other")
     assert "passphrase is wrong" in refused_to_start(folder)
 
 
-def test_development_keys_are_refused_in_production(folder):
+def test_development_keys_are_refused_in_production(folder, refused_to_start):
     toml = folder / "appliance.toml"
     toml.write_text(toml.read_text().replace('realm = "dev"', 'realm = "production"'))
     assert "expected a keystore of realm production" in refused_to_start(folder)
 
 
-def test_production_refuses_tracing_and_public_passwords(folder):
+def test_production_refuses_tracing_and_public_passwords(folder, refused_to_start, monkeypatch):
     toml = folder / "appliance.toml"
     toml.write_text(toml.read_text().replace('realm = "dev"', 'realm = "production"'))
-    assert "SSLKEYLOGFILE" in refused_to_start(folder, {"SSLKEYLOGFILE": str(folder / "keys")})
+    monkeypatch.setenv("SSLKEYLOGFILE", str(folder / "keys"))
+    assert "SSLKEYLOGFILE" in refused_to_start(folder)
+    monkeypatch.delenv("SSLKEYLOGFILE")
     (folder / "keystore.sealed").unlink()
     passphrase = Secret((folder / "keystore.passphrase").read_bytes().strip(), "passphrase")
     create_keystore(folder / "keystore.sealed", passphrase, Realm.PRODUCTION, KeyMaterial({}, {}, {}))
@@ -229,7 +268,7 @@ def test_settings_findings(folder):
     assert sorted((f.line, f.sentence.split()[0]) for f in failed.value.findings) == [
         (1, "expected"), (2, "unknown"), (3, "expected"), (4, "expected"), (5, "expected"),
     ]  # fmt: skip
-    path.write_text("realm =")
+    path.write_text("realm =\nport = 1\n")
     with pytest.raises(ConfigError, match=r"appliance\.toml:1: expected valid TOML"):
         read_settings(folder)
     with pytest.raises(ConfigError, match="expected an appliance folder"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from appliance_bench import Station, copy_folder, Served, password_of
+from appliance_bench import Served, Station, copy_folder, password_of
 
 from station.appliance.pki import add_client, client_files
 from station.wire import pa_pb2, pa_pb2_grpc
@@ -114,9 +114,8 @@ def test_client_certificate_must_name_its_address(tmp_path, made):
     credentials = grpc.ssl_channel_credentials(ca.pem, away.key_pem, away.pem)
     appliance = Served(folder)
     request = pa_pb2.InitSessionRequest(sku="sival", sku_auth=password_of(folder))
-    with grpc.secure_channel(appliance.target, credentials) as channel:
-        with pytest.raises(grpc.RpcError) as failed:
-            pa_pb2_grpc.ProvisioningApplianceServiceStub(channel).InitSession(request, timeout=10)
+    with grpc.secure_channel(appliance.target, credentials) as channel, pytest.raises(grpc.RpcError) as failed:
+        pa_pb2_grpc.ProvisioningApplianceServiceStub(channel).InitSession(request, timeout=10)
     assert appliance.stop() == 0
     assert failed.value.code().name == "UNKNOWN"
     assert "client certificate" in failed.value.details()

@@ -150,7 +150,7 @@ def test_reader_waits_while_the_window_takes_nothing():
 def test_recording_and_replay_show_the_same(start, qtbot, tmp_path, clock):
     file = tmp_path / "recorded.jsonl"
     recorder = Recorder(file, clock)
-    link, sink = start("--die-after-events", recorder=recorder)
+    _link, sink = start("--die-after-events", recorder=recorder)
     qtbot.waitUntil(lambda: sink.ends != [], timeout=5000)
     recorder.close()
     assert json.loads(file.read_text().splitlines()[0])["at"] == 0.0

@@ -132,6 +132,12 @@ class EarlgreyChip:
             ready = {"tx_ready": bool(console and console.tx_ready), "rx_ready": bool(console and console.rx_ready)}
             return {**ready, **self.pins}
 
+    @property
+    def tdo(self) -> int:
+        """TDO while TCK is low, for a client that asks bit by bit."""
+        with self.lock:
+            return self._tdo(1, lambda: self._mux.tdo)
+
     def jtag(self, count: int, tms: int, tdi: int) -> int:
         """Clock TCK cycles; returns TDO before each rising edge."""
         with self.lock:

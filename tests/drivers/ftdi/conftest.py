@@ -97,6 +97,10 @@ class SmallChip:
         self._window = None
         self._sent = bytearray()
 
+    @property
+    def tdo(self):
+        return self.mux.tdo
+
     def set_inputs(self, levels):
         with self.lock:
             rising = levels.get("por_n") and not self.inputs.get("por_n")
@@ -197,7 +201,8 @@ def bench(tmp_path, monkeypatch):
     under_test = BenchUnderTest(tmp_path / "bench", 2)
     yield under_test
     under_test.close()
-    assert not UsbTools.Devices, "an adapter was left open"
+    left = UsbTools.release_all_devices()
+    assert not left, "an adapter was left open"
     UsbTools.flush_cache()
 
 

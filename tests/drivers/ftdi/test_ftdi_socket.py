@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pyftdi.ftdi import Ftdi
 
 from drivers.ftdi import open_socket
 from drivers.virtual.link import BenchLink
@@ -64,6 +65,34 @@ def test_closing_and_reopening_toggles_nothing(opened, bench):
     again.close(freeze=True)
     assert edges(bench) == []
     assert bench.handler.state(1)["nets"] == nets
+
+
+def test_a_careless_opening_is_seen_to_glitch(opened, bench):
+    """The recorder and the model catch what the driver avoids: plain pyftdi lets go of reset while it opens."""
+    opened.close(freeze=True)
+    edges(bench)
+    careless = Ftdi()
+    careless.open_from_url("ftdi://ftdi:4232h:VB0001/1")
+    careless.close(freeze=True)
+    assert ("por_n", False) in edges(bench)
+
+
+def test_a_program_that_died_in_the_middle_of_a_command_leaves_reset_asserted(opened, bench):
+    engine = bench.bench.state.adapters[0].channels[0].engine
+    opened.close(freeze=True)
+    engine.feed(bytes((0x19, 0xFF, 0xFF, 1, 2)))  # 65534 data bytes never come
+    again = bench.open()
+    assert bench.handler.state(1)["nets"]["por_n"] is False
+    again.ports["pins"].drive({"tap_strap1": True})
+    again.ports["pins"].drive({"reset": False})
+    assert again.ports["jtag"].connect() == 0x10001CDF
+    again.close()
+
+
+def test_bus_clocks_are_those_of_the_board(opened, bench):
+    channels = bench.bench.state.adapters[0].channels
+    assert [channels[0].engine.hertz, channels[1].engine.hertz] == [10e6, 7.5e6]
+    assert opened.ports["jtag"]._channel.hertz == 10e6
 
 
 def test_closing_without_freeze_lets_the_pulls_take_over(bench):

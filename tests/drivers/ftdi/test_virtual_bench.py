@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pyftdi.ftdi import Ftdi
 
 from drivers.virtual import bench as bench_module
 from drivers.virtual.bench_state import folder_name
+from drivers.virtual.bitbang_ports import open_ports
 from drivers.virtual.handler import open_handler
 from drivers.virtual.link import BenchLink, LinkError
 from station.errors import BenchError, ConfigError
@@ -129,3 +131,32 @@ def test_golden_traces_are_checked(capsys):
 def test_labels_become_folder_names():
     assert folder_name("lot/1 wafer#2") == "lot_1_wafer_2"
     assert folder_name("../x") == "_x"
+
+
+def test_a_second_bench_on_the_same_chips_is_refused(tmp_path, capsys):
+    first = Process(tmp_path)
+    try:
+        assert bench_module.main(["--data", str(tmp_path)]) == 2
+        assert "another virtual bench is running" in capsys.readouterr().err
+    finally:
+        first.end()
+
+
+def test_remote_bitbang_reads_the_idcode(bench):
+    chip = bench.insert()
+    servers = open_ports(bench.bench.state)
+    try:
+        with socket.create_connection(("127.0.0.1", servers["1:riscv"].port), timeout=10) as client:
+            client.sendall(b"sr")  # SRST on and off: straps of this TAP are sampled
+            tms = "11111" + "0" + "100"
+            client.sendall("".join(f"{2 * int(bit)}{4 + 2 * int(bit)}" for bit in tms).encode())
+            client.sendall(b"0R4" * 32 + b"0")
+            bits = b""
+            while len(bits) < 32:
+                bits += client.recv(64)
+            client.sendall(b"Q")
+        assert int(bits[::-1], 2) == 0x10001CDF
+        assert chip.inputs["tap_strap1"]
+    finally:
+        for server in servers.values():
+            server.close()

@@ -1,0 +1,97 @@
+"""Commands that read (and, for a release, extend) the records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from station.cli_common import find_data, opened_bench, show_table, sign_in
+from station.errors import EXIT_PASS, JournalError, Refused
+
+
+def show_history(
+    *, station_file: Path | None, data: Path | None, query: str, where: tuple[str, ...], csv_file: Path | None,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """``station history``."""
+    from station.records import export, views
+    from station.records.history import History, journal_exists
+
+    folder = find_data(station_file, data)
+    journal_exists(folder)
+    records = History(folder)
+    try:
+        columns, rows = views.ask(records, query, _filters(where))
+    finally:
+        records.close()
+    if csv_file is not None:
+        export.write_whole(csv_file, export.to_csv(columns, rows))
+        return EXIT_PASS
+    show_table(columns, rows, as_json)
+    return EXIT_PASS
+
+
+def show_part(name: str, *, station_file: Path | None, data: Path | None, as_json: bool) -> int:
+    """``station part show``."""
+    from station.journal_reader import read_part
+    from station.queries import part_table
+
+    record = read_part(find_data(station_file, data), name)
+    if not record.labels and not record.device_id:
+        raise Refused(f"this station knows no part {name!r}")
+    show_table(*part_table(record), as_json)
+    return EXIT_PASS
+
+
+def release_part(
+    name: str, reason: str, *, station_file: Path | None, data: Path | None, operator: str, pin_stdin: bool
+) -> int:
+    """``station part release``."""
+    from station.commands import release
+    from station.model import Role
+
+    with opened_bench(station_file, data) as bench:
+        sign_in(bench, operator, pin_stdin)
+        bench.require(Role.SUPERVISOR)
+        release(bench, name, reason)
+    click.echo(f"released {name}")
+    return EXIT_PASS
+
+
+def verify_journal(*, station_file: Path | None, data: Path | None, as_json: bool) -> int:
+    """``station journal verify``."""
+    from station.journal_reader import verify
+
+    rows, damage = verify(find_data(station_file, data))
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "ok": not damage, "sentence": damage}))
+    else:
+        click.echo(damage or f"all {rows} rows of the journal follow one another")
+    return JournalError.exit_code if damage else EXIT_PASS
+
+
+def export_journal(*, station_file: Path | None, data: Path | None, after: int, output: Path | None) -> int:
+    """``station journal export``."""
+    from station.journal_reader import export
+    from station.records.export import write_whole
+
+    lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in
+             export(find_data(station_file, data), after))  # fmt: skip
+    if output is not None:
+        write_whole(output, "".join(f"{line}\n" for line in lines))
+        return EXIT_PASS
+    for line in lines:
+        click.echo(line)
+    return EXIT_PASS
+
+
+def _filters(where: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in where:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise Refused(f"expected NAME=VALUE after --where, got {text!r}")
+        found[name] = value
+    return found

@@ -1,0 +1,114 @@
+"""``station run`` and ``station answer``: one part in one socket, in this process."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from station.cli_common import opened_bench, sign_in
+from station.errors import JournalError, Refused
+from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SocketState, Start
+from station.socket_worker import CHECK_IT, QUARANTINE_IT
+from station.verdict import exit_code
+from station.watching import Watcher, clock_text
+from station.workbench import Workbench
+
+LONGEST_RUN = 3600.0
+
+
+def run_recipe(
+    recipe: str, *, label: str, socket: int, lot: str, wait: float, station_file: Path | None, data: Path | None,
+    operator: str, pin_stdin: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """``station run RECIPE``."""
+    with opened_bench(station_file, data) as bench, _stop_on_signals(bench):
+        sign_in(bench, operator, pin_stdin)
+        watcher = Watcher(bench, None if as_json else _show_log)
+        bench.worker(socket)
+        _must(bench, watcher, SelectRecipe(recipe, lot))
+        bench.start()
+        if watcher.states[socket].state == "interrupted":
+            raise Refused(f"a run in socket {socket} was interrupted; answer first: station answer --socket {socket}")
+        watcher.wait(socket, f"a part in socket {socket}", lambda state: state.state == "scan", wait)
+        _must(bench, watcher, Scan(label, socket))
+        state = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, wait)
+        _must(bench, watcher, Start(socket, state.epoch))
+        return _finish(bench, watcher, socket, as_json)
+
+
+def answer_interrupted(
+    *, socket: int, choice: str, station_file: Path | None, data: Path | None, operator: str, pin_stdin: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """``station answer``."""
+    with opened_bench(station_file, data) as bench, _stop_on_signals(bench):
+        sign_in(bench, operator, pin_stdin)
+        watcher = Watcher(bench, None if as_json else _show_log)
+        bench.worker(socket)
+        bench.start()
+        prompt = bench.worker(socket).view.now.prompt
+        if prompt is None:
+            raise Refused(f"socket {socket} has no interrupted part")
+        words = CHECK_IT if choice == "check" else QUARANTINE_IT
+        _must(bench, watcher, Answer(socket, prompt.id, words))
+        return _finish(bench, watcher, socket, as_json)
+
+
+def _finish(bench: Workbench, watcher: Watcher, socket: int, as_json: bool) -> int:
+    state = watcher.wait_verdict(socket, LONGEST_RUN)
+    bench.worker(socket).wait_idle()
+    verdict = state.verdict
+    if bench.journal.latched or verdict is None:
+        raise JournalError(bench.journal.latched)
+    if as_json:
+        click.echo(json.dumps(state_object(state), ensure_ascii=False))
+    else:
+        click.echo(f"{verdict.kind.upper()} bin {verdict.bin} {verdict.name} -> tray {verdict.tray}. {verdict.reason}")
+    if state.needs_acknowledge:
+        bench.handle(Acknowledge(socket, state.epoch))
+    return exit_code(verdict, bench.worker(socket).last_error)
+
+
+def state_object(state: SocketState) -> dict[str, object]:
+    """A verdict as one flat JSON object."""
+    verdict = state.verdict
+    assert verdict is not None
+    return {
+        "event": "verdict", "socket": state.socket, "label": state.label, "device_id": state.device_id,
+        "kind": verdict.kind, "bin": verdict.bin, "hard_bin": verdict.hard_bin, "bin_id": verdict.bin_id,
+        "tray": verdict.tray, "reason": verdict.reason, "part_state": verdict.part_state, "seconds": state.elapsed,
+    }  # fmt: skip
+
+
+def _must(bench: Workbench, watcher: Watcher, command: SelectRecipe | Scan | Start | Answer) -> None:
+    """Carry out a command or end with the sentence why not."""
+    if not bench.handle(command):
+        if bench.journal.latched:
+            raise JournalError(bench.journal.latched)
+        raise Refused(watcher.refused.get(getattr(command, "socket", 0), "the command was refused"))
+
+
+def _show_log(line: Log) -> None:
+    click.echo(f"{clock_text(line.time)} {line.socket or ' '} {line.source:8} {line.text}", err=True)
+
+
+@contextmanager
+def _stop_on_signals(bench: Workbench) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the run at its next wait outside a burn; the verdict still comes."""
+
+    def stop(*_: object) -> None:
+        for worker in bench.workers.values():
+            worker.stop()
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {getattr(signal, name): signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

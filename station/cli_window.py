@@ -1,0 +1,50 @@
+"""``station gui`` and the demo's window: the engine is the window's child, the window a plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from station import plugins
+from station.cli_common import LOCAL, find_station, user_folder
+from station.model import Role
+from station.operators import Operators
+from station.processes import station_command
+from station.virtual_station import VirtualStation, demo_folder
+
+DEFAULT_SOCKETS = 4
+DEFAULT_SKU = "sival"
+DEMO_OPERATOR = "demo"
+DEMO_PIN = b"271828"
+"""The PIN of the virtual bench's operator: no secret, and good for development keys only."""
+
+
+def open_gui(station_file: Path | None, data: Path | None, window_arguments: Sequence[str]) -> int:
+    """``station gui``: with a station file its engine, without one a virtual bench of this user."""
+    if station_file is None and not LOCAL.exists() and not (user_folder() / "station.toml").exists():
+        return _virtual(data or user_folder() / "virtual", DEFAULT_SOCKETS, DEFAULT_SKU, window_arguments)
+    chosen = find_station(station_file)
+    options = ["--data", str(data)] if data is not None else []
+    command = station_command("engine", "--station", str(chosen), *options)
+    return _window([*window_arguments, *options, "--engine", *command])
+
+
+def open_demo_window(data: Path | None, sockets: int, sku: str, parts: int) -> int:
+    """``station demo`` without ``--headless``: the same set-up, then the window; hands are on its bench page."""
+    with demo_folder(data) as folder:
+        return _virtual(folder, sockets, sku, ())
+
+
+def _virtual(folder: Path, sockets: int, sku: str, window_arguments: Sequence[str]) -> int:
+    with VirtualStation(folder, sockets, sku) as station:
+        operators = Operators(station.data)
+        if not operators.has_supervisor():
+            operators.add(DEMO_OPERATOR, Role.SUPERVISOR, DEMO_PIN)
+        engine = station_command("engine", "--station", str(station.station_file), "--operator", DEMO_OPERATOR)
+        return _window([*window_arguments, "--data", str(station.data), "--engine", *engine])
+
+
+def _window(arguments: list[str]) -> int:
+    opener: Any = plugins.load("station.windows", "qt")
+    return int(opener(arguments) or 0)

@@ -1,0 +1,253 @@
+"""``station demo``: the main job on a virtual bench, and what it says while it works."""
+
+from __future__ import annotations
+
+import json
+import queue
+import secrets
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from station.cli_run import state_object
+from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, Stopped, nearest
+from station.hands import Hands
+from station.model import Role
+from station.protocol import Acknowledge, Log, Scan, SelectRecipe, SignIn, SocketState, Start
+from station.secret import Secret
+from station.virtual_station import VirtualStation, demo_folder
+from station.watching import FINAL, Watcher, clock_text
+from station.workbench import Workbench
+
+SECONDS = 300.0
+OPERATOR = "demo"
+STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-cp"), ("ft", "earlgrey-ft"))}
+DIES_PER_ROW = 10
+
+
+@dataclass(slots=True)
+class Die:
+    """One virtual die on its way: its name on the shelf and how it fared last."""
+
+    number: int
+    kind: str = ""
+
+    @property
+    def shelf(self) -> str:
+        """Its name on the virtual bench's shelf."""
+        return f"die-{self.number:04d}"
+
+    def label(self, stage: str) -> str:
+        """What the operator scans: a place on the wafer, then the package's own label."""
+        column, row = (self.number - 1) % DIES_PER_ROW, (self.number - 1) // DIES_PER_ROW
+        return f"DEMO/W1/X{column}/Y{row}" if stage == "cp" else f"P{self.number:06d}"
+
+
+@dataclass(slots=True)
+class Teller:
+    """Says what happens: JSON lines for machines, sentences for people."""
+
+    as_json: bool
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def event(self, body: dict[str, Any], sentence: str) -> None:
+        """One event."""
+        with self.guard:
+            click.echo(json.dumps(body, ensure_ascii=False) if self.as_json else sentence)
+
+    def log(self, line: Log) -> None:
+        """A log line of the station; people see it, machines ask the journal."""
+        if not self.as_json:
+            with self.guard:
+                click.echo(f"{clock_text(line.time)} {line.socket or ' '} {line.source:8} {line.text}", err=True)
+
+
+def run_demo(
+    *, chip: str, sku: str, parts: int, sockets: int, fault: str, data: Path | None, headless: bool, as_json: bool
+) -> int:
+    """Set everything up, run the parts (or open the window), end everything; returns the exit code."""
+    if chip not in STAGES:
+        raise ConfigError(f"the demo knows no chip '{chip}'{nearest(chip, STAGES)}; it knows {', '.join(STAGES)}")
+    if not headless:
+        from station.cli_window import open_demo_window
+
+        return open_demo_window(data, sockets, sku, parts)
+    with _interruptible(), demo_folder(data) as folder, VirtualStation(folder, sockets, sku) as station:
+        return Demo(station, chip, parts, fault, Teller(as_json)).run()
+
+
+class Demo:
+    """Dies through all stages over all sockets, one hand per socket."""
+
+    def __init__(self, station: VirtualStation, chip: str, parts: int, fault: str, teller: Teller) -> None:
+        self._station = station
+        self._chip = chip
+        self._parts = parts
+        self._dies: list[Die] = []
+        self._fault = fault
+        self._teller = teller
+        self._stopped = threading.Event()
+        self._errors: list[BaseException] = []
+        self._began = time.monotonic()
+
+    def run(self) -> int:
+        """All parts; the exit code is 0 only when all passed."""
+        from station.config import load_config
+        from station.secret import harden_process
+
+        harden_process()
+        config = load_config(self._station.station_file)
+        bench = Workbench(config)
+        hands = Hands(config)
+        try:
+            self._dies = _fresh_dies(hands, self._parts)
+            watcher = Watcher(bench, self._teller.log)
+            self._sign_in(bench)
+            bench.start()
+            words = f"{len(self._dies)} parts over {len(bench.workers)} sockets"
+            counts = {"parts": len(self._dies), "sockets": len(bench.workers)}
+            self._tell("demo_started", words, **counts, data=str(self._station.folder))
+            self._all_stages(bench, watcher, hands)
+        finally:
+            self._stopped.set()
+            bench.close()
+            hands.close()
+        return self._summary()
+
+    def _all_stages(self, bench: Workbench, watcher: Watcher, hands: Hands) -> None:
+        going = self._dies
+        for stage, recipe in STAGES[self._chip]:
+            if not bench.handle(SelectRecipe(recipe)):
+                raise ConfigError(watcher.refused.get(0, f"recipe {recipe} was refused"))
+            self._stage(bench, watcher, hands, stage, going)
+            going = [die for die in going if die.kind == "pass"]
+
+    def _stage(self, bench: Workbench, watcher: Watcher, hands: Hands, stage: str, dies: list[Die]) -> None:
+        """One recipe for all dies that are still good; a hand per socket takes the next die."""
+        waiting: queue.SimpleQueue[Die] = queue.SimpleQueue()
+        for die in dies:
+            waiting.put(die)
+
+        def hand(socket: int) -> None:
+            with self._reporting():
+                while not self._stopped.is_set():
+                    try:
+                        die = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    self._one(bench, watcher, hands, stage, socket, die)
+
+        threads = [threading.Thread(target=hand, args=(socket,), name=f"hand {socket}") for socket in bench.workers]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.2)  # in slices, so that a signal is heard
+        except BaseException:  # all hands stop before anything is closed
+            self._stopped.set()
+            for worker in bench.workers.values():
+                worker.stop()
+            for thread in threads:
+                thread.join()
+            raise
+        if self._errors:
+            raise self._errors[0]
+
+    def _one(self, bench: Workbench, watcher: Watcher, hands: Hands, stage: str, socket: int, die: Die) -> None:
+        """Insert, close, scan, start, read the verdict, take out."""
+        hands.do(socket, "insert", die.shelf)
+        hands.do(socket, "lid", "closed")
+        if self._fault and die is self._dies[0]:
+            hands.do(socket, "fault", self._fault)
+        watcher.wait(socket, f"socket {socket} to wait for a scan", lambda s: s.state in ("scan", *FINAL), SECONDS)
+        self._must(bench, watcher, Scan(die.label(stage), socket))
+        ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, SECONDS)
+        self._must(bench, watcher, Start(socket, ready.epoch))
+        state = watcher.wait_verdict(socket, SECONDS)
+        bench.worker(socket).wait_idle()
+        self._told(stage, die, state)
+        if state.needs_acknowledge:
+            self._must(bench, watcher, Acknowledge(socket, watcher.states[socket].epoch))
+        hands.do(socket, "lid", "open")
+        hands.do(socket, "remove", "")
+        watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", SECONDS)
+
+    def _told(self, stage: str, die: Die, state: SocketState) -> None:
+        assert state.verdict is not None
+        die.kind = state.verdict.kind
+        body = {**state_object(state), "event": "part", "stage": stage, "die": die.shelf}
+        verdict = state.verdict
+        words = f"{stage.upper()} {state.label}: {verdict.kind.upper()} bin {verdict.bin} -> {verdict.tray}"
+        self._teller.event(body, f"{words} {verdict.reason}".rstrip())
+
+    def _must(self, bench: Workbench, watcher: Watcher, command: Scan | Start | Acknowledge) -> None:
+        if not bench.handle(command):
+            sentence = watcher.latched or watcher.refused.get(command.socket, "a command was refused")
+            raise ConfigError(f"socket {command.socket}: {sentence}")
+
+    def _sign_in(self, bench: Workbench) -> None:
+        """Somebody must work: a supervisor with a PIN that nobody knows."""
+        pin = f"{secrets.randbelow(10**8):08d}"
+        while len(set(pin)) < 3:
+            pin = f"{secrets.randbelow(10**8):08d}"
+        bench.operators.add(OPERATOR, Role.SUPERVISOR, pin.encode())
+        if not bench.handle(SignIn(OPERATOR, Secret(pin.encode(), "pin"))):
+            raise ConfigError("the demo's own operator could not sign in")
+
+    def _summary(self) -> int:
+        kinds = Counter(die.kind for die in self._dies)
+        counts = {
+            "chip": self._chip, "parts": len(self._dies), "passed": kinds["pass"], "failed": kinds["fail"],
+            "held": kinds["hold"], "quarantined": kinds["quarantine"], "bench_faults": kinds["bench"],
+            "seconds": round(time.monotonic() - self._began, 2),
+        }  # fmt: skip
+        words = ", ".join(f"{name} {value}" for name, value in counts.items())
+        self._teller.event({"event": "demo_ended", **counts}, f"demo ended: {words}")
+        return EXIT_PASS if kinds["pass"] == len(self._dies) else EXIT_FAIL
+
+    def _tell(self, event: str, sentence: str, **body: Any) -> None:
+        self._teller.event({"event": event, "chip": self._chip, **body}, sentence)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """An error in one hand stops all of them and is raised in the main thread."""
+        try:
+            yield
+        except BaseException as error:  # a thread must hand over whatever ended it
+            self._errors.append(error)
+            self._stopped.set()
+
+
+def _fresh_dies(hands: Hands, count: int) -> list[Die]:
+    """Dies that are not on the shelf yet, so that a kept folder can be used again."""
+    shelf = [name.removeprefix("die-") for name in hands.port.parts()]
+    first = max((int(number) for number in shelf if number.isdecimal()), default=0) + 1
+    return [Die(number) for number in range(first, first + count)]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo like Ctrl-C, so that every process is ended."""
+
+    def stop(*_: object) -> None:
+        raise Stopped("the demo was stopped")
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous: dict[int, Any] = {getattr(signal, n): signal.signal(getattr(signal, n), stop) for n in names}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,53 @@
+"""Reading a data folder without taking it: what is known of a part, verification, export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from station.errors import JournalError
+from station.journal import export_rows, part_query, verify_file
+from station.journal_file import JournalFile
+from station.journal_parts import Bindings, PartRecord, record_of
+from station.journal_rows import row_of
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[JournalFile]:
+    """The journal of a data folder, read-only; a live station may go on writing it."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        raise JournalError(f"expected a journal in {folder}, but there is none; name the data folder with --data")
+    file = JournalFile(path, read_only=True)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def read_part(folder: Path, text: str) -> PartRecord:
+    """Everything known of the part that somebody names by label or device id."""
+    with open_journal(folder) as file:
+        bindings = Bindings()
+        for values in file.read("WHERE kind IN ('bind', 'release') ORDER BY seq"):
+            bindings.feed(row_of(values))
+        named = [row_of(values) for values in file.read("WHERE label = ? ORDER BY seq DESC LIMIT 1", (text,))]
+        labels = {(named[0].context.label_kind, text)} if named else set()
+        device = bindings.device_of(named[0].context.label_kind, text) if named else text.lower().removeprefix("0x")
+        labels.update(bindings.labels_of(device))
+        return record_of(row_of(values) for values in file.read(*part_query(sorted(labels), device)))
+
+
+def verify(folder: Path) -> tuple[int, str]:
+    """Number of rows, and one sentence on the first that breaks the chain (empty when all is well)."""
+    with open_journal(folder) as file:
+        damage = verify_file(file)
+        return file.head()[0], damage
+
+
+def export(folder: Path, after: int = 0) -> Iterator[dict[str, Any]]:
+    """All rows after a sequence number as plain dictionaries."""
+    with open_journal(folder) as file:
+        yield from export_rows(file, after)

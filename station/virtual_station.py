@@ -1,0 +1,151 @@
+"""A whole station in one folder for demo, tests and the first look: embedded appliance, virtual bench, station file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from station.credentials import CredentialStore
+from station.errors import BenchError, ConfigError
+from station.model import Realm
+from station.processes import Child, child_environment, station_command
+from station.resources import resources_folder
+
+READY_SECONDS = 60.0
+STATION_NAME = "BENCH-V1"
+CLIENT = "station-1"
+
+STATION_FILE = """\
+# Made by `station demo`: a virtual bench with development keys. Nothing real may be connected to this station.
+schema = 1
+name = "{name}"
+realm = "dev"
+mode = "virtual"
+data = "data"
+virtual_bench = "bench/bench.json"
+
+[appliance]
+driver = "grpc"
+[appliance.settings]
+endpoint = "appliance/endpoint.json"
+ca = "appliance/tls/ca-cert.pem"
+certificate = "appliance/clients/{client}/cert.pem"
+key = "appliance/clients/{client}/key.pem"
+
+[handler]
+driver = "virtual"
+"""
+SOCKET = """
+[[socket]]
+driver = "ft4232h"
+fixture = "virtual socket {number}"
+[socket.settings]
+serial = "{serial}"
+usb_backend = "drivers.virtual.usb_backend"
+"""
+
+
+class VirtualStation:
+    """Starts appliance and bench as processes of their own, and ends them by their id on every way out."""
+
+    def __init__(self, folder: Path, sockets: int, sku: str) -> None:
+        self.folder = folder.resolve()
+        self.station_file = self.folder / "station.toml"
+        self.data = self.folder / "data"
+        self._sockets = sockets
+        self._sku = sku
+        self._ways_out = contextlib.ExitStack()
+
+    def __enter__(self) -> VirtualStation:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_appliance()
+            self._start_appliance()
+            adapters = self._start_bench()
+            self._write_station_file(adapters)
+            self._store_password()
+        except BaseException:  # no process stays behind
+            self._ways_out.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ways_out.close()
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the processes' log files."""
+        return self.folder / "logs"
+
+    def _make_appliance(self) -> None:
+        home = self.folder / "appliance"
+        if (home / "appliance.toml").exists():
+            return
+        command = station_command("appliance", "init", str(home), "--station", CLIENT)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=child_environment(), check=False
+        )
+        if done.returncode:
+            raise ConfigError(f"the development appliance could not be made: {done.stderr.strip()[-500:]}")
+
+    def _start_appliance(self) -> None:
+        (self.folder / "appliance" / "endpoint.json").unlink(missing_ok=True)
+        arguments = ["appliance", "serve", str(self.folder / "appliance"), "--port", "0", "--json"]
+        self._child("appliance", [*arguments, "--parent-pid", str(os.getpid())])
+
+    def _start_bench(self) -> list[str]:
+        bench = self.folder / "bench"
+        _copy_programs(resources_folder() / "skus" / self._sku / "images", bench / "images")
+        arguments = ["simulate", "--data", str(bench), "--sockets", str(self._sockets), "--json"]
+        line = self._child("virtual bench", [*arguments, "--parent-pid", str(os.getpid())])
+        try:
+            return [str(serial) for serial in json.loads(line)["adapters"]]
+        except (ValueError, KeyError, TypeError):
+            raise BenchError(f"the virtual bench said something unexpected: {line[:200]}") from None
+
+    def _child(self, name: str, arguments: list[str]) -> str:
+        self.logs.mkdir(exist_ok=True)
+        log = self._ways_out.enter_context(open(self.logs / f"{name.replace(' ', '-')}.log", "ab"))  # noqa: SIM115
+        child = Child(name, arguments, log.fileno())
+        self._ways_out.callback(child.end)
+        try:
+            return child.first_line(READY_SECONDS)
+        except BenchError as error:
+            raise BenchError(f"{error} ({log.name})") from None
+
+    def _write_station_file(self, adapters: list[str]) -> None:
+        text = STATION_FILE.format(name=STATION_NAME, client=CLIENT)
+        text += "".join(SOCKET.format(number=number, serial=serial) for number, serial in enumerate(adapters, 1))
+        self.station_file.write_text(text, encoding="utf-8")
+
+    def _store_password(self) -> None:
+        password = (self.folder / "appliance" / "clients" / "sku_password").read_bytes().strip()
+        store = CredentialStore(self.data / "credentials", Realm.DEV)
+        store.store(f"sku_password_{self._sku}", password)
+
+
+@contextlib.contextmanager
+def demo_folder(given: Path | None) -> Iterator[Path]:
+    """The folder somebody asked for, or a temporary one that is removed again."""
+    if given is not None:
+        yield given
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="station-demo-") as name:
+        yield Path(name)
+
+
+def _copy_programs(images: Path, target: Path) -> None:
+    """The virtual chips know the synthetic SRAM programs by their bytes."""
+    if not images.is_dir():
+        raise ConfigError(f"expected the images of the SKU pack in {images}, but there are none")
+    for program in images.rglob("*.elf"):
+        copy = target / program.relative_to(images)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(program, copy)

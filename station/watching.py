@@ -1,0 +1,66 @@
+"""Waiting for what a workbench says: the command line's and the demo's side of the event stream."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from station.deadline import Deadline
+from station.errors import WaitTimeout
+from station.protocol import CommandRefused, Event, Latched, Log, SocketState
+from station.workbench import Workbench
+
+FINAL = ("pass", "fail", "hold", "quarantine", "bench_fault")
+
+
+class Watcher:
+    """Keeps the last state of every socket; any thread may wait."""
+
+    def __init__(self, bench: Workbench, log: Callable[[Log], None] | None = None) -> None:
+        self.states = {number: worker.view.now for number, worker in bench.workers.items()}
+        self.refused: dict[int, str] = {}
+        self.latched = ""
+        self._log = log
+        self._changed = threading.Condition()
+        self._end = bench.subscribe(self._take)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._end()
+
+    def wait(self, socket: int, what: str, fits: Callable[[SocketState], bool], seconds: float) -> SocketState:
+        """The first state of a socket that fits; ``WaitTimeout`` naming ``what`` otherwise."""
+        deadline = Deadline(seconds)
+        with self._changed:
+            while not fits(self.states[socket]):
+                if self.latched or deadline.passed:
+                    raise WaitTimeout(self.latched or what, seconds)
+                self._changed.wait(min(deadline.left, 1.0))
+            return self.states[socket]
+
+    def wait_verdict(self, socket: int, seconds: float) -> SocketState:
+        """The state with the verdict of the run in progress."""
+        return self.wait(
+            socket, f"a verdict in socket {socket}",
+            lambda state: state.state in FINAL and state.verdict is not None, seconds,
+        )  # fmt: skip
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Log):
+            if self._log is not None:
+                self._log(event)
+            return
+        with self._changed:
+            if isinstance(event, SocketState):
+                self.states[event.socket] = event
+            elif isinstance(event, CommandRefused):
+                self.refused[event.socket] = event.sentence
+            elif isinstance(event, Latched):
+                self.latched = event.sentence
+            self._changed.notify_all()
+
+
+def clock_text(seconds: float) -> str:
+    """A time of day for log lines."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}"
