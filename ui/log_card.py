@@ -35,11 +35,11 @@ class LogCard(Card):
         self._dropped = 0
         self.title.setText(self.tr("Log"))
         self.pills = QButtonGroup(self)
-        self.find = QLineEdit()
-        self.find.setPlaceholderText(self.tr("Find…"))
-        self.find.setMaximumWidth(theme.px(160))
-        self.find.setMinimumWidth(theme.px(96))
-        self.find.setClearButtonEnabled(True)
+        self.search = QLineEdit()
+        self.search.setPlaceholderText(self.tr("Find…"))
+        self.search.setMaximumWidth(theme.px(160))
+        self.search.setMinimumWidth(theme.px(96))
+        self.search.setClearButtonEnabled(True)
         self.pause = QPushButton(self.tr("Pause"))
         self.pause.setCheckable(True)
         self.pause.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -65,7 +65,7 @@ class LogCard(Card):
             bar.addWidget(pill)
         bar.addWidget(self.note)
         bar.addStretch(1)
-        bar.addWidget(self.find)
+        bar.addWidget(self.search)
         bar.addWidget(self.pause)
         return bar
 
@@ -93,7 +93,7 @@ class LogCard(Card):
 
     def _connect(self) -> None:
         self.pills.idToggled.connect(self._filter)
-        self.find.textChanged.connect(self._filter)
+        self.search.textChanged.connect(self._filter)
         self.pause.toggled.connect(self._paused)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -127,7 +127,7 @@ class LogCard(Card):
 
     @Slot()
     def _filter(self) -> None:
-        self.model.set_filter(self.pills.checkedId(), self.find.text())
+        self.model.set_filter(self.pills.checkedId(), self.search.text())
         self.table.scrollToBottom()
 
     @Slot(bool)

@@ -34,8 +34,8 @@ class QueryDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.model = RowsModel()
         self.table = rows_view(theme, self.model)
-        self.find = QLineEdit()
-        self.find.setClearButtonEnabled(True)
+        self.search = QLineEdit()
+        self.search.setClearButtonEnabled(True)
         self.note = QLabel()
         self.note.setProperty("kind", "small")
         self.bar = QHBoxLayout()
@@ -45,7 +45,7 @@ class QueryDialog(QDialog):
         heading = QLabel(title)
         heading.setProperty("kind", "title")
         self.content.addWidget(heading)
-        self.bar.addWidget(self.find, 1)
+        self.bar.addWidget(self.search, 1)
         self.content.addLayout(self.bar)
         self.content.addWidget(self.table, 1)
         self.content.addWidget(self.note)
@@ -53,15 +53,15 @@ class QueryDialog(QDialog):
         self._timer.setSingleShot(True)
         self._timer.setInterval(ASK_AFTER_TYPING)
         self._timer.timeout.connect(self.ask)
-        self.find.textChanged.connect(self._find_changed)
+        self.search.textChanged.connect(self._find_changed)
 
     @Slot()
     def ask(self) -> None:
         """Send the query; only the answer to the last one is shown."""
         self.request = QueryDialog._requests = QueryDialog._requests + 1
         arguments = dict(self.arguments)
-        if self.find.text():
-            arguments["find"] = self.find.text()
+        if self.search.text():
+            arguments["find"] = self.search.text()
         self.note.setText(self.tr("Asking the engine…"))
         self.commanded.emit(Query(self.query, self.request, arguments))
 
@@ -77,7 +77,7 @@ class QueryDialog(QDialog):
 
     def take_scan(self, text: str) -> None:
         """A scan in this dialog is what to look for."""
-        self.find.setText(text.strip())
+        self.search.setText(text.strip())
 
     @Slot()
     def _find_changed(self) -> None:
@@ -92,7 +92,7 @@ class HistoryDialog(QueryDialog):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(theme, "history", "", parent)
         self.setWindowTitle(self.tr("History"))
-        self.find.setPlaceholderText(self.tr("Device id, label, lot, bin, date or operator"))
+        self.search.setPlaceholderText(self.tr("Device id, label, lot, bin, date or operator"))
         self.table.doubleClicked.connect(self._open)
 
     @Slot(QModelIndex)
@@ -108,7 +108,7 @@ class RunDialog(QueryDialog):
     def __init__(self, theme: Theme, title: str, arguments: dict[str, str], parent: QWidget | None = None) -> None:
         super().__init__(theme, "run", title, parent)
         self.arguments = arguments
-        self.find.setPlaceholderText(self.tr("Find in this run"))
+        self.search.setPlaceholderText(self.tr("Find in this run"))
 
 
 class BenchDialog(QueryDialog):
@@ -117,7 +117,7 @@ class BenchDialog(QueryDialog):
     def __init__(self, theme: Theme, sockets: int, virtual: bool, parent: QWidget | None = None) -> None:
         super().__init__(theme, "bench", "", parent)
         self.setWindowTitle(self.tr("Bench"))
-        self.find.hide()
+        self.search.hide()
         self.socket = QComboBox()
         self.fault = QComboBox()
         again = QPushButton(self.tr("Ask again"))

@@ -151,7 +151,7 @@ def test_garbage_leaves_the_server_alive(served, station):
     assert station.call("GetOwnerFwBootMessage", boot).boot_message
 
 
-def test_a_fault_inside_is_internal_and_tells_nothing(monkeypatch):
+def test_a_fault_inside_is_internal_and_tells_nothing():
     from station.appliance.service_auth import SessionInterceptor, Sessions
 
     class Aborted(Exception):

@@ -100,7 +100,7 @@ def test_pills_filter_by_socket(card):
     card.flush()
     card.pills.button(2).click()
     assert texts(card.model) == ["line 2"] and card.pills.checkedId() == 2
-    card.find.setText("nothing like it")
+    card.search.setText("nothing like it")
     assert texts(card.model) == []
 
 

@@ -1,4 +1,4 @@
-"""A recording gRPC server for what the embedded appliance never does: odd answers, silence, plain text."""
+"""Settings of a client, and a recording gRPC server for what the embedded appliance never does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
+from appliance_bench import password_of
 
+from station.appliance.pki import client_files
+from station.secret import Secret
 from station.wire import pa_pb2, pa_pb2_grpc
 
 
@@ -68,3 +72,18 @@ def refuse(code: str, text: str) -> Callable:
         context.abort(grpc.StatusCode[code], text)
 
     return answer
+
+
+def settings_of(folder: Path, **changes) -> dict[str, object]:
+    files = client_files(folder, "station-1")
+    settings = {
+        "endpoint": str(folder / "endpoint.json"),
+        "ca": str(files.ca),
+        "certificate": str(files.certificate),
+        "key": str(files.key),
+        "sku_password": Secret(password_of(folder).encode(), "SKU password"),
+        "user_id": "bench-1",
+        "realm": "dev",
+        **changes,
+    }
+    return {key: value for key, value in settings.items() if value is not None}

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "appliance"))
 
-from appliance_bench import Served, copy_folder, password_of
+from appliance_bench import Served, copy_folder
+from appliance_fakes import settings_of
 
 from drivers.appliance_grpc import open_appliance
-from station.appliance.pki import client_files, init
-from station.secret import Secret
+from station.appliance.pki import init
 
 
 @pytest.fixture(scope="session")
@@ -43,21 +44,6 @@ def fresh(folder, tmp_path):
     for appliance in running:
         if appliance.process.poll() is None:
             appliance.stop()
-
-
-def settings_of(folder: Path, **changes) -> dict[str, object]:
-    files = client_files(folder, "station-1")
-    settings = {
-        "endpoint": str(folder / "endpoint.json"),
-        "ca": str(files.ca),
-        "certificate": str(files.certificate),
-        "key": str(files.key),
-        "sku_password": Secret(password_of(folder).encode(), "SKU password"),
-        "user_id": "bench-1",
-        "realm": "dev",
-        **changes,
-    }
-    return {key: value for key, value in settings.items() if value is not None}
 
 
 @pytest.fixture

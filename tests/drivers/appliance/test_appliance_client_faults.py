@@ -7,8 +7,7 @@ import time
 
 import grpc
 import pytest
-from appliance_fakes import OddAppliance, plain_server, refuse
-from conftest import settings_of
+from appliance_fakes import OddAppliance, plain_server, refuse, settings_of
 
 from drivers.appliance_grpc import open_appliance
 from station.errors import ApplianceError, ConfigError
