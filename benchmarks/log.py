@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import pairwise
@@ -18,6 +19,7 @@ LINES = 100_000
 PLAIN_LINES = 10_000
 FRAME_MILLISECONDS = 16
 FLOOD_SECONDS = 60
+CLAIM_MILLISECONDS = 20
 
 
 @dataclass(slots=True)
@@ -85,22 +87,22 @@ def _floods(floods: int) -> tuple[Seen, list[float], float]:
     link.start()
     rates = []
     try:
-        _until(application, lambda: seen.states >= 4, "the engine's first states")
+        _until(lambda: seen.states >= 4, "the engine's first states")
         seen.states = 0
         for flood in range(1, floods + 1):
             stamps.clear()
             frames.start()
             link.send(Snapshot())
-            _until(application, lambda flood=flood: len(seen.last) == flood, "the last line")  # type: ignore[misc]
+            _until(lambda flood=flood: len(seen.last) == flood, "the last line")
             frames.stop()
             first = window.log_model.rows[-LINES][0]
             rates.append(LINES / (seen.last[-1] - first))
             seen.gaps += [b - a for a, b in pairwise(stamps)]
-        _until(application, lambda: seen.states >= floods * LINES // LINES_PER_STATE, "the last state", 2, False)
+        _until(lambda: seen.states >= floods * LINES // LINES_PER_STATE, "the last state", 2, False)
         return seen, rates, Usage("self").peak_mebibytes()
     finally:
         link.close()
-        _until(application, lambda: not link.alive, "the end of the engine")
+        _until(lambda: not link.alive, "the end of the engine")
         window.close()
         link.join(5)
 
@@ -118,17 +120,19 @@ def _look_for_last(model: object, seen: Seen) -> None:
         seen.last.append(time.time())
 
 
-def _until(application: object, claim: object, what: str, seconds: float = FLOOD_SECONDS, must: bool = True) -> None:
-    """Let the window work until the claim holds."""
-    from PySide6.QtCore import QEventLoop
+def _until(claim: Callable[[], bool], what: str, seconds: float = FLOOD_SECONDS, must: bool = True) -> None:
+    """Let the window work in its event loop until the claim holds."""
+    from PySide6.QtCore import QEventLoop, QTimer
 
+    loop = QEventLoop()
     end_at = time.monotonic() + seconds
-    while not claim():  # type: ignore[operator]
-        if time.monotonic() > end_at:
-            if must:
-                raise TimeoutError(f"waited {seconds} s for {what}")
-            return
-        application.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)  # type: ignore[attr-defined]
+    timer = QTimer()
+    timer.timeout.connect(lambda: loop.quit() if claim() or time.monotonic() > end_at else None)
+    timer.start(CLAIM_MILLISECONDS)
+    loop.exec()
+    timer.stop()
+    if must and not claim():
+        raise TimeoutError(f"waited {seconds} s for {what}")
 
 
 def _plain_text_rate() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from station import labels, protocol
+from station import labels, protocol, shelf
 from station.build import build_text
 from station.errors import Refused
 from station.journal_rows import Context
@@ -214,7 +214,10 @@ def _handle(bench: Workbench, command: Any) -> None:
     bench.require(Role.OPERATOR)
     if bench.config.handler is None or bench.config.virtual_bench is None:
         raise Refused("this station has no virtual bench to handle")
-    bench.handler(command.socket, command.action, command.argument)
+    if command.action == "insert" and not command.argument:
+        shelf.put_next(bench, command.socket)
+    else:
+        bench.handler(command.socket, command.action, command.argument)
 
 
 def _waiting(bench: Workbench, socket: int, fits: Callable[[protocol.SocketState], bool]) -> SocketWorker:

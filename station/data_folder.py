@@ -141,6 +141,18 @@ def boot_id() -> str:
         return f"start-{round((time.time() - time.monotonic()) / 120)}"
 
 
+def write_durably(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """Replace a file whole: after a crash there is the old one or the new one, and the new one is on the disk."""
+    temporary = path.with_name(path.name + ".new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Make a new file name durable (POSIX); nothing to do elsewhere."""
     if sys.platform == "win32":

@@ -30,6 +30,7 @@ class Terms:
     fresh: Callable[[], bool] | None = None
     guarded: str = ""
     anyones: bool = False
+    only_powered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ ACT = Decision(Move.ACT)
 
 def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:  # noqa: PLR0911 - one return per row of the table
     """The table; ``boot`` is this computer's boot id, ``text`` the burn's title in words."""
+    if terms.only_powered and _may_have_lost_power(facts, boot):
+        return _quarantine(
+            f"'{text}' was begun and the part may have lost its power, after which what it answers does not show "
+            f"whether all of it was written"
+        )
     match facts.state, answer.evidence:
         case (BurnState.DONE, Evidence.NOT_DONE):
             return _quarantine(
@@ -76,12 +82,17 @@ def _foreign(facts: BurnFacts, terms: Terms, text: str) -> Decision:
 def _open_and_unknown(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:
     if not terms.guarded:
         return _quarantine(f"'{text}' was begun and the part cannot say whether it happened{_why(answer)}")
-    if facts.power_lost or facts.boot != boot:
+    if _may_have_lost_power(facts, boot):
         return _quarantine(
             f"'{text}' was begun and the part may have lost its power, so that '{terms.guarded}' "
             f"no longer rules out a second burn{_why(answer)}"
         )
     return _again(facts, terms, text)
+
+
+def _may_have_lost_power(facts: BurnFacts, boot: str) -> bool:
+    """A recorded loss, or this computer has been restarted since the intent."""
+    return facts.power_lost or (facts.state is BurnState.OPEN and facts.boot != boot)
 
 
 def _fresh_or_guarded(answer: Answer, terms: Terms, text: str) -> Decision:

@@ -109,6 +109,7 @@ class Demo:
         hands = Hands(config)
         try:
             self._dies = _fresh_dies(hands, self._parts)
+            _clear_sockets(hands, len(config.sockets))
             watcher = Watcher(bench, self._teller.log)
             self._sign_in(bench)
             bench.start()
@@ -232,6 +233,14 @@ def _fresh_dies(hands: Hands, count: int) -> list[Die]:
     shelf = [name.removeprefix("die-") for name in hands.port.parts()]
     first = max((int(number) for number in shelf if number.isdecimal()), default=0) + 1
     return [Die(number) for number in range(first, first + count)]
+
+
+def _clear_sockets(hands: Hands, count: int) -> None:
+    """Take out what an earlier demo in the same folder left behind."""
+    for socket in range(1, count + 1):
+        if hands.port.state(socket).get("label"):
+            hands.do(socket, "remove", "")
+        hands.do(socket, "lid", "open")
 
 
 @contextmanager

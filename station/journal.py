@@ -8,14 +8,13 @@ before it, nor older than the last time heard from the appliance.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id
+from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id, write_durably
 from station.errors import JournalError
 from station.journal_file import DiskFull, JournalFile
 from station.journal_parts import PART_KINDS, Bindings, PartRecord, record_of
@@ -51,7 +50,7 @@ class Journal:
         self._buffer: list[tuple[object, ...]] = []
         self._bindings = Bindings()
         self._ballast = Ballast(folder.path / "ballast", ballast_bytes)
-        self._new_anchor: tuple[int, str] | None = None
+        self._anchored = 0
         self._file: JournalFile | None = None
         try:
             self._file = JournalFile(folder.journal)
@@ -89,6 +88,7 @@ class Journal:
         found = next(iter(self._store.read("WHERE seq = ?", (length,))), None)
         if length and (found is None or found[-1] != digest):
             return f"the journal does not extend its last anchor (row {length}, sent with a registration)"
+        self._anchored = length
         return ""
 
     def close(self) -> None:
@@ -302,15 +302,14 @@ class Journal:
     def anchored(self, anchor: str) -> None:
         """The appliance acknowledged this anchor: from now on the journal must extend it."""
         length, _, digest = anchor.partition(":")
-        temporary = self._folder.anchor.with_suffix(".new")
-        try:
-            with open(temporary, "w", encoding="utf-8") as handle:
-                json.dump({"length": int(length), "hash": digest}, handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(temporary, self._folder.anchor)
-        except OSError as error:
-            self._latch(f"the anchor {self._folder.anchor} cannot be written: {error.strerror}")
+        with self._guard:
+            if int(length) <= self._anchored:  # two sockets may be acknowledged out of order
+                return
+            try:
+                write_durably(self._folder.anchor, json.dumps({"length": int(length), "hash": digest}))
+            except OSError as error:
+                self._latch(f"the anchor {self._folder.anchor} cannot be written: {error.strerror}")
+            self._anchored = int(length)
 
 
 def part_query(labels: Sequence[tuple[str, str]], device_id: str) -> tuple[str, list[object]]:

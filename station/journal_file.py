@@ -30,7 +30,7 @@ class JournalFile:
         self.soft_commits = 0
         try:
             self._db = self._open(read_only)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise JournalError(f"expected a usable journal at {path}, but: {error}") from None
 
     def _open(self, read_only: bool) -> sqlite3.Connection:

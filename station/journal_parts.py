@@ -182,7 +182,7 @@ class PartRecord:
         self.quarantine = ""
         self.quarantine_rows = []
         for facts in self.burns.values():
-            facts.power_lost, facts.vouched = False, True
+            facts.vouched = True  # a lost power stays: no reason a supervisor gives repairs a half-written partition
             facts.failed = facts.interrupted = 0
 
     def _verdict(self, row: Row) -> None:

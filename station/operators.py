@@ -6,7 +6,6 @@ A PIN here is no security against somebody who owns this computer; the operating
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from station.data_folder import sync_folder
+from station.data_folder import write_durably
 from station.errors import ConfigError, Refused
 from station.model import Role
 from station.secret import Secret
@@ -115,14 +114,7 @@ class Operators:
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self._path.with_suffix(".new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump([asdict(operator) for operator in self._all.values()], file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
-        sync_folder(self._path.parent)
+        write_durably(self._path, json.dumps([asdict(operator) for operator in self._all.values()], indent=1))
 
 
 def may(role: Role | None, least: Role) -> bool:

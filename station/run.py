@@ -156,6 +156,7 @@ class Run:
         fresh: Callable[[], bool] | None = None,
         guarded: str = "",
         anyones: bool = False,
+        only_powered: bool = False,
     ) -> None:
         """Something that must not be repeated: ask, write the intent, act, ask again, write the outcome."""
         self._plan.check(title, burn=True)
@@ -163,7 +164,7 @@ class Run:
         began = time.monotonic()
         self._listener.step(title, "running", 0.0)
         try:
-            status = Burning(self, title, done, do, Terms(tries, fresh, guarded, anyones)).carry_out()
+            status = Burning(self, title, done, do, Terms(tries, fresh, guarded, anyones, only_powered)).carry_out()
         except BaseException as error:  # whatever ended it is recorded, then goes on
             self._end_title(title, "failed", began, sentence_of(error))
             raise

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from station.deadline import Deadline
-from station.errors import WaitTimeout
+from station.errors import JournalError
 from station.protocol import CommandRefused, Event, Latched, Log, SocketState
 from station.workbench import Workbench
 
@@ -30,12 +30,13 @@ class Watcher:
         self._end()
 
     def wait(self, socket: int, what: str, fits: Callable[[SocketState], bool], seconds: float) -> SocketState:
-        """The first state of a socket that fits; ``WaitTimeout`` naming ``what`` otherwise."""
+        """The first state of a socket that fits; ``WaitTimeout`` naming ``what``, ``JournalError`` once latched."""
         deadline = Deadline(seconds)
         with self._changed:
             while not fits(self.states[socket]):
-                if self.latched or deadline.passed:
-                    raise WaitTimeout(self.latched or what, seconds)
+                if self.latched:
+                    raise JournalError(self.latched)
+                deadline.check(what)
                 self._changed.wait(min(deadline.left, 1.0))
             return self.states[socket]
 

@@ -232,6 +232,12 @@ class Workbench:
             self._hands = Hands(self.config)
         self._hands.do(socket, action, argument)
 
+    def shelf(self) -> list[str]:
+        """Names of all parts that the virtual bench has."""
+        if self._hands is None:
+            self._hands = Hands(self.config)
+        return list(self._hands.port.parts())
+
     # ---- what workers and outbox report -----------------------------------------------------------------------------
 
     def ended(self, row: Row, recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ui.sources import Source
 
 EXIT_NO_DISPLAY = 2
+ORDERLY_SECONDS = 10.0  # for an idle engine to record and go; one that is writing goes on without the window
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -106,6 +107,7 @@ def _open_window(options: argparse.Namespace) -> int:
         return application.exec()
     finally:
         restore()
+        link.join(ORDERLY_SECONDS)
         if recorder is not None:
             recorder.close()
 

@@ -34,6 +34,7 @@ class BenchView:
     lost: str | None = None
     replay: bool = False
     farewell: str = ""
+    starting: bool = False
 
     @property
     def mode(self) -> str:
@@ -72,12 +73,15 @@ class BenchView:
     def engine_gone(self, sentence: str) -> None:
         """The engine's output has ended."""
         self.lost = self.farewell or sentence
+        self.starting = False
 
     def _hello(self, event: Hello) -> None:
+        if self.lost is not None:  # another engine: nothing that is known of the last one holds
+            self.lost = self.latched = self.finishing = None
+            self.starting = False
+            self.farewell = ""
+            self.sockets = {}
         self.hello = event
-        self.lost = self.latched = self.finishing = None
-        self.farewell = ""
-        self.sockets = {number: state for number, state in self.sockets.items() if number <= event.sockets}
 
     def _progress(self, event: Progress) -> None:
         state = self.sockets.get(event.socket)

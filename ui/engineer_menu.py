@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QAction, QActionGroup
@@ -36,7 +37,7 @@ class EngineerMenu(QMenu):
     def _runs(self, view: BenchView) -> None:
         for number in sorted(view.sockets):
             text = self.tr("Run in socket {n}").format(n=number)
-            self.addAction(text, lambda number=number: self.run_chosen.emit(number))
+            self.addAction(text, partial(self.run_chosen.emit, number))
         self.addSeparator()
 
     def _queries(self) -> None:
@@ -44,10 +45,13 @@ class EngineerMenu(QMenu):
             ("history", self.tr("History")),
             ("yield", self.tr("Yield")),
             ("pareto", self.tr("Pareto of bins")),
+            ("sockets", self.tr("Sockets compared")),
+            ("step_times", self.tr("Step times")),
+            ("outbox", self.tr("Registrations")),
             ("bench", self.tr("Bench")),
             ("operators", self.tr("Operators")),
         ):
-            self.addAction(title, lambda query=query, title=title: self.query_chosen.emit(query, title))
+            self.addAction(title, partial(self.query_chosen.emit, query, title))
 
     def _text_sizes(self) -> None:
         menu = self.addMenu(self.tr("Text size"))

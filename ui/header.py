@@ -159,7 +159,7 @@ class Header(QFrame):
         if view.hello is None:
             return ""
         revision = view.hello.recipe_revision or "–"
-        return f"{revision} · {view.hello.build}"
+        return self.tr("rev {revision} · {build}").format(revision=revision, build=view.hello.build)
 
     def _show_appliance(self, view: BenchView) -> None:
         state = view.appliance
@@ -169,7 +169,7 @@ class Header(QFrame):
         role = "pass" if state.ok else "fail"
         sign = "✔" if state.ok else "✖"
         text = f"{sign}  {self.tr('Appliance')}  {state.name} · {state.text}"
-        if state.ok and state.milliseconds:
+        if state.ok and state.milliseconds and " ms" not in state.text:
             text += f" · {state.milliseconds:.0f} ms"
         if state.pending_registrations:
             pending = translate("Header", "{n} registrations pending").format(n=state.pending_registrations)

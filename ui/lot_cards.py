@@ -11,6 +11,8 @@ from station.protocol import BinCount, Lot, MapCell
 from ui.signs import ROLES, draw_cell
 from ui.theme import Theme
 
+LEAST_COLUMNS, LEAST_ROWS = 10, 5  # the engine sends used places only; the first part must not fill the card
+
 
 class Card(QFrame):
     """A white card with a title."""
@@ -78,13 +80,16 @@ class YieldPlot(pg.PlotWidget):
         self.setMinimumHeight(70)
 
     def show_line(self, values: tuple[float, ...], limit: float) -> None:
-        """Show yields in per cent and the limit; a limit of 0 is none."""
-        self._line.setData(list(range(len(values))), list(values))
+        """Show yields (0 to 1) in per cent, and the limit; a limit of 0 is none."""
+        values, limit = tuple(100 * value for value in values), 100 * limit
         self.limit.setVisible(limit > 0)
         self.limit.setValue(limit)
         self.limit.label.setFormat(self.tr("stop limit {limit:.0f} %").format(limit=limit))
+        if len(values) == 1:
+            values *= 2  # a line needs two ends
+        self._line.setData(list(range(len(values))), list(values))
         known = [*values, *([limit] if limit > 0 else [])] or [100.0]
-        self.setYRange(max(0.0, min(known) - 3), 101, padding=0)
+        self.setYRange(max(0.0, min(90.0, min(known) - 3)), 101, padding=0)
         self.setXRange(0, max(1, len(values) - 1), padding=0.01)
 
 
@@ -117,7 +122,7 @@ class LotCard(Card):
 
     def show_lot(self, lot: Lot) -> None:
         """Show the lot's figures."""
-        self.number.setText(self.tr("{value:.1f} %").format(value=lot.first_pass_yield))
+        self.number.setText(self.tr("{value:.1f} %").format(value=100 * lot.first_pass_yield))
         hint = self.tr("first-pass yield")
         self.hint.setText(f"{hint} · {lot.stop_hint}" if lot.stop_hint else hint)
         self.passed.set_value(str(lot.passed))
@@ -219,9 +224,10 @@ class MapView(QWidget):
     def _layout_boxes(self) -> list[tuple[QRectF, MapCell]]:
         if not self.cells:
             return []
-        left, top = min(c.x for c in self.cells), min(c.y for c in self.cells)
-        columns = max(c.x for c in self.cells) - left + 1
-        rows = max(c.y for c in self.cells) - top + 1
+        left = min(0 if not self._square else c.x for c in self.cells)
+        top = min(0 if not self._square else c.y for c in self.cells)
+        columns = max(LEAST_COLUMNS, max(c.x for c in self.cells) - left + 1)
+        rows = max(LEAST_ROWS, max(c.y for c in self.cells) - top + 1)
         width, height = self.width() / columns, self.height() / rows
         if self._square:
             width = height = min(width, height)
@@ -241,7 +247,7 @@ class MapView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._boxes = self._layout_boxes()
         painter.setFont(self._theme.font(11))
-        columns = max((c.x for c in self.cells), default=0) + 1
+        columns = max(LEAST_COLUMNS, max((c.x for c in self.cells), default=0) + 1)
         for box, cell in self._boxes:
             draw_cell(painter, self._theme, cell.kind, box)
             if not cell.kind and not self._square and box.width() >= 22:

@@ -71,6 +71,8 @@ def _not_ready(view: BenchView, hello: Hello) -> Primary | None:
 
 
 def _lost(view: BenchView) -> Primary:
+    if view.starting:
+        return Primary(translate("primary", "The engine is starting"), role="hold")
     if view.replay:
         return Primary(translate("primary", "The recording has ended"), view.lost or "", role="hold")
     hint = view.lost or ""
@@ -148,6 +150,9 @@ def _where(state: SocketState) -> str:
 def _verdict(state: SocketState, virtual: bool) -> Primary | None:
     if state.needs_acknowledge:
         return _acknowledge(state)
+    if state.verdict is None:
+        sentence = translate("primary", "Socket {n}: bench fault, the part is not blamed").format(n=state.socket)
+        return Primary(sentence, state.expects, socket=state.socket)
     if virtual and state.present:
         return _handle(
             state,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QModelIndex, Qt, Signal, Slot
 from PySide6.QtWidgets import QComboBox, QDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from station.protocol import Handle, Query, Rows
 from ui.rows_table import RowsModel, rows_view
 from ui.theme import Theme
 
-FAULTS = (
-    "power_cut:before:1",
-    "power_cut:inside:1",
-    "power_cut:after:1",
-)
-ASK_AFTER_TYPING = 250  # milliseconds
+FAULTS = ("power_cut:before:1", "power_cut:inside:1", "power_cut:after:1")
+RECENT = "1500"  # runs that are fetched at once; what is older is asked for by name with Enter
+NAMED = ("label", "device_id", "lot", "operator", "bin_id")
 
 
 class QueryDialog(QDialog):
@@ -25,75 +22,114 @@ class QueryDialog(QDialog):
 
     def __init__(self, theme: Theme, query: str, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.theme = theme
         self.query = query
         self.arguments: dict[str, str] = {}
         self.request = 0
         self.setWindowTitle(title)
-        self.resize(1000, 640)
+        self.resize(1100, 680)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.model = RowsModel()
         self.table = rows_view(theme, self.model)
         self.search = QLineEdit()
         self.search.setClearButtonEnabled(True)
+        self.search.setPlaceholderText(self.tr("Find…"))
         self.note = QLabel()
         self.note.setProperty("kind", "small")
+        self.heading = QLabel(title)
+        self.heading.setProperty("kind", "title")
         self.bar = QHBoxLayout()
-        self.content = QVBoxLayout(self)
-        self.content.setContentsMargins(16, 16, 16, 16)
-        self.content.setSpacing(12)
-        heading = QLabel(title)
-        heading.setProperty("kind", "title")
-        self.content.addWidget(heading)
+        self._lay_out()
+        self.search.textChanged.connect(self._narrow)
+
+    def _lay_out(self) -> None:
+        content = QVBoxLayout(self)
+        content.setContentsMargins(16, 16, 16, 16)
+        content.setSpacing(12)
+        content.addWidget(self.heading)
         self.bar.addWidget(self.search, 1)
-        self.content.addLayout(self.bar)
-        self.content.addWidget(self.table, 1)
-        self.content.addWidget(self.note)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(ASK_AFTER_TYPING)
-        self._timer.timeout.connect(self.ask)
-        self.search.textChanged.connect(self._find_changed)
+        content.addLayout(self.bar)
+        content.addWidget(self.table, 1)
+        content.addWidget(self.note)
 
     @Slot()
     def ask(self) -> None:
         """Send the query; only the answer to the last one is shown."""
+        self._send(self.query, self.arguments)
+
+    def _send(self, query: str, arguments: dict[str, str]) -> None:
         self.request = QueryDialog._requests = QueryDialog._requests + 1
-        arguments = dict(self.arguments)
-        if self.search.text():
-            arguments["find"] = self.search.text()
         self.note.setText(self.tr("Asking the engine…"))
-        self.commanded.emit(Query(self.query, self.request, arguments))
+        self.commanded.emit(Query(query, self.request, dict(arguments)))
 
     def take_rows(self, rows: Rows) -> bool:
         """Show an answer when it is the one that was asked for."""
         if rows.request != self.request:
             return False
+        self.show_answer(rows)
+        return True
+
+    def show_answer(self, rows: Rows) -> None:
+        """Fill the table."""
         self.model.show_rows(rows)
         self.table.resizeColumnsToContents()
         self.table.horizontalHeader().setStretchLastSection(True)
-        self.note.setText(self.tr("{n} rows").format(n=len(rows.rows)))
-        return True
+        self._count()
+
+    def refused(self, sentence: str) -> None:
+        """The engine does not answer this query: say why where the answer would be."""
+        self.note.setText(sentence)
 
     def take_scan(self, text: str) -> None:
         """A scan in this dialog is what to look for."""
         self.search.setText(text.strip())
 
+    def _count(self) -> None:
+        self.note.setText(self.tr("{n} rows").format(n=self.model.rowCount()))
+
     @Slot()
-    def _find_changed(self) -> None:
-        self._timer.start()
+    def _narrow(self) -> None:
+        self.model.set_needle(self.search.text())
+        self._count()
 
 
 class HistoryDialog(QueryDialog):
-    """Find runs by device id, label, lot, bin, date or operator; a double click opens one."""
+    """Find runs by device id, label, lot, bin, date or operator; a double click opens one.
+
+    The find field narrows the recent runs; Enter asks the whole history for exactly that name.
+    """
 
     run_wanted = Signal(str)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(theme, "history", "", parent)
+        self.arguments = {"limit": RECENT}
+        self._tries: list[str] = []
+        self.heading.setText(self.tr("History"))
         self.setWindowTitle(self.tr("History"))
-        self.search.setPlaceholderText(self.tr("Device id, label, lot, bin, date or operator"))
+        self.search.setPlaceholderText(
+            self.tr("Device id, label, lot, bin, date or operator; Enter asks for all times")
+        )
+        self.search.returnPressed.connect(self._ask_by_name)
         self.table.doubleClicked.connect(self._open)
+
+    @Slot()
+    def _ask_by_name(self) -> None:
+        if self.search.text().strip():
+            self._tries = list(NAMED)
+            self._try_next()
+        else:
+            self.ask()
+
+    def _try_next(self) -> None:
+        self._send("history", {self._tries.pop(0): self.search.text().strip(), "limit": RECENT})
+
+    def show_answer(self, rows: Rows) -> None:
+        """An empty answer to one name asks for the next kind of name."""
+        if not rows.rows and self._tries:
+            self._try_next()
+            return
+        self._tries = []
+        super().show_answer(rows)
 
     @Slot(QModelIndex)
     def _open(self, index: QModelIndex) -> None:
@@ -103,46 +139,72 @@ class HistoryDialog(QueryDialog):
 
 
 class RunDialog(QueryDialog):
-    """One run: steps with times, measurements against limits, console, what went to the appliance."""
+    """One run: steps with times, measurements against limits; named by its number or as the last one of a socket."""
 
     def __init__(self, theme: Theme, title: str, arguments: dict[str, str], parent: QWidget | None = None) -> None:
         super().__init__(theme, "run", title, parent)
         self.arguments = arguments
         self.search.setPlaceholderText(self.tr("Find in this run"))
 
+    def ask(self) -> None:
+        """A socket is asked for its last run first."""
+        if "run" in self.arguments:
+            super().ask()
+        else:
+            self._send("history", {**self.arguments, "limit": "1"})
+
+    def show_answer(self, rows: Rows) -> None:
+        """The last run of the socket is known now, or this is the run itself."""
+        if rows.query == "history" and rows.rows and "run" in rows.columns:
+            self.arguments = {"run": str(rows.rows[0][rows.columns.index("run")])}
+            self.ask()
+            return
+        super().show_answer(rows)
+
 
 class BenchDialog(QueryDialog):
-    """Sockets, ports, adapters, contact counters and self-check; simulated faults on a virtual bench."""
+    """Sockets, adapters, contact counters; hands and simulated faults on a virtual bench."""
 
     def __init__(self, theme: Theme, sockets: int, virtual: bool, parent: QWidget | None = None) -> None:
         super().__init__(theme, "bench", "", parent)
+        self.heading.setText(self.tr("Bench"))
         self.setWindowTitle(self.tr("Bench"))
-        self.search.hide()
         self.socket = QComboBox()
-        self.fault = QComboBox()
+        self.action = QComboBox()
+        self.argument = QComboBox()
         again = QPushButton(self.tr("Ask again"))
         again.clicked.connect(self.ask)
         self.bar.addWidget(again)
         if virtual:
-            self._add_faults(sockets)
-        self.bar.addStretch(1)
+            self._add_hands(sockets)
 
-    def _add_faults(self, sockets: int) -> None:
+    def _add_hands(self, sockets: int) -> None:
         for number in range(1, sockets + 1):
             self.socket.addItem(self.tr("Socket {n}").format(n=number), number)
-        self.fault.setEditable(True)
-        self.fault.addItems(FAULTS)
-        button = QPushButton(self.tr("Simulate fault"))
-        button.clicked.connect(self._send_fault)
-        opened = QPushButton(self.tr("Open lid"))
-        opened.clicked.connect(self._open_lid)
-        for widget in (self.socket, self.fault, button, opened):
+        for title, action, argument in (
+            (self.tr("Simulate fault"), "fault", None),
+            (self.tr("Insert part"), "insert", None),
+            (self.tr("Remove part"), "remove", ""),
+            (self.tr("Open lid"), "lid", "open"),
+            (self.tr("Close lid"), "lid", "close"),
+            (self.tr("Power off"), "power", "off"),
+            (self.tr("Power on"), "power", "on"),
+            (self.tr("Unplug adapter"), "unplug", ""),
+            (self.tr("Plug adapter in"), "replug", ""),
+        ):
+            self.action.addItem(title, (action, argument))
+        self.argument.setEditable(True)
+        self.argument.addItems(FAULTS)
+        self.argument.setMinimumWidth(200)
+        go = QPushButton(self.tr("Do it"))
+        go.clicked.connect(self.handle)
+        for widget in (self.socket, self.action, self.argument, go):
             self.bar.addWidget(widget)
 
     @Slot()
-    def _send_fault(self) -> None:
-        self.commanded.emit(Handle(int(self.socket.currentData()), "fault", self.fault.currentText().strip()))
-
-    @Slot()
-    def _open_lid(self) -> None:
-        self.commanded.emit(Handle(int(self.socket.currentData()), "lid", "open"))
+    def handle(self) -> None:
+        """Send what the hand is to do."""
+        action, argument = self.action.currentData()
+        if argument is None:
+            argument = self.argument.currentText().strip()
+        self.commanded.emit(Handle(int(self.socket.currentData()), action, argument))

@@ -1,7 +1,8 @@
-"""A table of ``Rows``: whatever columns the engine names, with a find field."""
+"""A table of ``Rows``: whatever columns the engine names, narrowed by what is typed into the find field."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
@@ -11,12 +12,15 @@ from station.protocol import Rows
 from ui.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex
+TIMES = ("time", "acknowledged")
 
 
-def cell_text(value: Any) -> str:
-    """A plain value as shown: no trailing zeros, no ``None``."""
-    if value is None:
+def cell_text(value: Any, column: str = "") -> str:
+    """A plain value as shown: no trailing zeros, no ``None``, times of the journal as local date and time."""
+    if value is None or value == "":
         return ""
+    if column in TIMES and isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M:%S") if value else ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -26,21 +30,38 @@ class RowsModel(QAbstractTableModel):
     def __init__(self) -> None:
         super().__init__()
         self.answer = Rows("", 0, (), ())
+        self._texts: list[tuple[str, ...]] = []
+        self._shown: list[int] = []
+        self._needle = ""
 
     def show_rows(self, rows: Rows) -> None:
         """Replace everything."""
         self.beginResetModel()
         self.answer = rows
+        self._texts = [tuple(map(cell_text, row, rows.columns)) for row in rows.rows]
+        self._narrow()
         self.endResetModel()
 
+    def set_needle(self, needle: str) -> None:
+        """Show the rows in which every word of ``needle`` occurs somewhere."""
+        self.beginResetModel()
+        self._needle = needle
+        self._narrow()
+        self.endResetModel()
+
+    def _narrow(self) -> None:
+        words = self._needle.casefold().split()
+        joined = ["\n".join(row).casefold() for row in self._texts] if words else []
+        self._shown = [i for i in range(len(self._texts)) if all(word in joined[i] for word in words)]
+
     def value(self, row: int, column: str) -> Any:
-        """The value of a named column, or None when the engine does not send it."""
+        """The value of a named column in a shown row, or None when the engine does not send it."""
         columns = self.answer.columns
-        return self.answer.rows[row][columns.index(column)] if column in columns else None
+        return self.answer.rows[self._shown[row]][columns.index(column)] if column in columns else None
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: N802, B008
-        """Number of rows."""
-        return 0 if parent.isValid() else len(self.answer.rows)
+        """Number of rows that are shown."""
+        return 0 if parent.isValid() else len(self._shown)
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: N802, B008
         """Number of columns."""
@@ -50,8 +71,8 @@ class RowsModel(QAbstractTableModel):
         """Text of one cell."""
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return None
-        row = self.answer.rows[index.row()]
-        return cell_text(row[index.column()]) if index.column() < len(row) else ""
+        texts = self._texts[self._shown[index.row()]]
+        return texts[index.column()] if index.column() < len(texts) else ""
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> object:  # noqa: N802
         """Column names as the engine writes them."""

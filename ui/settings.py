@@ -35,7 +35,7 @@ class WindowSettings:
     def primary_keys(self) -> tuple[int, ...]:
         """Extra keys of the primary action."""
         sequence = QKeySequence(self.foot_switch)
-        return tuple(int(sequence[i].key()) for i in range(sequence.count()))
+        return (int(sequence[0].key()),) if sequence.count() else ()  # type: ignore[index]
 
 
 def settings_file(data: Path | None) -> Path:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QDialog, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
 
-from station.protocol import Secret, SignedIn, SignIn
+from station.protocol import (  # type: ignore[attr-defined]  # the window may import the protocol only
+    Secret,
+    SignedIn,
+    SignIn,
+)
+
+BADGE = "OP:"  # prefix of a badge; it names the operator and proves nothing
 
 
 class SignInDialog(QDialog):
@@ -39,7 +45,7 @@ class SignInDialog(QDialog):
 
     def take_scan(self, text: str) -> None:
         """A scanned badge names the operator; it is never a PIN."""
-        self.name.setText(text.strip())
+        self.name.setText(text.strip().removeprefix(BADGE))
         self.pin.clear()
         self.pin.setFocus()
 

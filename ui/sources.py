@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from PySide6.QtCore import QCoreApplication
 
@@ -53,14 +53,15 @@ class EngineProcess:
 
     def _open(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process: subprocess.Popen[bytes] = subprocess.Popen(
             list(command),
             stdin=pipe,
             stdout=pipe,
             stderr=self._errors,
             bufsize=0,
-            **_own_session(),  # type: ignore[call-overload]
+            **_own_session(),
         )
+        return process
 
     @property
     def pid(self) -> int:
@@ -122,7 +123,7 @@ class EngineProcess:
         self._errors.close()
 
 
-def _own_session() -> dict[str, object]:
+def _own_session() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_BREAKAWAY_FROM_JOB}
     return {"start_new_session": True}
@@ -190,13 +191,17 @@ class Recorder:
         self._clock = clock
         self._start = clock()
         self._rest = b""
+        self._guard = threading.Lock()
 
     def write(self, chunk: bytes) -> None:
         """Take bytes of the stream; every whole line gets the key ``at``, seconds since the start."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         stamp = f'{{"at":{self._clock() - self._start:.3f},'.encode()
-        self._file.write(b"".join(stamp + line[1:] + b"\n" for line in lines if line.startswith(b"{")))
+        with self._guard:
+            if not self._file.closed:  # the engine may outlive the window
+                self._file.write(b"".join(stamp + line[1:] + b"\n" for line in lines if line.startswith(b"{")))
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what comes later is left out."""
+        with self._guard:
+            self._file.close()

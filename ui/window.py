@@ -23,7 +23,6 @@ from station.protocol import (
     Shutdown,
     SignedIn,
     SignOut,
-    Snapshot,
     Stop,
 )
 from ui.bench_view import BenchView
@@ -38,7 +37,7 @@ from ui.primary import primary
 from ui.query_dialogs import BenchDialog, HistoryDialog, QueryDialog, RunDialog
 from ui.scanner import KeyFilter
 from ui.settings import WindowSettings, save
-from ui.sign_in import SignInDialog
+from ui.sign_in import BADGE, SignInDialog
 from ui.theme import style_sheet
 
 REFRESH_MILLISECONDS = 33
@@ -73,6 +72,7 @@ class StationWindow(QMainWindow):
         self._closing = False  # the engine was told to end; the window closes when it has
         self._deserted = False  # the window closes although the engine still works
         self._lit = True
+        self.operate: OperateScreen
         self._timers()
         self._build(1)
         self._connect()
@@ -140,6 +140,8 @@ class StationWindow(QMainWindow):
         if isinstance(event, CommandRefused):
             where = self.tr("Socket {n}: ").format(n=event.socket) if event.socket else ""
             self.operate.banner.notice(where + event.sentence)
+            if event.command == "Query":
+                self._query_refused(event.sentence)
         elif isinstance(event, ScanTaken) and event.sentence:
             self.operate.banner.notice(event.sentence)
         elif isinstance(event, Rows):
@@ -159,6 +161,10 @@ class StationWindow(QMainWindow):
         if schema != SCHEMA:
             text = self.tr("This window speaks version {ours}, the engine version {theirs}: update the older one.")
             self.operate.banner.notice(text.format(ours=SCHEMA, theirs=schema))
+
+    def _query_refused(self, sentence: str) -> None:
+        for dialog in self._dialogs:
+            dialog.refused(sentence)
 
     def _rows(self, rows: Rows) -> None:
         for dialog in self._dialogs:
@@ -224,11 +230,9 @@ class StationWindow(QMainWindow):
         elif shown.kind == "recipe":
             self._choose_recipe()
         elif shown.kind == "restart":
+            self.view.starting = True
             self.link.start()
-            if self.link.send(Snapshot()):
-                self.view.lost = None
-                self.view.hello = None
-                self.refresh()
+            self.refresh()
 
     @Slot(str)
     def _scanned(self, text: str) -> None:
@@ -236,6 +240,10 @@ class StationWindow(QMainWindow):
         if isinstance(dialog, QDialog):
             if hasattr(dialog, "take_scan"):
                 dialog.take_scan(text)
+            return
+        if text.startswith(BADGE) and not self.view.replay:
+            self.sign_in.open()
+            self.sign_in.take_scan(text)
             return
         self.send(Scan(text))
 
@@ -291,7 +299,17 @@ class StationWindow(QMainWindow):
         elif query == "bench":
             self._show_dialog(BenchDialog(self.theme, self.operate.sockets, self.view.virtual, self))
         else:
-            self._show_dialog(QueryDialog(self.theme, query, title, self))
+            dialog = QueryDialog(self.theme, query, title, self)
+            dialog.arguments = self._arguments(query)
+            self._show_dialog(dialog)
+
+    def _arguments(self, query: str) -> dict[str, str]:
+        """Figures of one mode and one recipe only: nothing else can be compared."""
+        hello = self.view.hello
+        if hello is None or query not in ("yield", "pareto", "sockets", "step_times"):
+            return {}
+        recipe = {"recipe": hello.recipe} if query == "step_times" and hello.recipe else {}
+        return {"mode": hello.mode, **recipe}
 
     def _show_dialog(self, dialog: QueryDialog) -> None:
         self._dialogs.append(dialog)

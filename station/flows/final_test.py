@@ -110,7 +110,8 @@ def _certify(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) ->
                 die.load(run.image("bundle"))
         with run.step(PLAN.endorse):
             endorsed = _endorse(run, die, appliance, device_id)
-    run.burn(PLAN.install, done=die.is_installed, do=lambda: die.install(endorsed), tries=2)
+    run.burn(PLAN.install, done=die.is_installed, do=lambda: die.install(endorsed), tries=2,
+             only_powered=True)  # fmt: skip
 
 
 def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> Endorsed:

@@ -39,6 +39,10 @@ def test_issuer_that_firmware_names(made):
     certificate = x509.load_der_x509_certificate((made / "skus/ca/sival-dice-key-p256-v0.der").read_bytes())
     assert certificate.subject.rfc4514_string() == "CN=Google Engineering ICA,OU=Engineering,O=Google,ST=CA,C=US"
     assert certificate.subject != certificate.issuer
+    assert certificate.subject.public_bytes().hex() == (  # the bytes that firmware carries, string types included
+        "3062310b3009060355040613025553310b300906035504080c024341310f300d060355040a0c06476f6f676c6531143012060355040b0c"
+        "0b456e67696e656572696e67311f301d06035504030c16476f6f676c6520456e67696e656572696e6720494341"
+    )
 
 
 def test_rma_key_is_rsa_3072(made):

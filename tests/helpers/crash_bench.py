@@ -98,7 +98,7 @@ class Watch:
 
     def _watched(self, kind: str, real: Callable[..., None]) -> Callable[..., None]:
         def change(*arguments: Any) -> None:
-            self.changes.append(kind)
+            self.changes.append(f"{kind} {arguments[0]}")
             self._meet("before")
             real(*arguments)
             self._meet("after")
@@ -341,5 +341,6 @@ class CrashBench:
 
     def fuses(self, place: Place) -> list[int]:
         """All fuse words of a place's chip."""
-        raw = (place.chip / "fuses.bin").read_bytes()
+        file = place.chip / "fuses.bin"
+        raw = file.read_bytes() if file.exists() else bytes(4 * FUSE_WORDS)
         return [int.from_bytes(raw[4 * n : 4 * n + 4], "little") for n in range(FUSE_WORDS)]

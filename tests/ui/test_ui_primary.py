@@ -68,6 +68,12 @@ def test_replay_of_a_virtual_bench_handles_nothing():
     assert primary(view(s.INSERT, mode="virtual", replay=True)).command is None
 
 
+def test_a_bench_fault_without_a_part_says_what_to_check():
+    fault = replace(s.INSERT, state="bench_fault", expects="the adapter does not answer")
+    action = primary(view(fault, mode="virtual"))
+    assert action.kind == "" and action.hint == "the adapter does not answer" and "bench fault" in action.sentence
+
+
 def test_questions_are_answered_in_their_tile_only():
     for state in (s.PROMPT, s.INTERRUPTED):
         assert primary(view(state)).kind == ""

@@ -235,6 +235,18 @@ def test_sign_in_by_key_and_badge_leaves_nothing_behind(desk, qtbot):
     assert desk.link.sent == [SignOut()]
 
 
+def test_a_scanned_badge_opens_the_sign_in_and_proves_nothing(desk):
+    desk.feed(s.hello(), SignedIn(""))
+    desk.window._scanned("OP:op-117")
+    assert desk.window.sign_in.isVisible() and desk.window.sign_in.name.text() == "op-117" and desk.link.sent == []
+    desk.window.sign_in.reject()
+
+
+def test_a_latched_journal_outlasts_a_change_of_recipe(desk):
+    desk.feed(*s.bench(), Latched("The disk is full."), s.hello(recipe_title="Chip Probe"))
+    assert desk.tile(2).word.text() == "DO NOT REMOVE"
+
+
 def test_sign_in_asks_for_what_is_missing(desk, qtbot):
     dialog = desk.window.sign_in
     dialog.open()
@@ -255,7 +267,10 @@ def test_engine_death_reaches_every_tile_and_can_be_started_again(desk):
     assert not desk.tile(1).stop.isVisible()
     desk.clock.pass_(1)
     desk.key()
-    assert desk.link.starts == 1
+    assert desk.link.starts == 1 and desk.banner.sentence.text() == "The engine is starting"
+    assert desk.tile(1).word.text() == "ENGINE STOPPED"
+    desk.feed(s.hello(), s.OPERATOR)
+    assert desk.tile(1).word.text() == "…"
     desk.feed(*s.bench())
     assert desk.tile(1).word.text() == "DO NOT REMOVE"
 
@@ -269,6 +284,7 @@ def test_farewell_of_the_engine_is_what_is_shown(desk):
 def test_latched_journal_blinks_and_stops_blinking(desk):
     desk.feed(*s.bench(), Latched("The disk is full."))
     assert desk.window._blink_timer.isActive() and desk.tile(2).word.text() == "DO NOT REMOVE"
+    desk.window._engine_ended("Exit code 5")
     desk.feed(*s.bench())
     assert not desk.window._blink_timer.isActive()
 
@@ -370,41 +386,90 @@ def shown_dialog(window, kind):
     return dialog
 
 
+COLUMNS = ("run", "time", "label", "seconds")
+
+
 def test_history_finds_and_opens_a_run(desk, qtbot):
     desk.feed(*s.bench())
     desk.window._show_query("history", "History")
     history = shown_dialog(desk.window, HistoryDialog)
-    history.take_scan("041")
-    qtbot.waitUntil(lambda: len(desk.link.sent) == 2, timeout=2000)
     query = desk.link.sent[-1]
-    assert query == Query("history", query.request, {"find": "041"})
-    desk.feed(Rows("history", query.request - 1, ("run",), (("old",),)))
+    assert query == Query("history", query.request, {"limit": "1500"})
+    rows = ((1, 1_700_000_000.0, "041", 12.5), (2, 0.0, None, 3.0), (3, 0.0, "P041", 3.0))
+    desk.feed(Rows("history", query.request - 1, COLUMNS, rows))
     assert history.model.rowCount() == 0
-    desk.feed(Rows("history", query.request, ("run", "label", "seconds"), (("r1", "041", 12.5), ("r2", None, 3.0))))
-    assert history.model.rowCount() == 2 and history.model.data(history.model.index(0, 2)) == "12.5"
-    history.table.doubleClicked.emit(history.model.index(1, 0))
-    assert desk.link.sent[-1].query == "run" and desk.link.sent[-1].arguments == {"run": "r2"}
+    desk.feed(Rows("history", query.request, COLUMNS, rows))
+    assert history.model.rowCount() == 3 and history.model.data(history.model.index(0, 3)) == "12.5"
+    assert history.model.data(history.model.index(0, 1)).startswith("2023-11-1")
+    history.take_scan("p041")
+    assert history.model.rowCount() == 1 and history.note.text() == "1 rows"
+    history.table.doubleClicked.emit(history.model.index(0, 0))
+    assert desk.link.sent[-1].query == "run" and desk.link.sent[-1].arguments == {"run": "3"}
     shown_dialog(desk.window, RunDialog).close()
     history.close()
     assert desk.window._dialogs == []
 
 
-def test_run_of_a_socket(desk):
+def test_enter_asks_the_whole_history_by_every_kind_of_name(desk):
+    desk.feed(*s.bench())
+    desk.window._show_query("history", "History")
+    history = shown_dialog(desk.window, HistoryDialog)
+    history.search.setText("L24")
+    history._ask_by_name()
+    asked = []
+    for _ in range(3):
+        query = desk.link.sent[-1]
+        asked.append(next(iter(query.arguments)))
+        desk.feed(Rows("history", query.request, COLUMNS, ()))
+    assert asked == ["label", "device_id", "lot"]
+    desk.feed(Rows("history", desk.link.sent[-1].request, COLUMNS, ((1, 0.0, "L24", 1.0),)))
+    assert history.model.rowCount() == 1
+    history.close()
+
+
+def test_a_refused_query_says_why(desk):
+    desk.feed(*s.bench())
+    desk.window._show_query("operators", "Operators")
+    (dialog,) = desk.window._dialogs
+    desk.feed(CommandRefused("Query", 0, "there is no query 'operators'"))
+    assert "no query" in dialog.note.text()
+    dialog.close()
+
+
+def test_figures_are_asked_for_one_mode(desk):
+    desk.feed(*s.bench(mode="virtual"))
+    desk.window._show_query("yield", "Yield")
+    assert desk.link.sent[-1].arguments == {"mode": "virtual"}
+    desk.window._show_query("step_times", "Step times")
+    assert desk.link.sent[-1].arguments == {"mode": "virtual", "recipe": "sival-ft"}
+    for dialog in list(desk.window._dialogs):
+        dialog.close()
+
+
+def test_run_of_a_socket_is_its_last_one(desk):
     desk.feed(*s.bench())
     desk.window._show_run_of(2)
-    assert desk.link.sent[-1].query == "run" and desk.link.sent[-1].arguments == {"socket": "2"}
-    shown_dialog(desk.window, RunDialog).close()
+    query = desk.link.sent[-1]
+    assert query.query == "history" and query.arguments == {"socket": "2", "limit": "1"}
+    desk.feed(Rows("history", query.request, COLUMNS, ((17, 0.0, "P1", 1.0),)))
+    query = desk.link.sent[-1]
+    assert query.query == "run" and query.arguments == {"run": "17"}
+    desk.feed(Rows("run", query.request, ("what", "name", "value"), (("step", "unlock", 0.4),)))
+    dialog = shown_dialog(desk.window, RunDialog)
+    assert dialog.model.rowCount() == 1
+    dialog.close()
 
 
-def test_bench_page_simulates_faults_on_a_virtual_bench_only(desk, qtbot):
+def test_bench_page_has_hands_on_a_virtual_bench_only(desk, qtbot):
     desk.feed(*s.bench(mode="virtual"))
     desk.window._show_query("bench", "Bench")
     bench = shown_dialog(desk.window, BenchDialog)
     bench.socket.setCurrentIndex(1)
-    bench.fault.setCurrentText("power_cut:inside:1")
-    bench._send_fault()
+    bench.argument.setCurrentText("power_cut:inside:1")
+    bench.handle()
     assert desk.link.sent[-1] == Handle(2, "fault", "power_cut:inside:1")
-    bench._open_lid()
+    bench.action.setCurrentText("Open lid")
+    bench.handle()
     assert desk.link.sent[-1] == Handle(2, "lid", "open")
     bench.close()
     desk.feed(*s.bench())

@@ -212,7 +212,7 @@ def hello(sockets=4, mode="production", **extra):
         ("sival-ft", "sival-cp"),
         "sival-ft",
         "Final Test",
-        "rev 12",
+        "12",
         "sival",
         "sha256:…",
     )
@@ -223,7 +223,7 @@ def yield_line(count=40):
     values, good = [], 0
     for i in range(count):
         good += i not in (9, 37)
-        values.append(100.0 * good / (i + 1))
+        values.append(good / (i + 1))
     return tuple(values)
 
 
@@ -263,10 +263,10 @@ LOT = Lot(
     2,
     1,
     0,
-    95.0,
+    0.95,
     281.0,
     460,
-    93.0,
+    0.93,
     "2 more bin 7 stop the lot",
     yield_line(),
     BINS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from station.errors import PartError
-from station.formats.otp import PARTITIONS, Partition
+from station.formats.otp import PARTITIONS, Partition, sw_digest, sw_digest_data
 from station.model import DONE, NOT_DONE, UNKNOWN, Answer
 from station.ports import Jtag
 
@@ -48,10 +48,17 @@ class OtpView:
         words = {self._read_word(address, granule) for address in range(partition.offset, end, granule)}
         return len(words) == 1 if partition.secret else words == {0}
 
-    def are_locked(self, names: Iterable[str]) -> bool:
-        """Whether every named partition carries a digest."""
+    def are_locked(self, names: Iterable[str]) -> Answer:
+        """DONE when each named software partition carries the digest of its contents, NOT_DONE when one has none."""
         digests = self.digests()
-        return all(digests[name] for name in names)
+        missing = False
+        for name in names:
+            content = b"".join(word.to_bytes(4, "little") for word in self.software_words(PARTITIONS[name]))
+            wanted = sw_digest(sw_digest_data(name, content[: PARTITIONS[name].data_size]))
+            if digests[name] not in (0, wanted):
+                return UNKNOWN(f"{name} is locked with digest {digests[name]:#018x}, its contents give {wanted:#018x}")
+            missing = missing or not digests[name]
+        return NOT_DONE if missing else DONE
 
     def _read_word(self, address: int, granule: int) -> int:
         self._jtag.write_words(DAI_ADDRESS, [address])

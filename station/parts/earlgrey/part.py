@@ -197,8 +197,7 @@ class Earlgrey:
         self._enter_debug()
         hardware = self._otp.locked_or_blank(["HW_CFG0", "HW_CFG1"], self._hw_cfg1_digest())
         software = self._otp.software_matches(self._software_words())
-        locked = DONE if self._otp.are_locked(CODE_SIGNING) else NOT_DONE
-        answers = (hardware, software, locked)
+        answers = (hardware, software, self._otp.are_locked(CODE_SIGNING))
         return next((a for a in answers if a not in (DONE, NOT_DONE)), NOT_DONE if NOT_DONE in answers else DONE)
 
     def individualize(self, program: bytes) -> None:
