@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     """Prepare what the command needs, then run it."""
     if sys.version_info < MINIMUM:
         seen = ".".join(map(str, sys.version_info[:3]))
-        return _fail(f"expected Python {MINIMUM[0]}.{MINIMUM[1]} or newer, this is {seen}; start me with a newer python3")
+        return _fail(f"expected Python {MINIMUM[0]}.{MINIMUM[1]} or newer, this is {seen}; use a newer python3")
     command = arguments[0] if arguments else ""
     if command == "test":
         return _test(arguments[1:])
@@ -81,7 +81,7 @@ def _test(options: list[str]) -> int:
 
 
 def _benchmark(options: list[str]) -> int:
-    programs = [package for program, package in TEST_PROGRAMS.items() if program == "openocd" and not shutil.which(program)]
+    programs = [] if shutil.which("openocd") else ["openocd"]
     if not _system(_missing_libraries(DRAW) + _missing_font() + programs):
         return 2
     python = _environment(ROOT / ".bench-venv", ROOT / "requirements-benchmark.lock")
@@ -151,7 +151,7 @@ def _system(packages: list[str]) -> bool:
         return True
     line = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
     if not shutil.which("apt-get"):
-        _fail(f"these libraries or programs are missing (Debian names): {' '.join(packages)}; install them and start again")
+        _fail(f"these libraries or programs are missing (Debian names): {' '.join(packages)}; install them first")
         return False
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         _fail(f"a few system packages are missing; run this once, then start again:\n\n    sudo {line}\n")

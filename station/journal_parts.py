@@ -31,7 +31,10 @@ class BurnState(StrEnum):
 
 @dataclass(slots=True)
 class BurnFacts:
-    """One burn of one part; ``failed`` and ``interrupted`` count since the last verdict or release."""
+    """One burn of one part; ``failed`` and ``interrupted`` count since the last verdict or release.
+
+    ``vouched``: a supervisor released the part after this burn was found done elsewhere.
+    """
 
     state: BurnState = BurnState.NOTHING
     failed: int = 0

@@ -91,7 +91,7 @@ DONE = Answer(Evidence.DONE)
 NOT_DONE = Answer(Evidence.NOT_DONE)
 
 
-def UNKNOWN(reason: str) -> Answer:
+def UNKNOWN(reason: str) -> Answer:  # noqa: N802 - beside DONE and NOT_DONE it reads as what it is
     """The part cannot say, and why."""
     return Answer(Evidence.UNKNOWN, reason)
 
@@ -156,7 +156,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class SpiFrame:
-    """One chip-select window: ``out`` is sent, then ``read`` bytes are clocked in (mode 0, most significant bit first)."""
+    """One chip-select window: ``out`` is sent, then ``read`` bytes are clocked in (mode 0, high bit first)."""
 
     out: bytes
     read: int = 0

@@ -112,8 +112,10 @@ class Appliance(Protocol):
         ...
 
     def generate(self, sku: str, request: TokenRequest) -> tuple[bytes, Sealed]:
-        """DeriveTokens with a fresh seed, always life-cycle-hashed: the token's hash (no secret: it is journaled) and the
-        wrapped seed. The plain token never leaves the appliance. Never repeated silently: each call makes another seed."""
+        """DeriveTokens with a fresh seed, always hashed: the token's hash (no secret, it is journaled), wrapped seed.
+
+        The plain token never leaves the appliance. Never repeated silently: each call makes another seed.
+        """
         ...
 
     def ca_subject_keys(self, sku: str, labels: Sequence[str]) -> list[bytes]:

@@ -348,7 +348,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Ask for history, run, yield, pareto, bench, operators, part; answered by ``Rows`` with the same request number."""
+    """Ask for history, run, yield, pareto, bench, operators or part; answered by ``Rows`` with the same number."""
 
     query: str
     request: int

@@ -94,6 +94,7 @@ class SocketWorker:
 
     def start(self) -> None:
         """Begin to watch the socket."""
+        self.view.change(contacts=self.touchdown)
         self._thread.start()
         self._watcher.start()
 
@@ -140,6 +141,7 @@ class SocketWorker:
     def interrupted(self, row: Row) -> None:
         """The station died during a run here: ask before anything else."""
         self.context = row.context
+        self._was_usable = True  # the same touchdown goes on
         text = f"Do not move. Is the part {row.context.label} still in socket {self.number}?"
         prompt = self._tile.question(text, (CHECK_IT, QUARANTINE_IT))
         self.view.change(state="interrupted", label=row.context.label, device_id=row.context.device_id,
