@@ -33,6 +33,7 @@ MARK = "benchmark report: "
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; 0 unless a benchmark broke, or with ``--strict`` an aim was missed."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children are ended on this way out, too
     if options.inside:
         return _inside(options.inside, Options(options.quick))
     chosen = options.only or list(CATALOGUE)
@@ -108,7 +109,6 @@ def _end(child: subprocess.Popen[bytes]) -> bytes:
 
 def _inside(name: str, options: Options) -> int:
     """The child: measure, and print the report behind a mark that no other output has."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     module = importlib.import_module(f"benchmarks.{name}")
     try:
         report = {**module.measure(options).plain(), "not_measured": ""}

@@ -119,6 +119,7 @@ def run(recipe: str, **options: Any) -> int:
 @click.option("--parts", type=click.IntRange(1, 10_000), default=4, show_default=True, help="How many virtual dies.")
 @click.option("--sockets", type=click.IntRange(1, 16), default=4, show_default=True, help="How many sockets.")
 @click.option("--fault", default="", help="Fault of the virtual bench for the first part (simulate --list-faults).")
+@click.option("--driver", default="ft4232h", show_default=True, help="Driver of the sockets, such as one of your own.")
 @click.option("--data", type=FOLDER, help="Keep journal, chips and keys here (default: a fresh temporary folder).")
 @click.option("--headless", is_flag=True, help="Without a window: put the parts in and run them.")
 @json_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from station.cli_common import opened_bench, sign_in
-from station.errors import JournalError, Refused
+from station.errors import BenchError, JournalError, Refused
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SocketState, Start
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 from station.verdict import exit_code
@@ -19,6 +20,7 @@ from station.watching import Watcher, clock_text
 from station.workbench import Workbench
 
 LONGEST_RUN = 3600.0
+FAULT_PATIENCE = 3.0  # a socket may be without power, or its adapter unknown, for a moment
 
 
 def run_recipe(
@@ -34,7 +36,7 @@ def run_recipe(
         bench.start()
         if watcher.states[socket].state == "interrupted":
             raise Refused(f"a run in socket {socket} was interrupted; answer first: station answer --socket {socket}")
-        watcher.wait(socket, f"a part in socket {socket}", lambda state: state.state == "scan", wait)
+        _await_part(watcher, socket, wait)
         _must(bench, watcher, Scan(label, socket))
         state = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, wait)
         _must(bench, watcher, Start(socket, state.epoch))
@@ -57,6 +59,18 @@ def answer_interrupted(
         words = CHECK_IT if choice == "check" else QUARANTINE_IT
         _must(bench, watcher, Answer(socket, prompt.id, words))
         return _finish(bench, watcher, socket, as_json)
+
+
+def _await_part(watcher: Watcher, socket: int, seconds: float) -> None:
+    """Wait for a part; a fault of the bench that stays is said at once, not when the time is over."""
+
+    def settled(state: SocketState) -> bool:
+        faulty = state.state == "bench_fault" and time.time() - state.since > FAULT_PATIENCE
+        return state.state == "scan" or faulty
+
+    state = watcher.wait(socket, f"a part in socket {socket}", settled, seconds)
+    if state.state != "scan":
+        raise BenchError(f"socket {socket}: {state.expects}")
 
 
 def _finish(bench: Workbench, watcher: Watcher, socket: int, as_json: bool) -> int:

@@ -11,7 +11,7 @@ from station.cli_common import LOCAL, find_station, user_folder
 from station.model import Role
 from station.operators import Operators
 from station.processes import station_command
-from station.virtual_station import VirtualStation, demo_folder
+from station.virtual_station import BUILTIN_DRIVER, VirtualStation, demo_folder
 
 DEFAULT_SOCKETS = 4
 DEFAULT_SKU = "sival"
@@ -30,14 +30,16 @@ def open_gui(station_file: Path | None, data: Path | None, window_arguments: Seq
     return _window([*window_arguments, *options, "--engine", *command])
 
 
-def open_demo_window(data: Path | None, sockets: int, sku: str, parts: int) -> int:
+def open_demo_window(data: Path | None, sockets: int, sku: str, parts: int, driver: str) -> int:
     """``station demo`` without ``--headless``: the same set-up, then the window; hands are on its bench page."""
     with demo_folder(data) as folder:
-        return _virtual(folder, sockets, sku, ())
+        return _virtual(folder, sockets, sku, (), driver)
 
 
-def _virtual(folder: Path, sockets: int, sku: str, window_arguments: Sequence[str]) -> int:
-    with VirtualStation(folder, sockets, sku) as station:
+def _virtual(
+    folder: Path, sockets: int, sku: str, window_arguments: Sequence[str], driver: str = BUILTIN_DRIVER
+) -> int:
+    with VirtualStation(folder, sockets, sku, driver) as station:
         operators = Operators(station.data)
         if not operators.has_supervisor():
             operators.add(DEMO_OPERATOR, Role.SUPERVISOR, DEMO_PIN)

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from station.cli_run import state_object
-from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, Stopped, nearest
+from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, StationError, Stopped, nearest
 from station.hands import Hands
 from station.model import Role
 from station.protocol import Acknowledge, Log, Scan, SelectRecipe, SignIn, SocketState, Start
@@ -28,7 +28,10 @@ from station.watching import FINAL, Watcher, clock_text
 from station.workbench import Workbench
 
 SECONDS = 300.0
+HAND_SECONDS = 30.0  # what hands wait for: a tile that follows its sensors
 OPERATOR = "demo"
+AT_ONCE = ("unplug", "lid_open", "power_off")
+"""Faults that strike at once: they are made during a burn, since before the start there is no run to show them on."""
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-cp"), ("ft", "earlgrey-ft"))}
 DIES_PER_ROW = 10
 
@@ -71,16 +74,17 @@ class Teller:
 
 
 def run_demo(
-    *, chip: str, sku: str, parts: int, sockets: int, fault: str, data: Path | None, headless: bool, as_json: bool
-) -> int:
+    *, chip: str, sku: str, parts: int, sockets: int, fault: str, driver: str, data: Path | None, headless: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
     """Set everything up, run the parts (or open the window), end everything; returns the exit code."""
     if chip not in STAGES:
         raise ConfigError(f"the demo knows no chip '{chip}'{nearest(chip, STAGES)}; it knows {', '.join(STAGES)}")
     if not headless:
         from station.cli_window import open_demo_window
 
-        return open_demo_window(data, sockets, sku, parts)
-    with _interruptible(), demo_folder(data) as folder, VirtualStation(folder, sockets, sku) as station:
+        return open_demo_window(data, sockets, sku, parts, driver)
+    with _interruptible(), demo_folder(data) as folder, VirtualStation(folder, sockets, sku, driver) as station:
         return Demo(station, chip, parts, fault, Teller(as_json)).run()
 
 
@@ -99,7 +103,15 @@ class Demo:
         self._began = time.monotonic()
 
     def run(self) -> int:
-        """All parts; the exit code is 0 only when all passed."""
+        """All parts; the exit code is 0 only when all passed. The summary comes on every way out."""
+        try:
+            self._run()
+        except StationError as error:
+            self._summary(str(error))
+            raise
+        return self._summary()
+
+    def _run(self) -> None:
         from station.config import load_config
         from station.secret import harden_process
 
@@ -121,7 +133,6 @@ class Demo:
             self._stopped.set()
             bench.close()
             hands.close()
-        return self._summary()
 
     def _all_stages(self, bench: Workbench, watcher: Watcher, hands: Hands) -> None:
         going = self._dies
@@ -165,22 +176,30 @@ class Demo:
 
     def _one(self, bench: Workbench, watcher: Watcher, hands: Hands, stage: str, socket: int, die: Die) -> None:
         """Insert, close, scan, start, read the verdict, take out."""
+        faulty = bool(self._fault) and die is self._dies[0]
         hands.do(socket, "insert", die.shelf)
         hands.do(socket, "lid", "closed")
-        if self._fault and die is self._dies[0]:
+        if faulty and self._fault not in AT_ONCE:
             hands.do(socket, "fault", self._fault)
-        watcher.wait(socket, f"socket {socket} to wait for a scan", lambda s: s.state in ("scan", *FINAL), SECONDS)
+        words = f"socket {socket} to wait for a scan"
+        watcher.wait(socket, words, lambda state: state.state == "scan", HAND_SECONDS)
         self._must(bench, watcher, Scan(die.label(stage), socket))
-        ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, SECONDS)
+        ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, HAND_SECONDS)
         self._must(bench, watcher, Start(socket, ready.epoch))
+        if faulty and self._fault in AT_ONCE:
+            watcher.wait(socket, "the first burn", lambda s: s.state in ("burning", *FINAL), SECONDS)
+            hands.do(socket, "fault", self._fault)
         state = watcher.wait_verdict(socket, SECONDS)
         bench.worker(socket).wait_idle()
         self._told(stage, die, state)
+        if faulty:
+            _repair(hands, socket)
         if state.needs_acknowledge:
             self._must(bench, watcher, Acknowledge(socket, watcher.states[socket].epoch))
         hands.do(socket, "lid", "open")
         hands.do(socket, "remove", "")
-        watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", SECONDS)
+        words = f"socket {socket} to be empty"
+        watcher.wait(socket, words, lambda s: s.state == "insert_part", HAND_SECONDS)
 
     def _told(self, stage: str, die: Die, state: SocketState) -> None:
         assert state.verdict is not None
@@ -204,16 +223,16 @@ class Demo:
         if not bench.handle(SignIn(OPERATOR, Secret(pin.encode(), "pin"))):
             raise ConfigError("the demo's own operator could not sign in")
 
-    def _summary(self) -> int:
+    def _summary(self, error: str = "") -> int:
         kinds = Counter(die.kind for die in self._dies)
         counts = {
-            "chip": self._chip, "parts": len(self._dies), "passed": kinds["pass"], "failed": kinds["fail"],
+            "chip": self._chip, "parts": self._parts, "passed": kinds["pass"], "failed": kinds["fail"],
             "held": kinds["hold"], "quarantined": kinds["quarantine"], "bench_faults": kinds["bench"],
-            "seconds": round(time.monotonic() - self._began, 2),
+            "seconds": round(time.monotonic() - self._began, 2), **({"error": error} if error else {}),
         }  # fmt: skip
         words = ", ".join(f"{name} {value}" for name, value in counts.items())
         self._teller.event({"event": "demo_ended", **counts}, f"demo ended: {words}")
-        return EXIT_PASS if kinds["pass"] == len(self._dies) else EXIT_FAIL
+        return EXIT_PASS if kinds["pass"] == self._parts else EXIT_FAIL
 
     def _tell(self, event: str, sentence: str, **body: Any) -> None:
         self._teller.event({"event": event, "chip": self._chip, **body}, sentence)
@@ -241,6 +260,13 @@ def _clear_sockets(hands: Hands, count: int) -> None:
         if hands.port.state(socket).get("label"):
             hands.do(socket, "remove", "")
         hands.do(socket, "lid", "open")
+
+
+def _repair(hands: Hands, socket: int) -> None:
+    """The fault of the first part is put right: cable in, supply on, nothing armed."""
+    hands.do(socket, "replug", "")
+    hands.do(socket, "power", "on")
+    hands.do(socket, "fault", "clear")
 
 
 @contextmanager

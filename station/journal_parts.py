@@ -182,10 +182,13 @@ class PartRecord:
         self.quarantine_rows.append(row)
 
     def _release(self, row: Row) -> None:
+        """What a supervisor has judged: a burn found done elsewhere counts from now on."""
+        for judged in self.quarantine_rows:
+            if judged.title:
+                self.burn(judged.context.flow, judged.title).vouched = True
         self.quarantine = ""
         self.quarantine_rows = []
-        for facts in self.burns.values():
-            facts.vouched = True  # a lost power stays: no reason a supervisor gives repairs a half-written partition
+        for facts in self.burns.values():  # a lost power stays: no reason given repairs a half-written partition
             facts.failed = facts.interrupted = 0
 
     def _verdict(self, row: Row) -> None:

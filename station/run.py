@@ -196,7 +196,7 @@ class Run:
         self._services.bins[bin]
         if claim:
             return
-        seen = ", ".join(f"{name} {value}" for name, value in saw.items())
+        seen = ", ".join(str(value) if name == "saw" else f"{name} {value}" for name, value in saw.items())
         text = sentence or self._services.bins[bin].name
         self._journal.append(self._context, "reject", "", {"bin": bin, "sentence": text, "saw": seen})
         raise Reject(f"{text} (saw {seen})" if seen else text, bin=bin)

@@ -19,6 +19,7 @@ from station.resources import resources_folder
 READY_SECONDS = 60.0
 STATION_NAME = "BENCH-V1"
 CLIENT = "station-1"
+BUILTIN_DRIVER = "ft4232h"
 
 STATION_FILE = """\
 # Made by `station demo`: a virtual bench with development keys. Nothing real may be connected to this station.
@@ -42,9 +43,8 @@ driver = "virtual"
 """
 SOCKET = """
 [[socket]]
-driver = "ft4232h"
-fixture = "virtual socket {number}"
-[socket.settings]
+driver = "{driver}"
+{fixture}[socket.settings]
 serial = "{serial}"
 usb_backend = "drivers.virtual.usb_backend"
 """
@@ -53,12 +53,13 @@ usb_backend = "drivers.virtual.usb_backend"
 class VirtualStation:
     """Starts appliance and bench as processes of their own, and ends them by their id on every way out."""
 
-    def __init__(self, folder: Path, sockets: int, sku: str) -> None:
+    def __init__(self, folder: Path, sockets: int, sku: str, driver: str = BUILTIN_DRIVER) -> None:
         self.folder = folder.resolve()
         self.station_file = self.folder / "station.toml"
         self.data = self.folder / "data"
         self._sockets = sockets
         self._sku = sku
+        self._driver = driver
         self._ways_out = contextlib.ExitStack()
 
     def __enter__(self) -> VirtualStation:
@@ -102,6 +103,8 @@ class VirtualStation:
         bench = self.folder / "bench"
         _copy_programs(resources_folder() / "skus" / self._sku / "images", bench / "images")
         arguments = ["simulate", "--data", str(bench), "--sockets", str(self._sockets), "--json"]
+        if self._driver != BUILTIN_DRIVER:
+            arguments.append("--remote-bitbang")
         line = self._child("virtual bench", [*arguments, "--parent-pid", str(os.getpid())])
         try:
             return [str(serial) for serial in json.loads(line)["adapters"]]
@@ -120,8 +123,15 @@ class VirtualStation:
 
     def _write_station_file(self, adapters: list[str]) -> None:
         text = STATION_FILE.format(name=STATION_NAME, client=CLIENT)
-        text += "".join(SOCKET.format(number=number, serial=serial) for number, serial in enumerate(adapters, 1))
+        text += "".join(self._socket(number, serial) for number, serial in enumerate(adapters, 1))
         self.station_file.write_text(text, encoding="utf-8")
+
+    def _socket(self, number: int, serial: str) -> str:
+        """Another driver than ours is told where the bench is; no fixture name hides its identity in the journal."""
+        if self._driver == BUILTIN_DRIVER:
+            return SOCKET.format(driver=self._driver, serial=serial, fixture=f'fixture = "virtual socket {number}"\n')
+        bench = json.dumps(str(self.folder / "bench" / "bench.json"))
+        return SOCKET.format(driver=self._driver, serial=serial, fixture="") + f"bench = {bench}\n"
 
     def _store_password(self) -> None:
         password = (self.folder / "appliance" / "clients" / "sku_password").read_bytes().strip()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from station.deadline import Deadline
-from station.errors import JournalError
+from station.errors import BenchError, JournalError, WaitTimeout
 from station.protocol import CommandRefused, Event, Latched, Log, SocketState
 from station.workbench import Workbench
 
@@ -36,16 +36,26 @@ class Watcher:
             while not fits(self.states[socket]):
                 if self.latched:
                     raise JournalError(self.latched)
-                deadline.check(what)
+                self._check(deadline, what, self.states[socket])
                 self._changed.wait(min(deadline.left, 1.0))
             return self.states[socket]
 
+    @staticmethod
+    def _check(deadline: Deadline, what: str, state: SocketState) -> None:
+        """The time is over: say what is wrong with the bench rather than what did not come."""
+        try:
+            deadline.check(what)
+        except WaitTimeout:
+            if state.state == "bench_fault" and state.expects:
+                raise BenchError(f"socket {state.socket}: {state.expects}") from None
+            raise
+
     def wait_verdict(self, socket: int, seconds: float) -> SocketState:
         """The state with the verdict of the run in progress."""
-        return self.wait(
-            socket, f"a verdict in socket {socket}",
-            lambda state: state.state in FINAL and state.verdict is not None, seconds,
-        )  # fmt: skip
+        state = self.wait(socket, f"a verdict in socket {socket}", lambda state: state.state in FINAL, seconds)
+        if state.verdict is None:  # the socket's thread met an error of the program outside the flow
+            raise BenchError(f"socket {socket}: {state.expects or 'the run ended without a verdict'}")
+        return state
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Log):

@@ -140,6 +140,8 @@ class BenchState:
         elif head == "lid_open":
             socket.lid(False)
         else:
+            if head == "clear":
+                self._unplug_after.pop(socket.number, None)
             socket.fault(name, argument)
 
     def _arm_unplug(self, number: int, argument: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,11 +59,15 @@ class VirtualHandler:
         return list(self.command("parts", 1))
 
     def command(self, do: str, socket: int, **arguments: object) -> Any:
-        """Any command of the bench's control channel; raises ``BenchError`` with the bench's sentence."""
+        """Any command of the bench's control channel; raises ``BenchError`` with the bench's sentence.
+
+        What the bench does not understand (an unknown fault, a socket it has not) is a ``ConfigError``.
+        """
         try:
             return self._link.control({"do": do, "socket": socket, **arguments})
         except LinkError as error:
-            raise BenchError(str(error.strerror)) from None
+            kind = ConfigError if error.errno == errno.EINVAL else BenchError
+            raise kind(str(error.strerror)) from None
 
     def close(self) -> None:
         """Let go of the bench."""

@@ -65,7 +65,7 @@ def final_test(run: Run, die: Earlgrey, appliance: Appliance) -> None:
              do=lambda: die.test_exit(test_exit), tries=2, anyones=True)  # fmt: skip
     token_hash = b"" if die.look().is_personalized else _prepare_device_secrets(run, die, appliance)
     run.burn(PLAN.personalize, done=die.holds_secret2, do=lambda: die.personalize(token_hash), tries=2,
-             guarded=SKIPS_LOCKED_SECRET2)  # fmt: skip
+             guarded=SKIPS_LOCKED_SECRET2, only_powered=True)  # fmt: skip
     _certify(run, die, appliance, device_id)
     with run.step(PLAN.boot):
         version = die.check_transport_boot(appliance.owner_boot_message(run.sku))
@@ -83,7 +83,7 @@ def _prepare_device_secrets(run: Run, die: Earlgrey, appliance: Appliance) -> by
     with run.step(PLAN.load_perso):
         die.load(run.image("perso"))
     run.burn(PLAN.first_boot, done=die.holds_secret1, do=die.first_boot, tries=2, anyones=True,
-             guarded=SKIPS_LOCKED_SECRET1)  # fmt: skip
+             guarded=SKIPS_LOCKED_SECRET1, only_powered=True)  # fmt: skip
     with run.step(PLAN.load_bundle):
         die.load(run.image("bundle"))
     with run.step(PLAN.rma_token):

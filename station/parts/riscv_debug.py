@@ -58,9 +58,11 @@ class RiscvHart:
         self._jtag.dmi([DmiWrite(DMCONTROL, HALTREQ | ACKHAVERESET | DMACTIVE), DmiWrite(DMCONTROL, DMACTIVE)])
         self.write({DCSR: DCSR_EBREAKM_MACHINE})
 
-    def wait_halted(self, deadline: Deadline, waited_for: str) -> None:
-        """Poll dmstatus.allhalted; raises ``PartError`` at the deadline."""
+    def wait_halted(self, deadline: Deadline, waited_for: str, watch: Callable[[], None] | None = None) -> None:
+        """Poll dmstatus.allhalted; raises ``PartError`` at the deadline, and whatever ``watch`` raises at each poll."""
         while not self.is_halted():
+            if watch is not None:
+                watch()
             if deadline.passed:
                 raise PartError(f"expected {waited_for} within {deadline.seconds:g} s, but it did not", "firmware")
             self._pause(0.001)

@@ -53,7 +53,11 @@ class OtpView:
         digests = self.digests()
         missing = False
         for name in names:
-            content = b"".join(word.to_bytes(4, "little") for word in self.software_words(PARTITIONS[name]))
+            try:
+                words = self.software_words(PARTITIONS[name])
+            except PartError as error:
+                return UNKNOWN(f"{name} cannot be read, a word of it was torn: {error}")
+            content = b"".join(word.to_bytes(4, "little") for word in words)
             wanted = sw_digest(sw_digest_data(name, content[: PARTITIONS[name].data_size]))
             if digests[name] not in (0, wanted):
                 return UNKNOWN(f"{name} is locked with digest {digests[name]:#018x}, its contents give {wanted:#018x}")
@@ -98,7 +102,10 @@ class OtpView:
 
         The firmware reads each of these words before it writes and skips equal ones, so blanks may be filled in.
         """
-        seen = self._software(wanted)
+        try:
+            seen = self._software(wanted)
+        except PartError as error:
+            return UNKNOWN(f"the software configuration cannot be read, a word of it was torn: {error}")
         wrong = {a: v for a, v in wanted.items() if seen[a] not in (0, v)}
         if wrong:
             address, value = next(iter(sorted(wrong.items())))

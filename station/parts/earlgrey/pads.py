@@ -62,6 +62,11 @@ class Pads:
             )
         return levels
 
+    def refuse_test_error(self, waited_for: str) -> None:
+        """Raise ``PartError`` while the firmware holds TestError high."""
+        if self.sample().get("test_error"):
+            raise PartError(f"the firmware raised TestError while the station waited for {waited_for}", "test_error")
+
     def wait(self, signal: str, deadline: Deadline, waited_for: str) -> Mapping[str, bool]:
         """Wait for one input; TestError ends the wait at once, silence at the deadline, both with ``PartError``."""
         poll = 0.0005

@@ -50,9 +50,12 @@ class SramLoader:
         self.hart.write({GPR["ra"]: RETURN_ADDRESS, GPR["a0"]: program.crc32})
         self.hart.resume(program.entry)
 
-    def wait_exit(self, deadline: Deadline) -> None:
-        """Wait for the final ebreak; raises ``PartError`` unless sp holds the good exit code."""
-        self.hart.wait_halted(deadline, "the SRAM program to end")
+    def wait_exit(self, deadline: Deadline, watch: Callable[[], None]) -> None:
+        """Wait for the final ebreak; raises ``PartError`` unless sp holds the good exit code.
+
+        ``watch`` is called at each poll and raises when the firmware shows its failure on a pin.
+        """
+        self.hart.wait_halted(deadline, "the SRAM program to end", watch)
         code = self.hart.read(GPR["sp"])[0]
         if code != SP_DONE:
             words = EXIT_WORDS.get(code, "no exit code of the start code")
