@@ -78,6 +78,7 @@ def read_pin(prompt: str, from_stdin: bool) -> bytes:
 
 def sign_in(bench: Workbench, operator: str, pin_stdin: bool) -> None:
     """Sign somebody in; ``Refused`` when name or PIN is wrong. A virtual bench needs neither."""
+    from station.journal_rows import Context
     from station.model import Mode, Role
     from station.secret import Secret
 
@@ -89,6 +90,7 @@ def sign_in(bench: Workbench, operator: str, pin_stdin: bool) -> None:
     pin = Secret(read_pin(f"PIN of {operator}", pin_stdin), "pin")
     role = bench.operators.sign_in(operator, pin)
     bench.operator, bench.role = operator, role
+    bench.journal.append(Context(operator=operator, mode=bench.config.mode), "signed_in", "", {"role": role})
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], as_json: bool) -> None:

@@ -21,8 +21,9 @@ from station.cli_run import state_object
 from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, StationError, Stopped, nearest
 from station.hands import Hands
 from station.model import Role
-from station.protocol import Acknowledge, Log, Scan, SelectRecipe, SignIn, SocketState, Start
+from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
+from station.socket_worker import QUARANTINE_IT
 from station.virtual_station import VirtualStation, demo_folder
 from station.watching import FINAL, Watcher, clock_text
 from station.workbench import Workbench
@@ -30,6 +31,7 @@ from station.workbench import Workbench
 SECONDS = 300.0
 HAND_SECONDS = 30.0  # what hands wait for: a tile that follows its sensors
 OPERATOR = "demo"
+STOPPED = "the demo was stopped"
 AT_ONCE = ("unplug", "lid_open", "power_off")
 """Faults that strike at once: they are made during a burn, since before the start there is no run to show them on."""
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-cp"), ("ft", "earlgrey-ft"))}
@@ -84,8 +86,11 @@ def run_demo(
         from station.cli_window import open_demo_window
 
         return open_demo_window(data, sockets, sku, parts, driver)
-    with _interruptible(), demo_folder(data) as folder, VirtualStation(folder, sockets, sku, driver) as station:
-        return Demo(station, chip, parts, fault, Teller(as_json)).run()
+    try:
+        with _interruptible(), demo_folder(data) as folder, VirtualStation(folder, sockets, sku, driver) as station:
+            return Demo(station, chip, parts, fault, Teller(as_json)).run()
+    except KeyboardInterrupt:
+        raise Stopped(STOPPED) from None
 
 
 class Demo:
@@ -106,8 +111,8 @@ class Demo:
         """All parts; the exit code is 0 only when all passed. The summary comes on every way out."""
         try:
             self._run()
-        except StationError as error:
-            self._summary(str(error))
+        except (StationError, KeyboardInterrupt) as error:
+            self._summary(str(error) or STOPPED)
             raise
         return self._summary()
 
@@ -125,6 +130,7 @@ class Demo:
             watcher = Watcher(bench, self._teller.log)
             self._sign_in(bench)
             bench.start()
+            self._settle_interrupted(bench, watcher)
             words = f"{len(self._dies)} parts over {len(bench.workers)} sockets"
             counts = {"parts": len(self._dies), "sockets": len(bench.workers)}
             self._tell("demo_started", words, **counts, data=str(self._station.folder))
@@ -214,6 +220,17 @@ class Demo:
             sentence = watcher.latched or watcher.refused.get(command.socket, "a command was refused")
             raise ConfigError(f"socket {command.socket}: {sentence}")
 
+    def _settle_interrupted(self, bench: Workbench, watcher: Watcher) -> None:
+        """A demo in this folder was killed: its parts are no longer in the sockets, and the station is told so."""
+        for socket, state in list(watcher.states.items()):
+            if state.state != "interrupted" or state.prompt is None:
+                continue
+            if not bench.handle(Answer(socket, state.prompt.id, QUARANTINE_IT)):
+                raise ConfigError(f"socket {socket}: {watcher.refused.get(socket, 'the question stays open')}")
+            now = watcher.wait(socket, "the verdict", lambda state: state.needs_acknowledge, SECONDS)
+            self._must(bench, watcher, Acknowledge(socket, now.epoch))
+            watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", SECONDS)
+
     def _sign_in(self, bench: Workbench) -> None:
         """Somebody must work: a supervisor with a PIN that nobody knows."""
         pin = f"{secrets.randbelow(10**8):08d}"
@@ -271,10 +288,13 @@ def _repair(hands: Hands, socket: int) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo like Ctrl-C, so that every process is ended."""
+    """SIGTERM and SIGHUP end the demo like Ctrl-C, so that every process is ended; only the first one counts."""
+    told: list[int] = []
 
-    def stop(*_: object) -> None:
-        raise Stopped("the demo was stopped")
+    def stop(number: int, _: object) -> None:
+        told.append(number)
+        if len(told) == 1:
+            raise KeyboardInterrupt  # not a StationError: no command that happens to be in progress may take it
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():

@@ -11,6 +11,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -119,12 +120,29 @@ def _ending_signals(commands: queue.SimpleQueue[Command]) -> Iterator[None]:
 
 def _read_commands(commands: queue.SimpleQueue[Command], writer: EventWriter) -> None:
     """Read lines until stdin ends; a bad line is answered and left, one that is too long ends the engine."""
-    stdin = sys.stdin.buffer
-    while line := stdin.readline(MAX_LINE + 1):
+    for line in _lines(sys.stdin.fileno()):
         try:
             commands.put(decode_command(line))
         except ProtocolError as error:
-            writer.emit(Log(0.0, 0, "station", "error", str(error)))
-            if len(line) > MAX_LINE:
-                break
+            writer.emit(Log(time.time(), 0, "station", "error", str(error)))
     commands.put(Shutdown())
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    """Lines of a descriptor, none longer than ``MAX_LINE``: after a longer one the stream is taken for ended.
+
+    Not ``sys.stdin``: its lock, held by a daemon thread that still reads, aborts the interpreter when it ends.
+    """
+    rest = b""
+    while chunk := _read(descriptor):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in lines if line.strip())
+        if len(rest) > MAX_LINE:
+            return
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:
+        return b""

@@ -77,7 +77,7 @@ class LotBook:
             return Lot(
                 lot=self.lot, wafer=self.wafer, passed=count["pass"], failed=count["fail"], held=count["hold"],
                 quarantined=count["quarantine"], first_pass_yield=self._first_passes / total if total else 0.0,
-                units_per_hour=self._per_hour(), to_go=max(0, self.limits.lot_size - total),
+                units_per_hour=self._per_hour(), to_go=self._to_go(total),
                 stop_limit=self.limits.yield_limit, stop_hint=self._stop_hint(total),
                 yield_line=tuple(round(value, 4) for value in self._line[-LINE_POINTS:]), bins=self._bin_counts(),
                 map_kind=self.map_kind, cells=cells,
@@ -116,6 +116,9 @@ class LotBook:
         if len(recent) < 2 or recent[-1] <= recent[0]:
             return 0.0
         return round((len(recent) - 1) * 3600 / (recent[-1] - recent[0]), 1)
+
+    def _to_go(self, total: int) -> int:
+        return max(0, self.limits.lot_size - total) if self.limits.lot_size else -1
 
     def _stop_hint(self, total: int) -> str:
         limit = self.limits.consecutive_fails

@@ -169,7 +169,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """This lot: counts, yield line, bins, map."""
+    """This lot: counts, yield line, bins, map; ``to_go`` is negative when nobody said how large the lot is."""
 
     lot: str
     wafer: str

@@ -11,6 +11,7 @@ from station.protocol import BinCount, Lot, MapCell
 from ui.signs import ROLES, draw_cell
 from ui.theme import Theme
 
+NOTHING = "–"
 LEAST_COLUMNS, LEAST_ROWS = 10, 5  # the engine sends used places only; the first part must not fill the card
 
 
@@ -36,7 +37,7 @@ class Figure(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        self.value = QLabel("–")
+        self.value = QLabel(NOTHING)
         self.value.setStyleSheet(f"font-size: {theme.px(26)}px; font-weight: bold; color: {colour};")
         title = QLabel(name)
         title.setProperty("kind", "small")
@@ -78,11 +79,13 @@ class YieldPlot(pg.PlotWidget):
         self.limit.hide()
         self.addItem(self.limit)
         self.setMinimumHeight(70)
+        self.hideAxis("left")
 
     def show_line(self, values: tuple[float, ...], limit: float) -> None:
         """Show yields (0 to 1) in per cent, and the limit; a limit of 0 is none."""
         values, limit = tuple(100 * value for value in values), 100 * limit
-        self.limit.setVisible(limit > 0)
+        self.showAxis("left", bool(values))  # an axis without a line says nothing
+        self.limit.setVisible(limit > 0 and bool(values))
         self.limit.setValue(limit)
         self.limit.label.setFormat(self.tr("stop limit {limit:.0f} %").format(limit=limit))
         if len(values) == 1:
@@ -99,7 +102,7 @@ class LotCard(Card):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(theme, "", parent)
         self.title.setText(self.tr("This lot"))
-        self.number = QLabel("–")
+        self.number = QLabel(NOTHING)
         self.number.setStyleSheet(f"font-size: {theme.px(40)}px; font-weight: bold;")
         self.hint = QLabel()
         self.hint.setProperty("kind", "small")
@@ -108,6 +111,7 @@ class LotCard(Card):
         self.held = Figure(theme, self.tr("hold · quarantine"), theme.role("quarantine").edge)
         self.rate = Figure(theme, self.tr("units / h"), theme.ink)
         self.left = Figure(theme, self.tr("to go"), theme.ink)
+        self.left.hide()
         self.plot = YieldPlot(theme)
         row = QHBoxLayout()
         row.setSpacing(22)
@@ -122,13 +126,15 @@ class LotCard(Card):
 
     def show_lot(self, lot: Lot) -> None:
         """Show the lot's figures."""
-        self.number.setText(self.tr("{value:.1f} %").format(value=100 * lot.first_pass_yield))
+        known = lot.passed + lot.failed + lot.held + lot.quarantined > 0
+        self.number.setText(self.tr("{value:.1f} %").format(value=100 * lot.first_pass_yield) if known else NOTHING)
         hint = self.tr("first-pass yield")
         self.hint.setText(f"{hint} · {lot.stop_hint}" if lot.stop_hint else hint)
         self.passed.set_value(str(lot.passed))
         self.failed.set_value(str(lot.failed))
         self.held.set_value(f"{lot.held} · {lot.quarantined}")
-        self.rate.set_value(f"{lot.units_per_hour:.0f}")
+        self.rate.set_value(f"{lot.units_per_hour:.0f}" if lot.units_per_hour else NOTHING)
+        self.left.setVisible(lot.to_go >= 0)
         self.left.set_value(str(lot.to_go))
         self.plot.show_line(lot.yield_line, lot.stop_limit)
 

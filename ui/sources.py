@@ -187,7 +187,7 @@ class Recorder:
     """Writes what the engine says to a file that ``Recording`` can play; credentials never travel this way."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)  # whole even when the window is killed
         self._clock = clock
         self._start = clock()
         self._rest = b""

@@ -14,10 +14,9 @@ from station.protocol import Answer, Command, Handle, SocketState, Stop
 from ui.checklist import Bar, Checklist, rows_of
 from ui.text import FitWord, TextBlock
 from ui.theme import GRID, RADIUS, Theme, button_sheet, mix
-from ui.words import TileContext, TileWords, choice_words, tile_words
+from ui.words import LINE, TileContext, TileWords, choice_words, tile_words
 
 BORDER = 3
-LINE = "\u2028"  # line separator of text layouts
 PADDING = 16
 WORD_LIMIT = 50.0
 LARGEST_WORD = 96.0
@@ -133,7 +132,7 @@ class SocketTile(QWidget):
             prompt = state.prompt
             return [(choice_words(choice), Answer(self.number, prompt.id, choice)) for choice in prompt.choices]
         if state.state == "scan":
-            return [(self.tr("Type the label…"), None)]
+            return [(self.tr("Change the label…") if state.label else self.tr("Type the label…"), None)]
         if self._virtual and state.state == "insert_part" and not state.present:
             return [(self.tr("Insert virtual part"), Handle(self.number, "insert"))]
         if self._virtual and self._words.shows_stop is False and state.present and state.verdict is not None:
@@ -267,7 +266,7 @@ class SocketTile(QWidget):
         y = self._place_text(self.lead, y, bottom - reserve, width, 4)
         y = self._place_text(self.reason, y, bottom - reserve, width, 4)
         y = self._place_text(self.notes, y, bottom, width, 5)
-        y = self._place_text(self.part, y, bottom, width, 2)
+        y = self._place_text(self.part, y, bottom, width, 3)
         enough = bottom - y >= self.checklist.row_height() and bool(self.checklist.rows)
         self.checklist.setVisible(enough)
         if enough:

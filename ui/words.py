@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QCoreApplication
 
@@ -11,6 +11,8 @@ from station.protocol import SocketState, StepState, Verdict
 translate = QCoreApplication.translate
 
 ALARMS = ("quarantine", "bench_fault")
+ORIGIN_DIGITS = 32
+LINE = "\u2028"  # line separator of text layouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,9 @@ class TileContext:
 
 
 def short_id(device_id: str) -> str:
-    """A device id cut to what fits a tile: first and last four hexadecimal digits."""
+    """The digits of a device id that tell parts apart: its hardware origin, the first half of 64 digits."""
     digits = device_id.removeprefix("0x")
-    return f"0x{digits}" if len(digits) <= 12 else f"0x{digits[:4]}…{digits[-4:]}"
+    return digits if len(digits) <= ORIGIN_DIGITS else f"{digits[:ORIGIN_DIGITS]}…"
 
 
 def count_words(value: int) -> str:
@@ -57,13 +59,13 @@ def count_words(value: int) -> str:
 
 
 def part_words(state: SocketState) -> str:
-    """The small print: device id and label."""
+    """The small print: label and device id, a line each."""
     words = []
-    if state.device_id:
-        words.append(translate("words", "id {id}").format(id=short_id(state.device_id)))
     if state.label:
         words.append(translate("words", "part {label}").format(label=state.label))
-    return "  ".join(words)
+    if state.device_id:
+        words.append(translate("words", "id {id}").format(id=short_id(state.device_id)))
+    return LINE.join(words)
 
 
 def clock_words(state: SocketState) -> str:
@@ -153,16 +155,24 @@ def _insert_part(state: SocketState) -> TileWords:
 
 
 def _scan(state: SocketState) -> TileWords:
-    what = state.expects or translate("words", "part label")
     if state.may_start:
-        lead = translate("words", "Ready to start.")
-    else:
-        lead = translate("words", "Expected: {what}").format(what=what)
+        return _ready(state)
+    what = state.expects or translate("words", "part label")
     return TileWords(
         word=translate("words", "SCAN"),
         role="wait",
-        lead=lead,
+        lead=translate("words", "Expected: {what}").format(what=what),
         part=part_words(state),
+    )
+
+
+def _ready(state: SocketState) -> TileWords:
+    return TileWords(
+        word=translate("words", "READY"),
+        role="wait",
+        lead=translate("words", "Part {label}").format(label=state.label),
+        reason=translate("words", "It may be started."),
+        part=part_words(replace(state, label="")),
     )
 
 
@@ -318,7 +328,7 @@ _STATES = {
 def _engine_stopped(state: SocketState | None) -> TileWords:
     word = translate("words", "ENGINE STOPPED")
     if state is None:
-        return TileWords(word=word, role="neutral", lead=translate("words", "Nothing is known of this socket."))
+        return TileWords(word=word, role="neutral", lead=translate("words", "Leave the part in the socket: nothing is known of it."))
     if state.state == "burning":
         lead = translate("words", "Do not remove the part.")
         reason = translate("words", "Being written when the engine stopped: {title}").format(

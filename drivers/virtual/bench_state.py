@@ -146,6 +146,8 @@ class BenchState:
 
     def _arm_unplug(self, number: int, argument: str) -> None:
         if argument:
+            if not argument.isdecimal():
+                raise ValueError(f"expected a number of bulk OUT transfers, got {argument!r}")
             self._unplug_after[number] = int(argument)
         else:
             self.adapters[number - 1].unplug()

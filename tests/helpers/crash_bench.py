@@ -75,11 +75,11 @@ DEAD = 30.0
 
 
 class Watch:
-    """Sees every persistent change of a chip; may kill the station just before or just after one of them."""
+    """Sees every persistent change of a chip; something may strike just before or just after one of them."""
 
     def __init__(self) -> None:
         self.changes: list[str] = []
-        self._strike: tuple[str, int, int] | None = None
+        self._strike: tuple[str, int, Callable[[], None]] | None = None
 
     def attach(self, chip: EarlgreyChip) -> None:
         """Follow this chip from now on."""
@@ -88,12 +88,12 @@ class Watch:
         for name, kind in (("set_word", "fuse"), ("set_info", "info"), ("set_data", "data")):
             setattr(file, name, self._watched(kind, getattr(file, name)))
 
-    def strike(self, moment: str, number: int, pid: int) -> None:
-        """Kill ``pid`` before or after the ``number``-th change from now (1 is the next)."""
-        self._strike = (moment, len(self.changes) + number, pid)
+    def strike(self, moment: str, number: int, action: Callable[[], None]) -> None:
+        """Do something before or after the ``number``-th change from now (1 is the next), while the chip stands still."""
+        self._strike = (moment, len(self.changes) + number, action)
 
     def relax(self) -> None:
-        """Kill nobody any more."""
+        """Nothing strikes any more."""
         self._strike = None
 
     def _watched(self, kind: str, real: Callable[..., None]) -> Callable[..., None]:
@@ -107,12 +107,17 @@ class Watch:
 
     def _meet(self, moment: str) -> None:
         if self._strike is not None and self._strike[:2] == (moment, len(self.changes)):
-            pid, self._strike = self._strike[2], None
-            with contextlib.suppress(ProcessLookupError):
-                handle = os.pidfd_open(pid)
-                os.kill(pid, signal.SIGKILL)
-                select.select([handle], [], [], 5)
-                os.close(handle)
+            action, self._strike = self._strike[2], None
+            action()
+
+
+def kill(pid: int) -> None:
+    """End a process for good and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        handle = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        select.select([handle], [], [], 5)
+        os.close(handle)
 
 
 class Zygote:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crash_bench import BURNS, FLOWS, LABELS, LIFE_CYCLE_COUNT, SECRET2, CrashBench, Ending, Place
+from crash_bench import BURNS, FLOWS, LABELS, LIFE_CYCLE_COUNT, SECRET2, CrashBench, Ending, Place, kill
 
 from drivers.virtual.earlgrey.chip_file import INFO_PAGE
 from drivers.virtual.earlgrey.partitions import partition_at
@@ -25,7 +25,7 @@ SEED = 20240117
 
 @dataclass(frozen=True)
 class Case:
-    """``kind`` says what strikes, ``moment`` before, inside or after, ``point`` at which occurrence from ``window`` on."""
+    """``kind`` says what strikes, ``moment`` when, ``point`` at which occurrence from the start of ``window``."""
 
     flow: str
     window: str
@@ -98,7 +98,11 @@ class Matrix:
         return self._flows[name]
 
     def _packaged(self) -> Place:
-        place = self.bench.copy(self.flow("chip_probe").end, "packaged")
+        """A part that passed Chip Probe here and has its own label now."""
+        place = self.bench.fresh()
+        self.bench.insert(place)
+        assert self.bench.run(place).kind == "pass"
+        self.bench.remove()
         place.recipe = RECIPES["final_test"]
         return place
 
@@ -148,7 +152,8 @@ class Matrix:
         calls = self.flow(name).calls
         chance = random.Random(f"{SEED} {name}")
         for number in sorted(chance.sample(range(1, len(calls) + 1), min(count, len(calls)))):
-            yield Case(name, "start", "kill at port call", chance.choice(("before", "after")), number, calls[number - 1])
+            moment = chance.choice(("before", "after"))
+            yield Case(name, "start", "kill at port call", moment, number, calls[number - 1])
 
     def call_errors(self, name: str, count: int) -> Iterator[Case]:
         """An unforeseen exception out of seeded random port calls."""
@@ -189,7 +194,7 @@ class Matrix:
             case "kill at journal write":
                 return run(place, kill_probe=case.point)
             case "kill at chip change":
-                return run(place, lambda pid: watch.strike(case.moment, case.point, pid))
+                return run(place, lambda pid: watch.strike(case.moment, case.point, lambda: kill(pid)))
             case "kill at port call":
                 return run(place, **{f"kill_{case.moment}_call": case.point})
             case "exception in port call":
@@ -201,9 +206,7 @@ class Matrix:
 
     # ---- what must hold -------------------------------------------------------------------------------------------
 
-    def _violations(
-        self, case: Case, place: Place, burnt: bool, second: Ending, verdict: str
-    ) -> Iterator[str]:
+    def _violations(self, case: Case, place: Place, burnt: bool, second: Ending, verdict: str) -> Iterator[str]:
         chip = self.bench.chip.state()
         if chip["double_burns"]:
             yield f"double burns {chip['double_burns'][:2]}"
@@ -304,4 +307,5 @@ def summary(reports: list[Report]) -> dict[str, Any]:
         row[outcome] = row.get(outcome, 0) + 1
     quarantined = sorted({f"{r.case.flow}|{r.case.window}|{r.case.kind}|{r.case.moment}|{r.case.where.split()[0]}"
                           for r in reports if r.verdict == "quarantine"})  # fmt: skip
-    return {"counts": counts, "quarantined": quarantined}
+    doubles = sum("double burns" in line for report in reports for line in report.broken)
+    return {"counts": counts, "quarantined": quarantined, "double_burns": doubles}

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from spine_help import open_journal  # noqa: E402
+from spine_help import open_journal
 
 
 @pytest.fixture

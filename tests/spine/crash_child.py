@@ -102,7 +102,9 @@ def main(base: Path) -> None:
         journal = open_journal(folder / "data")
         known = [bool(journal.known("die", "L1").burns), bool(journal.known(device_id=CHIP_ID).burns)]
         journal.close()
-        print(json.dumps({"at": at, "second": second, "doubles": part.doubles(), "burns": part.burns(), "known": known}))
+        print(
+            json.dumps({"at": at, "second": second, "doubles": part.doubles(), "burns": part.burns(), "known": known})
+        )
         shutil.rmtree(folder)
         at += 1
     print(json.dumps({"moments": at - 1}))

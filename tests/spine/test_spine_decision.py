@@ -6,7 +6,16 @@ import pytest
 from spine_help import PLAN, carry_out, context, new_run, rows_of
 
 from station.decision import INTERRUPTED_LIMIT, Move, Terms, decide
-from station.errors import AdapterLost, ApplianceError, BenchError, PartError, PowerLost, Quarantined, Reject, WaitTimeout
+from station.errors import (
+    AdapterLost,
+    ApplianceError,
+    BenchError,
+    PartError,
+    PowerLost,
+    Quarantined,
+    Reject,
+    WaitTimeout,
+)
 from station.journal_parts import BurnFacts, BurnState
 from station.model import DONE, NOT_DONE, UNKNOWN
 

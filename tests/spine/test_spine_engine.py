@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -13,9 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_station import PIN, World, add_operators, make_station
+from fake_station import PIN, World, add_operators, fake_entries, make_station
 
-from station import journal_reader
+from station import journal_reader, plugins
+from station.cli import command_line
 from station.event_writer import EventWriter
 from station.journal_rows import row_of
 from station.protocol import MAX_LINE, Log, SocketState, decode_event
@@ -277,8 +279,8 @@ def test_configuration_errors_end_the_engine_with_all_findings(folder):
     (folder / "station.toml").write_text("schema = 1\nnam = 'x'\n")
     engine = Engine(folder)
     try:
-        sentence = str(engine.until("Ended")["sentence"])
-        assert "station.toml:2: unknown key 'nam' (did you mean 'name'?)" in sentence and len(sentence.splitlines()) > 3
+        said = str(engine.until("Ended")["sentence"])
+        assert "station.toml:2: unknown key 'nam' (did you mean 'name'?)" in said and len(said.splitlines()) > 3
         assert engine.wait() == 2
     finally:
         engine.close()
@@ -306,7 +308,7 @@ def test_engine_is_not_dumpable_and_sees_few_variables(folder, monkeypatch):
         engine.close()
 
 
-# ---- the writer ---------------------------------------------------------------------------------------------------------
+# ---- the writer ---------------------------------------------------------------------------------------------------
 
 
 def test_the_writer_drops_log_lines_with_a_count_and_makes_up_for_states(monkeypatch):
@@ -343,69 +345,90 @@ def test_a_window_that_is_gone_ends_the_writer():
     os.close(writing)
 
 
-# ---- the command line -----------------------------------------------------------------------------------------------
+# ---- the command line --------------------------------------------------------------------------------------------
 
 
-def station(folder, *arguments, given=b"", code=0):
-    command = [sys.executable, str(PROGRAM), *arguments]
-    environment = {**os.environ, "STATION_FILE": str(folder / "station.toml")}
-    done = subprocess.run(command, input=given, capture_output=True, env=environment, timeout=60, check=False)
-    assert done.returncode == code, (done.returncode, done.stdout[-800:], done.stderr[-1500:])
-    return done.stdout.decode() + done.stderr.decode()
+@pytest.fixture
+def station(folder, monkeypatch, capsys):
+    """The command line in this process; hardening is for real processes (the engine tests above see to it)."""
+    monkeypatch.setattr(plugins, "_entries", fake_entries)
+    monkeypatch.setattr("station.secret.harden_process", lambda: None)
+    monkeypatch.setattr("station.processes.clean_environment", lambda realm: None)
+    monkeypatch.setenv("STATION_FILE", str(folder / "station.toml"))
+
+    def call(*arguments, given=b"", code=0):
+        monkeypatch.setattr(sys, "argv", ["station", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        ended = command_line()
+        said = capsys.readouterr()
+        assert ended == code, (ended, said.out[-800:], said.err[-1500:])
+        return said.out + said.err
+
+    return call
 
 
-def run(folder, label, code=0):
+def run(station, label, code=0):
     arguments = ["run", "fake-cp", "--label", label, "--operator", "op", "--pin-stdin", "--json", "--wait", "10"]
-    return station(folder, *arguments, given=PIN + b"\n", code=code)
+    return station(*arguments, given=PIN + b"\n", code=code)
 
 
-def test_run_history_part_journal_release_from_the_command_line(folder):
+def test_run_as_a_process_ends_with_the_code_of_its_verdict(folder):
+    World(folder).insert(1)
+    World(folder).set(reject="otp")
+    command = [sys.executable, str(PROGRAM), "run", "fake-cp", "--label", "D1", "--operator", "op", "--pin-stdin"]
+    done = subprocess.run([*command, "--station", str(folder / "station.toml")], input=PIN, capture_output=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 1, done.stderr[-1500:]
+    assert b"FAIL bin 41 One-time memory -> tray RED" in done.stdout
+
+
+def test_run_history_part_journal_release_from_the_command_line(folder, station):
     world = World(folder)
     world.insert(1)
-    verdict = json.loads(next(line for line in run(folder, "D1").splitlines() if line.startswith("{")))
+    verdict = json.loads(next(line for line in run(station, "D1").splitlines() if line.startswith("{")))
     assert (verdict["kind"], verdict["tray"]) == ("pass", "GOOD")
     world.set(reject="otp")
-    run(folder, "D2", code=1)
+    run(station, "D2", code=1)
     world.set(reject="", appliance="down")
-    run(folder, "D3", code=4)
+    run(station, "D3", code=4)
     world.set(appliance="up")
     world.part("D4").burn("first")
-    run(folder, "D4", code=7)
-    assert "passed Fake Probe" in run(folder, "D1", code=2)
-    found = json.loads(station(folder, "history", "--json", "--where", "kind=fail"))
+    run(station, "D4", code=7)
+    assert "passed Fake Probe" in run(station, "D1", code=2)
+    found = json.loads(station("history", "--json", "--where", "kind=fail"))
     assert [row["label"] for row in found] == ["D2"]
-    assert "D3" in station(folder, "history")
-    assert "fake.first: done" in station(folder, "part", "show", "D1")
-    assert "knows no part" in station(folder, "part", "show", "D99", code=2)
-    assert json.loads(station(folder, "journal", "verify", "--json"))["ok"] is True
-    exported = [json.loads(line) for line in station(folder, "journal", "export").splitlines()]
+    assert "D3" in station("history")
+    assert "fake.first: done" in station("part", "show", "D1")
+    assert "knows no part" in station("part", "show", "D99", code=2)
+    assert json.loads(station("journal", "verify", "--json"))["ok"] is True
+    exported = [json.loads(line) for line in station("journal", "export").splitlines()]
     assert exported[0]["kind"] == "signed_in" and exported[-1]["seq"] == len(exported)
     csv = folder / "out.csv"
-    station(folder, "history", "--csv", str(csv))
+    station("history", "--csv", str(csv))
     assert len(csv.read_text().splitlines()) == 5
     release = ["part", "release", "D4", "--reason", "known lab part", "--pin-stdin", "--operator"]
-    assert "needs the role supervisor" in station(folder, *release, "op", given=PIN, code=2)
-    assert "released D4" in station(folder, *release, "sup", given=PIN)
-    assert "name or PIN" in station(folder, *release, "sup", given=b"000000", code=2)
+    assert "needs the role supervisor" in station(*release, "op", given=PIN, code=2)
+    assert "released D4" in station(*release, "sup", given=PIN)
+    assert "name or PIN" in station(*release, "sup", given=b"000000", code=2)
 
 
-def test_operators_doctor_sockets_and_answer_from_the_command_line(folder):
+def test_operators_doctor_sockets_and_answer_from_the_command_line(folder, station):
     added = b"\n".join([PIN, b"314159", b""])
-    assert "zoe is engineer" in station(folder, "operator", "add", "zoe", "--role", "engineer", "--supervisor", "sup",
+    assert "zoe is engineer" in station("operator", "add", "zoe", "--role", "engineer", "--supervisor", "sup",
                                         "--pin-stdin", given=added)  # fmt: skip
-    assert "must add operators" in station(folder, "operator", "add", "eve", "--pin-stdin", given=PIN, code=2)
-    assert {row["name"] for row in json.loads(station(folder, "operator", "list", "--json"))} == {
+    assert "must add operators" in station("operator", "add", "eve", "--pin-stdin", given=PIN, code=2)
+    assert {row["name"] for row in json.loads(station("operator", "list", "--json"))} == {
         "op", "eng", "sup", "zoe",
     }  # fmt: skip
-    assert all(check["ok"] for check in json.loads(station(folder, "doctor", "--json")))
+    assert all(check["ok"] for check in json.loads(station("doctor", "--json")))
     World(folder).set(appliance="down", adapter="gone")
-    assert "no appliance listens" in station(folder, "doctor", code=2)
-    assert "the adapter is gone" in station(folder, "sockets", "check", code=3)
+    assert "no appliance listens" in station("doctor", code=2)
+    assert "the adapter is gone" in station("sockets", "check", code=3)
     World(folder).set(appliance="up", adapter="here")
-    assert json.loads(station(folder, "sockets", "check", "--json"))[0]["ok"] is True
-    assert "has no interrupted part" in station(folder, "answer", "--socket", "1", "--choice", "check", "--operator",
+    assert json.loads(station("sockets", "check", "--json"))[0]["ok"] is True
+    assert "has no interrupted part" in station("answer", "--socket", "1", "--choice", "check", "--operator",
                                                 "op", "--pin-stdin", given=PIN, code=2)  # fmt: skip
-    assert "stored raw_unlock_token, 16 bytes" in station(folder, "doctor", "--store", "raw_unlock_token",
+    assert "stored raw_unlock_token, 16 bytes" in station("doctor", "--store", "raw_unlock_token",
                                                           given=b"00112233445566778899aabbccddeeff")  # fmt: skip
 
 
@@ -419,8 +442,8 @@ def test_help_is_there_for_every_command():
                 yield from commands(command, (*path, name))
 
     found = dict(commands(cli))
-    wanted = {"gui", "run", "demo", "simulate", "engine", "appliance", "sockets", "history", "part", "operator", "answer",
-              "journal", "doctor"}  # fmt: skip
+    wanted = {"gui", "run", "demo", "simulate", "engine", "appliance", "sockets", "history", "part", "operator",
+              "answer", "journal", "doctor"}  # fmt: skip
     assert wanted <= {path[0] for path in found}
     for path, command in found.items():
         assert command.help and len(command.help) > 20, path

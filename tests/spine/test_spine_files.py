@@ -98,14 +98,16 @@ def test_missing_and_garbled_files(tmp_path):
 
 
 def test_lines_of_keys():
-    lines = key_lines('a = 1\n[t]\n# c\nb.c = """\nx = 1\n"""\nd = [\n 1,\n]\n[[s]]\ne = 1\n[[s]]\ne = 2\n[s.i]\n"f g" = 3\n')
+    lines = key_lines(
+        'a = 1\n[t]\n# c\nb.c = """\nx = 1\n"""\nd = [\n 1,\n]\n[[s]]\ne = 1\n[[s]]\ne = 2\n[s.i]\n"f g" = 3\n'
+    )
     assert lines == {
         ("a",): 1, ("t",): 2, ("t", "b", "c"): 4, ("t", "d"): 7, ("s", 0): 10, ("s", 0, "e"): 11, ("s", 1): 12,
         ("s", 1, "e"): 13, ("s", 1, "i"): 14, ("s", 1, "i", "f g"): 15,
     }  # fmt: skip
 
 
-# ---- bins -----------------------------------------------------------------------------------------------------------
+# ---- bins --------------------------------------------------------------------------------------------------------
 
 
 def test_shipped_bins_are_good():
@@ -131,7 +133,7 @@ def test_bad_bins(tmp_path, old, new, words):
     assert words in findings(load_bins, path)
 
 
-# ---- packs and recipes ------------------------------------------------------------------------------------------------
+# ---- packs and recipes --------------------------------------------------------------------------------------------
 
 PACK = """\
 schema = 1
@@ -236,7 +238,11 @@ def recipe(tmp_path):
         ('flow = "chip_probe"', 'flow = "chip_prob"', "no flow 'chip_prob' (did you mean 'chip_probe'?)"),
         ('part = "earlgrey"', 'part = "earlgray"', "no part 'earlgray' (did you mean 'earlgrey'?)"),
         ('sku = "sival"', 'sku = "siva"', "no SKU pack 'siva'"),
-        ('realm = "dev"', 'realm = "production"', "the recipe is for realm 'production', but its pack sival is for 'dev'"),
+        (
+            'realm = "dev"',
+            'realm = "production"',
+            "the recipe is for realm 'production', but its pack sival is for 'dev'",
+        ),
         ("(?P<lot>", "(?P<lto>", "the pattern names 'lto'"),
         ("(?P<lot>", "(?P<lot", "expected a regular expression"),
         ('example = "', 'example = "?', "does not fit the pattern"),
@@ -254,7 +260,7 @@ def test_an_unknown_recipe_names_the_missing_file():
     assert "expected this file, but it does not exist" in findings(load_recipe, "nothing")
 
 
-# ---- plug-ins ---------------------------------------------------------------------------------------------------------
+# ---- plug-ins -----------------------------------------------------------------------------------------------------
 
 
 def test_a_plugin_whose_package_is_missing_says_which(monkeypatch):

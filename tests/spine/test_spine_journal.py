@@ -120,7 +120,7 @@ def test_damage_is_found_at_the_right_row(tmp_path, statement, words):
     assert rows > 7 and not damage
     tamper(tmp_path / "journal.sqlite", statement)
     assert words in journal_reader.verify(tmp_path)[1]
-    with pytest.raises(JournalError, match="restore .* from a copy"):
+    with pytest.raises(JournalError, match=r"restore .* from a copy"):
         open_journal(tmp_path)
 
 

@@ -98,7 +98,9 @@ def test_strange_names_are_refused(operators, name):
 
 
 def test_roles_are_ranked():
-    assert may(Role.SUPERVISOR, Role.ENGINEER) and not may(Role.OPERATOR, Role.ENGINEER) and not may(None, Role.OPERATOR)
+    assert (
+        may(Role.SUPERVISOR, Role.ENGINEER) and not may(Role.OPERATOR, Role.ENGINEER) and not may(None, Role.OPERATOR)
+    )
 
 
 def test_a_garbled_list_of_operators_is_said(tmp_path):
@@ -107,7 +109,7 @@ def test_a_garbled_list_of_operators_is_said(tmp_path):
         Operators(tmp_path)
 
 
-# ---- credentials ------------------------------------------------------------------------------------------------------
+# ---- credentials --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -171,7 +173,7 @@ def test_sealing_hides_and_authenticates(store):
             store.unseal(wrong)
 
 
-# ---- environment ------------------------------------------------------------------------------------------------------
+# ---- environment --------------------------------------------------------------------------------------------------
 
 
 def test_only_listed_variables_reach_our_processes():

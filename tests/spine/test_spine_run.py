@@ -19,7 +19,16 @@ from spine_help import (
     rows_of,
 )
 
-from station.errors import ApplianceError, BenchError, ConfigError, FormatError, JournalError, Quarantined, Reject, Stopped
+from station.errors import (
+    ApplianceError,
+    BenchError,
+    ConfigError,
+    FormatError,
+    JournalError,
+    Quarantined,
+    Reject,
+    Stopped,
+)
 from station.model import DONE, NOT_DONE, Registration
 from station.outbox import Outbox
 from station.plan import Burn, Plan
@@ -57,7 +66,7 @@ def burn_both(run):
     run.burn(PLAN.second, done=lambda: next(answers), do=lambda: None)
 
 
-# ---- plan -----------------------------------------------------------------------------------------------------------
+# ---- plan --------------------------------------------------------------------------------------------------------
 
 
 def test_plan_gives_titles_by_name_with_hints():
@@ -92,7 +101,7 @@ def test_steps_are_recorded_with_their_end(journal):
     ]  # fmt: skip
 
 
-# ---- limits ---------------------------------------------------------------------------------------------------------
+# ---- limits ------------------------------------------------------------------------------------------------------
 
 
 def test_measurements_are_recorded_and_limited(journal):
@@ -116,7 +125,7 @@ def test_require_says_what_was_seen_and_knows_its_bins(journal):
         run.require(True, bin="wrong_stat")
 
 
-# ---- stop -----------------------------------------------------------------------------------------------------------
+# ---- stop --------------------------------------------------------------------------------------------------------
 
 
 def test_stop_ends_a_run_outside_a_burn_and_never_inside(journal):
@@ -149,7 +158,7 @@ def test_stop_wakes_a_pause_at_once(journal):
     waker.join()
 
 
-# ---- kept values ----------------------------------------------------------------------------------------------------
+# ---- kept values -------------------------------------------------------------------------------------------------
 
 
 def test_kept_values_are_on_the_disk_before_they_are_used_and_outlive_the_process(tmp_path):
@@ -176,7 +185,7 @@ def test_a_secret_is_not_kept(journal):
         run.keep("token", Secret(b"0123456789abcdef", "token"))  # type: ignore[arg-type]
 
 
-# ---- registration ---------------------------------------------------------------------------------------------------
+# ---- registration ------------------------------------------------------------------------------------------------
 
 
 def registering(appliance):
@@ -259,7 +268,7 @@ def test_sending_before_holding_is_a_program_error(journal):
         new_run(journal).send_registration(FakeAppliance())
 
 
-# ---- others -----------------------------------------------------------------------------------------------------------
+# ---- others -------------------------------------------------------------------------------------------------------
 
 
 def test_questions_are_recorded(journal):
@@ -300,7 +309,7 @@ def test_an_unfinished_burn_of_another_flow_is_not_blamed_on_the_part(journal):
     assert verdict.kind == "bench" and "unfinished fake" in verdict.reason
 
 
-# ---- the verdict table ------------------------------------------------------------------------------------------------
+# ---- the verdict table --------------------------------------------------------------------------------------------
 
 VERDICTS = [
     (Facts(None), "pass", 0),

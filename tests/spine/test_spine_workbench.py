@@ -546,5 +546,3 @@ def test_snapshot_is_everything_a_late_window_needs(bench):
     bench.ready()
     names = [type(event).__name__ for event in bench.bench.snapshot()]
     assert names == ["Hello", "SignedIn", "ApplianceState", "SocketState", "SocketState", "Lot"]
-
-

@@ -74,7 +74,10 @@ def split(name: str, argument: str) -> tuple[str, str]:
 
 
 def _positive(argument: str) -> int:
-    number = int(argument or "1")
+    try:
+        number = int(argument or "1")
+    except ValueError:
+        raise ValueError(f"expected a number of fuse writes, got {argument!r}") from None
     if number < 1:
         raise ValueError(f"fuse writes are counted from 1, got {number}")
     return number

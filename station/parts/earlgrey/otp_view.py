@@ -84,7 +84,10 @@ class OtpView:
         """DONE when each named hardware partition carries its expected digest, NOT_DONE when each is right or blank."""
         digests = self.digests()
         missing = False
+        failed = self._jtag.read_words(STATUS, 1)[0]
         for name in names:
+            if failed >> list(PARTITIONS).index(name) & 1:
+                return UNKNOWN(f"{name} fails the controller's own check: a word of it or its digest was torn")
             if digests[name]:
                 if name in expected and digests[name] != expected[name]:
                     return UNKNOWN(f"{name} is locked with digest {digests[name]:#018x}, not {expected[name]:#018x}")

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeVar
 
 from station.deadline import Deadline
-from station.errors import BenchError, ConfigError, PartError
+from station.errors import ConfigError, PartError, PowerLost
 from station.formats import console_json as messages
 from station.formats import sram_elf
 from station.formats.device_id import DeviceId, SkuSpecific
@@ -389,10 +389,13 @@ class Earlgrey:
 
     def _check_contact(self) -> None:
         presence = self.ports.get("presence")
-        if isinstance(presence, Presence) and not presence.contact().usable:
-            raise BenchError(
-                f"expected a part in the closed, powered socket, saw {presence.contact()}; reseat the part"
-            )
+        if not isinstance(presence, Presence):
+            return
+        contact = presence.contact()
+        seen = (("no part", contact.present), ("an open lid", contact.lid_closed), ("no power", contact.power_good))
+        wrong = " and ".join(words for words, good in seen if not good)
+        if wrong:
+            raise PowerLost(f"expected a part in the closed, powered socket, saw {wrong}; reseat the part")
 
     def _enter_life_cycle(self) -> None:
         self._session = _Session()

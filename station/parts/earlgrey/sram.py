@@ -50,7 +50,7 @@ class SramLoader:
         self.hart.write({GPR["ra"]: RETURN_ADDRESS, GPR["a0"]: program.crc32})
         self.hart.resume(program.entry)
 
-    def wait_exit(self, deadline: Deadline, watch: Callable[[], None]) -> None:
+    def wait_exit(self, deadline: Deadline, watch: Callable[[], None] | None = None) -> None:
         """Wait for the final ebreak; raises ``PartError`` unless sp holds the good exit code.
 
         ``watch`` is called at each poll and raises when the firmware shows its failure on a pin.
