@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 def _measured(name: str, quick: bool) -> dict[str, Any]:
     """The report of one benchmark, measured in a child that is ended when it takes too long."""
     began = time.monotonic()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
         environment = {
             **os.environ,
@@ -94,6 +95,9 @@ def _measured(name: str, quick: bool) -> dict[str, Any]:
     else:
         report |= json.loads(last[2])
     report["seconds"] = round(time.monotonic() - began, 1)
+    report["load"] = load
+    if load > (os.cpu_count() or 1) / 2:
+        report["notes"].append(f"the machine was busy before (load {load:.1f}): wall times and rates are too bad")
     return report
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.children import child, line_of
 from benchmarks.figures import Aim, Figure, Options, Report, seconds_of
 from benchmarks.live_station import Engine, add_wait_recipe, engine, virtual_station
-from station.processes import station_command
+from station.program import station_command
 from station.protocol import SelectRecipe, Stop
 from station.virtual_station import VirtualStation
 

@@ -10,7 +10,7 @@ from station import plugins
 from station.cli_common import LOCAL, find_station, user_folder
 from station.model import Role
 from station.operators import Operators
-from station.processes import station_command
+from station.program import station_command
 from station.virtual_station import BUILTIN_DRIVER, VirtualStation, demo_folder
 
 DEFAULT_SOCKETS = 4

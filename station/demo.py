@@ -23,6 +23,7 @@ from station.hands import Hands
 from station.model import Role
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
+from station.shelf import die_name, printed_label
 from station.socket_worker import QUARANTINE_IT
 from station.virtual_station import VirtualStation, demo_folder
 from station.watching import FINAL, Watcher, clock_text
@@ -35,7 +36,6 @@ STOPPED = "the demo was stopped"
 AT_ONCE = ("unplug", "lid_open", "power_off")
 """Faults that strike at once: they are made during a burn, since before the start there is no run to show them on."""
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-cp"), ("ft", "earlgrey-ft"))}
-DIES_PER_ROW = 10
 
 
 @dataclass(slots=True)
@@ -48,12 +48,11 @@ class Die:
     @property
     def shelf(self) -> str:
         """Its name on the virtual bench's shelf."""
-        return f"die-{self.number:04d}"
+        return die_name(self.number)
 
     def label(self, stage: str) -> str:
         """What the operator scans: a place on the wafer, then the package's own label."""
-        column, row = (self.number - 1) % DIES_PER_ROW, (self.number - 1) // DIES_PER_ROW
-        return f"DEMO/W1/X{column}/Y{row}" if stage == "cp" else f"P{self.number:06d}"
+        return printed_label(self.number, "die" if stage == "cp" else "part")
 
 
 @dataclass(slots=True)

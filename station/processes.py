@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import IO
 
 from station.errors import BenchError, ConfigError
 from station.model import Realm
+from station.program import is_frozen, station_command
 
 ALLOWED = frozenset({
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM", "SYSTEMROOT",
@@ -48,20 +48,12 @@ def clean_environment(realm: Realm) -> None:
         del os.environ[name]
 
 
-def station_command(*arguments: str) -> list[str]:
-    """The command line that runs this same station, frozen or not."""
-    if getattr(sys, "frozen", False):
-        name = "station.exe" if sys.platform == "win32" else "station"
-        return [str(Path(sys.executable).with_name(name)), *arguments]
-    return [sys.executable, "-m", "station", *arguments]
-
-
 def child_environment() -> dict[str, str]:
     """The allow-listed environment, in which ``-m station`` is found even from a folder that was never installed."""
     environment = allowed_environment()
     root = str(Path(__file__).resolve().parent.parent)
     known = environment.get("PYTHONPATH", "")
-    if not getattr(sys, "frozen", False) and root not in known.split(os.pathsep):
+    if not is_frozen() and root not in known.split(os.pathsep):
         environment["PYTHONPATH"] = f"{root}{os.pathsep}{known}" if known else root
     return environment
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,10 +26,12 @@ from station.socket_view import RUNNING, VERDICTS, SocketView
 from station.sockets import ABSENT, PhysicalSocket
 from station.tile_listener import TileListener
 from station.verdict import verdict_of
+from station.witness import Told, Witness
 
 POLL = 0.1
 WATCH = 0.1
 REOPEN = 1.0
+SIGNS = {"pass": "✔", "fail": "✖", "hold": "‖", "quarantine": "⚠", "bench": "⚠"}
 CHECK_IT = "Check it"
 QUARANTINE_IT = "No: quarantine"
 
@@ -284,7 +287,7 @@ class SocketWorker:
         generation: Any = recipe.pack.generation
         settings = {**recipe.pack.settings, **recipe.settings}
         part = recipe.part(ports, PartServices(run.log, run.pause, generation, settings))
-        recipe.flow(run, part, self._bench.appliance(self.number))
+        recipe.flow(run, part, Witness(self._bench.appliance(self.number), _witnessed(run)))
 
     def _ports(self) -> Any:
         contact = self.physical.contact()
@@ -305,8 +308,8 @@ class SocketWorker:
         needs = verdict.kind != BinKind.PASS
         self.view.finish(state, verdict=verdict, needs_acknowledge=needs, device_id=run.device_id, prompt=None)
         level = "info" if verdict.kind == BinKind.PASS else "warning"
-        self._log(f"bin {verdict.bin} {verdict.name}, record stored{f': {verdict.reason}' if verdict.reason else ''}",
-                  level=level)  # fmt: skip
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        self._log(f"{SIGNS[verdict.kind]} bin {verdict.bin} {verdict.name}, record stored{reason}", level=level)
 
     def recorded(self, verdict: Verdict) -> None:
         """Show a verdict that was written outside a run (recovery, outbox)."""
@@ -342,6 +345,18 @@ class SocketWorker:
         if not contact.usable:
             run.lost_contact(f"socket {self.number}: {_missing(contact)} during the run")
             self.view.change(present=contact.present, lid_closed=contact.lid_closed)
+
+
+def _witnessed(run: Run) -> Callable[[Told], None]:
+    """Record each call to the appliance with the run that made it."""
+
+    def tell(told: Told) -> None:
+        if not run.journal.latched:
+            run.journal.append(run.context, "appliance", "", told.detail())
+        run.log(f"{told.call} {told.outcome}", "pa", "warning" if told.error else "info")
+        run.log(f"{told.call}: {told.sent} → {told.got}", "pa", "debug")
+
+    return tell
 
 
 def recovery_verdict(record: PartRecord, flow: str, bins: Bins) -> Verdict:

@@ -31,6 +31,8 @@ class TileListener:
     def burning(self, title: Title | None) -> None:
         """DO NOT REMOVE, or not any more."""
         self._view.burning(title)
+        if title is not None:
+            self.log(f"◆ {title.text}: intent recorded, writing", "station", "info")
 
     def log(self, text: str, source: str, level: str) -> None:
         """One line for the log."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from station.credentials import CredentialStore
 from station.errors import BenchError, ConfigError
 from station.model import Realm
-from station.processes import Child, child_environment, station_command
+from station.processes import Child, child_environment
+from station.program import station_command
 from station.resources import resources_folder
 
 READY_SECONDS = 60.0

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from station.program import station_command
+
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
@@ -38,15 +40,9 @@ def engine_command(options: argparse.Namespace) -> list[str]:
     """The engine's command line: given, or the station of this installation."""
     if options.engine:
         return list(options.engine)
-    if getattr(sys, "frozen", False):
-        command = [str(Path(sys.executable).with_name("station" + Path(sys.executable).suffix)), "engine"]
-    else:
-        command = [sys.executable, "-m", "station", "engine"]
-    if options.data:
-        command += ["--data", str(options.data)]
-    if options.station:
-        command += ["--station", str(options.station)]
-    return command
+    data = ["--data", str(options.data)] if options.data else []
+    station = ["--station", str(options.station)] if options.station else []
+    return station_command("engine", *data, *station)
 
 
 def has_display() -> bool:

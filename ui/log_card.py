@@ -40,6 +40,10 @@ class LogCard(Card):
         self.search.setMaximumWidth(theme.px(160))
         self.search.setMinimumWidth(theme.px(96))
         self.search.setClearButtonEnabled(True)
+        self.details = QPushButton(self.tr("Details"))
+        self.details.setCheckable(True)
+        self.details.setProperty("pill", "true")
+        self.details.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.pause = QPushButton(self.tr("Pause"))
         self.pause.setCheckable(True)
         self.pause.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -63,6 +67,7 @@ class LogCard(Card):
             pill.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             self.pills.addButton(pill, number)
             bar.addWidget(pill)
+        bar.addWidget(self.details)
         bar.addWidget(self.note)
         bar.addStretch(1)
         bar.addWidget(self.search)
@@ -94,6 +99,7 @@ class LogCard(Card):
     def _connect(self) -> None:
         self.pills.idToggled.connect(self._filter)
         self.search.textChanged.connect(self._filter)
+        self.details.toggled.connect(self._filter)
         self.pause.toggled.connect(self._paused)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -127,7 +133,7 @@ class LogCard(Card):
 
     @Slot()
     def _filter(self) -> None:
-        self.model.set_filter(self.pills.checkedId(), self.search.text())
+        self.model.set_filter(self.pills.checkedId(), self.search.text(), self.details.isChecked())
         self.table.scrollToBottom()
 
     @Slot(bool)

@@ -28,6 +28,7 @@ class LogModel(QAbstractTableModel):
         self._shown: list[LogRow] = []
         self._socket = 0
         self._needle = ""
+        self._details = False
         self.set_theme(theme)
 
     def set_theme(self, theme: Theme) -> None:
@@ -65,17 +66,23 @@ class LogModel(QAbstractTableModel):
         self._all.extend(rows)
         self._insert([row for row in rows if self._passes(row)])
 
-    def set_filter(self, socket: int, needle: str) -> None:
-        """Show one socket (0: all) and lines that contain ``needle``, whatever the case."""
-        needle = needle.casefold()
-        if (socket, needle) != (self._socket, self._needle):
-            self._socket, self._needle = socket, needle
+    def set_filter(self, socket: int, needle: str, details: bool = False) -> None:
+        """Show one socket (0: all) and lines that contain ``needle``, whatever the case; debug lines on request."""
+        wanted = (socket, needle.casefold(), details)
+        if wanted != (self._socket, self._needle, self._details):
+            self._socket, self._needle, self._details = wanted
             self._refilter()
 
     def _passes(self, row: LogRow) -> bool:
-        return (not self._socket or row[1] == self._socket) and (
-            not self._needle or self._needle in row[4].casefold() or self._needle in row[2].casefold()
+        return (
+            (not self._socket or row[1] == self._socket)
+            and (self._details or row[3] != "debug")
+            and (not self._needle or self._needle in row[4].casefold() or self._needle in row[2].casefold())
         )
+
+    def between(self, socket: int, first: float, last: float) -> list[LogRow]:
+        """All kept lines of one socket in a span of time, details included."""
+        return [row for row in self._all if row[1] == socket and first <= row[0] <= last]
 
     def _refilter(self) -> None:
         self.beginResetModel()

@@ -76,6 +76,14 @@ def _lost(view: BenchView) -> Primary:
     if view.replay:
         return Primary(translate("primary", "The recording has ended"), view.lost or "", role="hold")
     hint = view.lost or ""
+    if view.hello is None:
+        return Primary(
+            translate("primary", "There is no engine for this window: leave the parts where they are"),
+            hint,
+            translate("primary", "Try again   [Space]"),
+            role="neutral",
+            kind="restart",
+        )
     return Primary(
         translate("primary", "The engine has stopped: leave the parts where they are"),
         hint,

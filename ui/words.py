@@ -328,7 +328,9 @@ _STATES = {
 def _engine_stopped(state: SocketState | None) -> TileWords:
     word = translate("words", "ENGINE STOPPED")
     if state is None:
-        return TileWords(word=word, role="neutral", lead=translate("words", "Leave the part in the socket: nothing is known of it."))
+        return TileWords(
+            word=word, role="neutral", lead=translate("words", "Leave the part in the socket: nothing is known of it.")
+        )
     if state.state == "burning":
         lead = translate("words", "Do not remove the part.")
         reason = translate("words", "Being written when the engine stopped: {title}").format(

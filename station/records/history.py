@@ -50,6 +50,16 @@ class History:
             self._update()
             return list(self._db.execute(sql, list(parameters)).fetchall())
 
+    def of_run(self, run: int) -> list[Row]:
+        """The journal's own rows of one run."""
+        if not self._journal_path.exists():
+            return []
+        file = JournalFile(self._journal_path, read_only=True)
+        try:
+            return [row_of(values) for values in file.read("WHERE run = ? ORDER BY seq", (run,))]
+        finally:
+            file.close()
+
     def _open(self) -> Any:
         try:
             db = self._connect()

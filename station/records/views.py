@@ -7,6 +7,7 @@ from typing import Any
 
 from station.errors import Refused, nearest
 from station.records.history import RUN_COLUMNS, History
+from station.records.run_detail import lines_of
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 HISTORY_COLUMNS = ("run", "time", "socket", "recipe", "lot", "label", "device_id", "attempt", "operator", "mode",
@@ -24,7 +25,7 @@ def history(records: History, arguments: Mapping[str, str]) -> Table:
 
 
 def run(records: History, arguments: Mapping[str, str]) -> Table:
-    """One run with its steps and measurements: kind, name, value, detail."""
+    """One run with its steps, measurements, burns and calls to the appliance: kind, name, value, detail."""
     number = int(arguments.get("run", "0"))
     columns = ("what", "name", "value", "detail")
     found = records.rows(f"SELECT {','.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (number,))
@@ -35,8 +36,9 @@ def run(records: History, arguments: Mapping[str, str]) -> Table:
         rows.append(("step", title, seconds, status))
     sql = "SELECT name, value, unit, low, high, inside FROM measurements WHERE run = ?"
     for name, value, unit, low, high, inside in records.rows(sql, (number,)):
-        rows.append(("measurement", name, value, f"{unit} [{low}, {high}] {'inside' if inside else 'OUTSIDE'}"))
-    return columns, rows
+        limits = f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}"
+        rows.append(("measurement", name, value, f"{unit} [{limits}] {'inside' if inside else 'OUTSIDE'}".strip()))
+    return columns, rows + lines_of(records.of_run(number))
 
 
 def yields(records: History, arguments: Mapping[str, str]) -> Table:

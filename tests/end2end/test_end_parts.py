@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from end2end_bench import CP_LABEL, FT_LABEL
 
-OTHER_CP, OTHER_FT = "L24-0117/W12/X8/Y19", "P000042"
+from station.data_folder import DataFolder
+from station.journal import Journal
+from station.journal_rows import Context
+
+OTHER_FT = "P000042"
 
 
 def refused(bench, place, recipe: str, label: str, *expected: str) -> None:
@@ -17,18 +21,6 @@ def refused(bench, place, recipe: str, label: str, *expected: str) -> None:
     for words in expected:
         assert words in said.sentence, said.sentence
     bench.unchanged(place, before)
-
-
-def quarantined(bench, place, recipe: str, label: str, *expected: str) -> None:
-    """The run ends with 7 before any burn, its reason in the verdict and in the journal."""
-    before = bench.before(place)
-    said = place.run(recipe, label)
-    assert said.code == 7, said
-    assert (said.verdict["kind"], said.verdict["tray"]) == ("quarantine", "QUARANTINE")
-    for words in expected:
-        assert words in said.verdict["reason"], said.verdict
-    bench.unchanged(place, before, journal=False)
-    assert place.verdicts()[-1]["reason"] == said.verdict["reason"]
 
 
 @pytest.mark.parametrize("label", ["L24-0117/W12/X7", "", "L24/W1/X1/Y1\x07", "P000041", "x" * 300])
@@ -56,43 +48,59 @@ def test_a_passed_label_on_a_fresh_die(bench) -> None:
 
 
 def test_a_part_under_the_label_of_another(bench) -> None:
-    """The chip is known by its id: a second label for it is refused, and it stays in quarantine until released."""
-    place = bench.provisioned()
-    bench.insert(place)
-    quarantined(bench, place, "earlgrey-ft", OTHER_FT, FT_LABEL)
+    """The chip is known by its id: under a second label it goes to quarantine, and both labels lead to it."""
+    place, chip = bench.provisioned(), bench.probed()
+    bench.insert(chip)
+    devices = bench.devices()
+    said = place.run("earlgrey-ft", OTHER_FT)
+    assert said.code == 7, said
+    assert f"belongs to label {FT_LABEL}, but label {OTHER_FT} was scanned" in said.verdict["reason"]
+    assert said.verdict["device_id"] and bench.devices() == devices
     refused(bench, place, "earlgrey-ft", OTHER_FT, "quarantine", "supervisor")
     released = place.release(OTHER_FT)
     assert released.code == 0 and "released" in released.out, released
 
 
 def test_a_label_that_belongs_to_another_id(bench) -> None:
-    """A label is bound to a chip that failed; another chip of the same wafer comes under it."""
     place = bench.probed()
+    journal = Journal(DataFolder(place.data), "hostile-1")
+    journal.write(Context(label_kind="part", label=FT_LABEL, device_id="5a" * 16), "bind")
+    journal.close()
     bench.insert(place)
-    bench.hands.fault(1, "corrupt_blob")
+    devices = bench.devices()
     said = place.run("earlgrey-ft", FT_LABEL)
-    assert said.code == 1 and said.verdict["bin_id"] == "endorsement", said
-    wrong = bench.provisioned()
-    bench.insert(wrong)
-    before = (wrong.chip_digest(), bench.devices())
+    assert said.code == 7, said
+    assert FT_LABEL in said.verdict["reason"] and "5a5a5a5a" in said.verdict["reason"], said.verdict
+    assert "test_exit" not in {row["title"] for row in place.rows() if row["kind"] == "intent"}
+    assert bench.devices() == devices and place.double_burns() == []
+
+
+def test_a_provisioned_part_of_another_station(bench) -> None:
+    """A part in its mission state whose burns this journal does not know: nothing is repeated on it."""
+    stranger, place = bench.provisioned(), bench.place()
+    bench.insert(stranger)
+    before = (stranger.chip_digest(), bench.devices())
     said = place.run("earlgrey-ft", FT_LABEL)
-    assert said.code in (2, 7), said
-    assert (wrong.chip_digest(), bench.devices()) == before
+    assert (said.code, said.verdict["kind"]) == (7, "quarantine"), said
+    assert (stranger.chip_digest(), bench.devices()) == before
+    assert "intent" not in place.kinds()
 
 
 def test_the_wrong_chip_in_the_socket(bench) -> None:
     """The journal knows burns of this label's chip that the chip in the socket does not show."""
     place = bench.probed()
     bench.insert(place)
-    bench.hands.fault(1, "unplug:400")
+    bench.hands.fault(1, "unplug:300")
     said = place.run("earlgrey-ft", FT_LABEL)
-    assert said.code in (6, 7), said
+    assert said.code == 6 and "check its USB cable" in said.verdict["reason"], said
     wrong = bench.probed()
     bench.insert(wrong)
-    before = (wrong.chip_digest(), bench.devices())
+    before, rows = bench.before(wrong), place.length()
     said = place.run("earlgrey-ft", FT_LABEL)
-    print(said)
-    assert (wrong.chip_digest(), bench.devices()) == before
+    assert (said.code, said.verdict["kind"]) == (7, "quarantine"), said
+    assert "the journal says 'Test unlock' was done, the part says it was not: wrong part" in said.verdict["reason"]
+    bench.unchanged(wrong, before)
+    assert "intent" not in place.kinds(rows)
 
 
 def test_a_quarantined_part_put_back(bench) -> None:

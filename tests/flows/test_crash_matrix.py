@@ -26,7 +26,8 @@ def carry_out(matrix, ledger, cases) -> None:
 EARLY_AND_LATE = {
     "chip_probe": {"unlock": (1, 30), "secrets": (3, 20), "lock": (2,)},
     "final_test": {
-        "individualize": (5, 36, 60, 154), "test_exit": (4,), "first_boot": (7,), "personalize": (44,), "install": (14,),
+        "individualize": (5, 36, 60, 154), "test_exit": (4,), "first_boot": (7,), "personalize": (44,),
+        "install": (14,),
     },
 }  # fmt: skip
 """Fuse writes, counted from the burn, at which the subset strikes: one of each sort that ever went wrong."""

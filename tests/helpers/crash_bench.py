@@ -89,7 +89,7 @@ class Watch:
             setattr(file, name, self._watched(kind, getattr(file, name)))
 
     def strike(self, moment: str, number: int, action: Callable[[], None]) -> None:
-        """Do something before or after the ``number``-th change from now (1 is the next), while the chip stands still."""
+        """Do something before or after the ``number``-th change from now (1 is the next); the chip stands still."""
         self._strike = (moment, len(self.changes) + number, action)
 
     def relax(self) -> None:

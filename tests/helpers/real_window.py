@@ -1,4 +1,4 @@
-"""The real window on a virtual screen: Xvfb, `station gui` with its processes, key presses, and what is on the screen."""
+"""The real window on a virtual screen: Xvfb, `station gui` with its processes, key presses, pixels."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ class Picture:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         image = QImage(self.data, self.width, self.height, self.stride, QImage.Format.Format_RGB32)
-        assert image.convertToFormat(QImage.Format.Format_Indexed8 if False else QImage.Format.Format_RGB888).save(
-            str(path)
-        )
+        assert image.save(str(path))
 
 
 class Screen:
@@ -137,7 +135,9 @@ class Screen:
 class Window:
     """One `station gui` process on a screen; its recorded events say what the engine told it."""
 
-    def __init__(self, screen: Screen, folder: Path, arguments: Sequence[str], name: str = "window", **env: str) -> None:
+    def __init__(
+        self, screen: Screen, folder: Path, arguments: Sequence[str], name: str = "window", **env: str
+    ) -> None:
         self.screen = screen
         self.record = folder / f"{name}.jsonl"
         self._log = (folder / f"{name}.log").open("wb")
