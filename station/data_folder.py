@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -57,12 +58,11 @@ class DataFolder:
         self.say("")
 
     def say(self, doing: str) -> None:
-        """What this process is doing, in words for the next one that wants the folder."""
+        """What this process is doing, in words for the next one that wants the folder; left out on a full disk."""
         if self._lock is not None:
-            self._lock.seek(0)
-            self._lock.truncate()
-            self._lock.write(f"{os.getpid()} {doing}")
-            self._lock.flush()
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._lock.fileno(), 0)
+                os.write(self._lock.fileno(), f"{os.getpid()} {doing}".encode())  # the file is open for appending
 
     def release(self) -> None:
         """Give the folder back; the operating system does the same when the process dies."""

@@ -82,6 +82,11 @@ def _foreign(facts: BurnFacts, terms: Terms, text: str) -> Decision:
 def _open_and_unknown(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:
     if not terms.guarded:
         return _quarantine(f"'{text}' was begun and the part cannot say whether it happened{_why(answer)}")
+    if facts.failed_inside:
+        return _quarantine(
+            f"'{text}' was begun and the firmware failed in it, so that '{terms.guarded}' no longer rules out a "
+            f"second burn{_why(answer)}"
+        )
     if _may_have_lost_power(facts, boot):
         return _quarantine(
             f"'{text}' was begun and the part may have lost its power, so that '{terms.guarded}' "

@@ -80,6 +80,13 @@ class PartError(StationError):
         super().__init__(sentence)
 
 
+class FirmwareFailed(PartError):
+    """The firmware itself reported a failure: what it was doing may be half done, and its guards count no more."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, "test_error")
+
+
 class Reject(PartError):
     """A flow sends the part to a fail bin."""
 

@@ -33,6 +33,7 @@ class BurnState(StrEnum):
 class BurnFacts:
     """One burn of one part; ``failed`` and ``interrupted`` count since the last verdict or release.
 
+    ``failed_inside``: the firmware itself reported a failure, and the part could not say how far it had come.
     ``vouched``: a supervisor released the part after this burn was found done elsewhere.
     """
 
@@ -44,6 +45,7 @@ class BurnFacts:
     monotonic_us: int = 0
     run: int = 0
     power_lost: bool = False
+    failed_inside: bool = False
     vouched: bool = False
 
 
@@ -140,12 +142,13 @@ class PartRecord:
         facts.state = BurnState.OPEN
         facts.settle = float(row.detail.get("settle", 0.0))
         facts.boot, facts.monotonic_us, facts.run = row.boot, row.monotonic_us, row.context.run
-        facts.power_lost = False
+        facts.power_lost = facts.failed_inside = False
 
     def _outcome(self, row: Row) -> None:
         facts = self.burn(row.context.flow, row.title)
         evidence = row.detail["evidence"]
         facts.power_lost = facts.power_lost or bool(row.detail.get("power_lost"))
+        facts.failed_inside = facts.failed_inside or bool(row.detail.get("failed_inside"))
         if evidence == "unknown":
             return
         facts.state = BurnState.DONE if evidence == "done" else BurnState.NOT_DONE

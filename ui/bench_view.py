@@ -22,7 +22,10 @@ VERDICTS = ("pass", "fail", "hold", "quarantine", "bench_fault")
 
 @dataclass
 class BenchView:
-    """The last state of engine, sockets, lot, appliance and operator; ``lost`` says why there is no engine."""
+    """The last state of engine, sockets, lot, appliance and operator; ``lost`` says why there is no engine.
+
+    ``titles`` are the words of all step ids that any plan has named so far.
+    """
 
     hello: Hello | None = None
     sockets: dict[int, SocketState] = field(default_factory=dict)
@@ -35,6 +38,7 @@ class BenchView:
     replay: bool = False
     farewell: str = ""
     starting: bool = False
+    titles: dict[str, str] = field(default_factory=dict)
 
     @property
     def mode(self) -> str:
@@ -61,6 +65,7 @@ class BenchView:
         """Take one event in; events that are shown once (refusals, scans, rows) are not kept here."""
         if isinstance(event, SocketState):
             self.sockets[event.socket] = event
+            self.titles.update({item.id: item.title for item in event.plan if item.id not in self.titles})
         elif isinstance(event, Progress):
             self._progress(event)
         elif isinstance(event, Hello):

@@ -9,7 +9,17 @@ from station.protocol import Handle, Query, Rows
 from ui.rows_table import RowsModel, rows_view
 from ui.theme import Theme
 
-FAULTS = ("power_cut:before:1", "power_cut:inside:1", "power_cut:after:1")
+FAULTS = (
+    "test_error",
+    "no_contact",
+    "console_silence",
+    "corrupt_blob:body",
+    "wrong_state:DEV",
+    "power_cut:before:1",
+    "power_cut:inside:1",
+    "power_cut:after:1",
+    "clear",
+)
 RECENT = "1500"  # runs that are fetched at once; what is older is asked for by name with Enter
 NAMED = ("label", "device_id", "lot", "operator", "bin_id")
 
@@ -18,6 +28,7 @@ class QueryDialog(QDialog):
     """A title, a find field and a table; ``commanded`` carries the ``Query``."""
 
     commanded = Signal(object)  # Command
+    hears = ("Query",)  # commands whose refusal is for this dialog
     _requests = 0
 
     def __init__(self, theme: Theme, query: str, title: str, parent: QWidget | None = None) -> None:
@@ -48,16 +59,26 @@ class QueryDialog(QDialog):
         content.addWidget(self.heading)
         self.bar.addWidget(self.search, 1)
         content.addLayout(self.bar)
-        content.addWidget(self.table, 1)
+        content.addWidget(self.body(), 1)
         content.addWidget(self.note)
+
+    def body(self) -> QWidget:
+        """What stands between the find field and the note."""
+        return self.table
 
     @Slot()
     def ask(self) -> None:
         """Send the query; only the answer to the last one is shown."""
         self._send(self.query, self.arguments)
 
+    @staticmethod
+    def next_request() -> int:
+        """A number that no other request of this window has."""
+        QueryDialog._requests += 1
+        return QueryDialog._requests
+
     def _send(self, query: str, arguments: dict[str, str]) -> None:
-        self.request = QueryDialog._requests = QueryDialog._requests + 1
+        self.request = self.next_request()
         self.note.setText(self.tr("Asking the engine…"))
         self.commanded.emit(Query(query, self.request, dict(arguments)))
 
@@ -99,6 +120,7 @@ class HistoryDialog(QueryDialog):
     """
 
     run_wanted = Signal(str)
+    part_wanted = Signal(str)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(theme, "history", "", parent)
@@ -111,6 +133,11 @@ class HistoryDialog(QueryDialog):
         )
         self.search.returnPressed.connect(self._ask_by_name)
         self.table.doubleClicked.connect(self._open)
+        for text, slot in ((self.tr("Open the run"), self._open_chosen), (self.tr("Part…"), self._part_chosen)):
+            button = QPushButton(text)
+            button.setAutoDefault(False)
+            button.clicked.connect(slot)
+            self.bar.addWidget(button)
 
     @Slot()
     def _ask_by_name(self) -> None:
@@ -137,29 +164,27 @@ class HistoryDialog(QueryDialog):
         if run is not None:
             self.run_wanted.emit(str(run))
 
+    @Slot()
+    def _open_chosen(self) -> None:
+        if (index := self._chosen()).isValid():
+            self._open(index)
 
-class RunDialog(QueryDialog):
-    """One run: steps with times, measurements against limits; named by its number or as the last one of a socket."""
+    @Slot()
+    def _part_chosen(self) -> None:
+        row = self._chosen().row()
+        part = (self.model.value(row, "label") or self.model.value(row, "device_id")) if row >= 0 else None
+        if part:
+            self.part_wanted.emit(str(part))
 
-    def __init__(self, theme: Theme, title: str, arguments: dict[str, str], parent: QWidget | None = None) -> None:
-        super().__init__(theme, "run", title, parent)
-        self.arguments = arguments
-        self.search.setPlaceholderText(self.tr("Find in this run"))
-
-    def ask(self) -> None:
-        """A socket is asked for its last run first."""
-        if "run" in self.arguments:
-            super().ask()
-        else:
-            self._send("history", {**self.arguments, "limit": "1"})
-
-    def show_answer(self, rows: Rows) -> None:
-        """The last run of the socket is known now, or this is the run itself."""
-        if rows.query == "history" and rows.rows and "run" in rows.columns:
-            self.arguments = {"run": str(rows.rows[0][rows.columns.index("run")])}
-            self.ask()
-            return
-        super().show_answer(rows)
+    def _chosen(self) -> QModelIndex:
+        """The selected row; when there is only one, that one."""
+        chosen = self.table.selectionModel().selectedRows()
+        if chosen:
+            return chosen[0]
+        if self.model.rowCount() == 1:
+            return self.model.index(0, 0)
+        self.note.setText(self.tr("Choose a row first."))
+        return QModelIndex()
 
 
 class BenchDialog(QueryDialog):

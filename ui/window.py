@@ -33,8 +33,10 @@ from ui.event_lines import BadLine, Item, LogLines, LogRow
 from ui.guard import KeyGuard
 from ui.log_model import LogModel
 from ui.operate import OperateScreen
+from ui.part_dialogs import PartDialog, ReleaseDialog
 from ui.primary import primary
-from ui.query_dialogs import BenchDialog, HistoryDialog, QueryDialog, RunDialog
+from ui.query_dialogs import BenchDialog, HistoryDialog, QueryDialog
+from ui.run_dialog import RunDialog
 from ui.scanner import KeyFilter
 from ui.settings import WindowSettings, save
 from ui.sign_in import BADGE, SignInDialog
@@ -68,7 +70,7 @@ class StationWindow(QMainWindow):
         self.log_model = LogModel(self.theme, parent=self)
         self.keys = KeyFilter(self.settings.primary_keys(), clock, self)
         self.sign_in = SignInDialog(self)
-        self._dialogs: list[QueryDialog] = []
+        self._dialogs: list[QueryDialog | ReleaseDialog] = []
         self._closing = False  # the engine was told to end; the window closes when it has
         self._deserted = False  # the window closes although the engine still works
         self._lit = True
@@ -140,8 +142,7 @@ class StationWindow(QMainWindow):
         if isinstance(event, CommandRefused):
             where = self.tr("Socket {n}: ").format(n=event.socket) if event.socket else ""
             self.operate.banner.notice(where + event.sentence)
-            if event.command == "Query":
-                self._query_refused(event.sentence)
+            self._refused(event)
         elif isinstance(event, ScanTaken) and event.sentence:
             self.operate.banner.notice(event.sentence)
         elif isinstance(event, Rows):
@@ -162,9 +163,10 @@ class StationWindow(QMainWindow):
             text = self.tr("This window speaks version {ours}, the engine version {theirs}: update the older one.")
             self.operate.banner.notice(text.format(ours=SCHEMA, theirs=schema))
 
-    def _query_refused(self, sentence: str) -> None:
+    def _refused(self, event: CommandRefused) -> None:
         for dialog in self._dialogs:
-            dialog.refused(sentence)
+            if event.command in dialog.hears:
+                dialog.refused(event.sentence)
 
     def _rows(self, rows: Rows) -> None:
         for dialog in self._dialogs:
@@ -283,18 +285,36 @@ class StationWindow(QMainWindow):
 
     @Slot(int)
     def _show_run_of(self, socket: int) -> None:
-        title = self.tr("Socket {n}: run").format(n=socket)
-        self._show_dialog(RunDialog(self.theme, title, {"socket": str(socket)}, self))
+        self._open_run(self.tr("Socket {n}: run").format(n=socket), {"socket": str(socket)})
 
     @Slot(str)
     def _show_run(self, run: str) -> None:
-        self._show_dialog(RunDialog(self.theme, self.tr("Run {run}").format(run=run), {"run": run}, self))
+        self._open_run(self.tr("Run {run}").format(run=run), {"run": run})
+
+    def _open_run(self, title: str, arguments: dict[str, str]) -> None:
+        dialog = RunDialog(self.theme, title, arguments, self.log_model.between, self.view.titles, self)
+        dialog.part_wanted.connect(self._show_part)
+        self._show_dialog(dialog)
+
+    @Slot(str)
+    def _show_part(self, part: str) -> None:
+        dialog = PartDialog(self.theme, part, self)
+        dialog.release_wanted.connect(lambda part, why: self._release(part, why, dialog))
+        self._show_dialog(dialog)
+
+    def _release(self, part: str, quarantine: str, asked: PartDialog) -> None:
+        dialog = ReleaseDialog(part, quarantine, asked)
+        dialog.released.connect(asked.ask)
+        self._dialogs.append(dialog)
+        dialog.finished.connect(lambda _result: self._dialogs.remove(dialog))
+        self._open(dialog, dialog.commanded)
 
     @Slot(str, str)
     def _show_query(self, query: str, title: str) -> None:
         if query == "history":
             history = HistoryDialog(self.theme, self)
             history.run_wanted.connect(self._show_run)
+            history.part_wanted.connect(self._show_part)
             self._show_dialog(history)
         elif query == "bench":
             self._show_dialog(BenchDialog(self.theme, self.operate.sockets, self.view.virtual, self))

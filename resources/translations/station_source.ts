@@ -65,8 +65,11 @@
 </context>
 <context>
     <name>HistoryDialog</name>
+    <message><source>Choose a row first.</source><translation type="unfinished"></translation></message>
     <message><source>Device id, label, lot, bin, date or operator; Enter asks for all times</source><translation type="unfinished"></translation></message>
     <message><source>History</source><translation type="unfinished"></translation></message>
+    <message><source>Open the run</source><translation type="unfinished"></translation></message>
+    <message><source>Part…</source><translation type="unfinished"></translation></message>
 </context>
 <context>
     <name>LabelDialog</name>
@@ -78,6 +81,7 @@
 <context>
     <name>LogCard</name>
     <message><source>All</source><translation type="unfinished"></translation></message>
+    <message><source>Details</source><translation type="unfinished"></translation></message>
     <message><source>Find…</source><translation type="unfinished"></translation></message>
     <message><source>Log</source><translation type="unfinished"></translation></message>
     <message><source>Pause</source><translation type="unfinished"></translation></message>
@@ -105,6 +109,11 @@
     <message><source>x {x}, y {y}: {kind} bin {bin}</source><translation type="unfinished"></translation></message>
 </context>
 <context>
+    <name>PartDialog</name>
+    <message><source>Part {part}</source><translation type="unfinished"></translation></message>
+    <message><source>Release from quarantine…</source><translation type="unfinished"></translation></message>
+</context>
+<context>
     <name>QueryDialog</name>
     <message><source>Asking the engine…</source><translation type="unfinished"></translation></message>
     <message><source>Find…</source><translation type="unfinished"></translation></message>
@@ -119,8 +128,47 @@
     <message><source>Wafer / tray</source><translation type="unfinished"></translation></message>
 </context>
 <context>
+    <name>ReleaseDialog</name>
+    <message><source>In quarantine</source><translation type="unfinished"></translation></message>
+    <message><source>Part</source><translation type="unfinished"></translation></message>
+    <message><source>Reason</source><translation type="unfinished"></translation></message>
+    <message><source>Release the part</source><translation type="unfinished"></translation></message>
+    <message><source>Release {part}</source><translation type="unfinished"></translation></message>
+    <message><source>The reason is recorded with your name. A part that is released may be burnt again.</source><translation type="unfinished"></translation></message>
+    <message><source>What was checked, and why the part may go on</source><translation type="unfinished"></translation></message>
+</context>
+<context>
     <name>RunDialog</name>
+    <message><source>Answers and endings</source><translation type="unfinished"></translation></message>
+    <message><source>Burns</source><translation type="unfinished"></translation></message>
+    <message><source>Console and log (of this window's session)</source><translation type="unfinished"></translation></message>
     <message><source>Find in this run</source><translation type="unfinished"></translation></message>
+    <message><source>Kept for this part</source><translation type="unfinished"></translation></message>
+    <message><source>Measurements</source><translation type="unfinished"></translation></message>
+    <message><source>No run was recorded here yet.</source><translation type="unfinished"></translation></message>
+    <message><source>Part…</source><translation type="unfinished"></translation></message>
+    <message><source>RUNNING</source><translation type="unfinished"></translation></message>
+    <message><source>Sent to the appliance</source><translation type="unfinished"></translation></message>
+    <message><source>Steps</source><translation type="unfinished"></translation></message>
+    <message><source>at</source><translation type="unfinished"></translation></message>
+    <message><source>bin {bin} → {tray}</source><translation type="unfinished"></translation></message>
+    <message><source>burn</source><translation type="unfinished"></translation></message>
+    <message><source>bytes</source><translation type="unfinished"></translation></message>
+    <message><source>call</source><translation type="unfinished"></translation></message>
+    <message><source>detail</source><translation type="unfinished"></translation></message>
+    <message><source>form</source><translation type="unfinished"></translation></message>
+    <message><source>how</source><translation type="unfinished"></translation></message>
+    <message><source>limits</source><translation type="unfinished"></translation></message>
+    <message><source>ms</source><translation type="unfinished"></translation></message>
+    <message><source>name</source><translation type="unfinished"></translation></message>
+    <message><source>seconds</source><translation type="unfinished"></translation></message>
+    <message><source>sent → got</source><translation type="unfinished"></translation></message>
+    <message><source>source</source><translation type="unfinished"></translation></message>
+    <message><source>step</source><translation type="unfinished"></translation></message>
+    <message><source>text</source><translation type="unfinished"></translation></message>
+    <message><source>value</source><translation type="unfinished"></translation></message>
+    <message><source>what</source><translation type="unfinished"></translation></message>
+    <message><source>{n} rows</source><translation type="unfinished"></translation></message>
 </context>
 <context>
     <name>SignInDialog</name>
@@ -131,6 +179,7 @@
 </context>
 <context>
     <name>SocketTile</name>
+    <message><source>Change the label…</source><translation type="unfinished"></translation></message>
     <message><source>Insert virtual part</source><translation type="unfinished"></translation></message>
     <message><source>Remove virtual part</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}</source><translation type="unfinished"></translation></message>
@@ -200,6 +249,8 @@
     <message><source>The recording has ended</source><translation type="unfinished"></translation></message>
     <message><source>The verdict stays until the part is out.</source><translation type="unfinished"></translation></message>
     <message><source>Then scan it.</source><translation type="unfinished"></translation></message>
+    <message><source>There is no engine for this window: leave the parts where they are</source><translation type="unfinished"></translation></message>
+    <message><source>Try again   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>Waiting for the engine</source><translation type="unfinished"></translation></message>
     <message><source>part label</source><translation type="unfinished"></translation></message>
 </context>
@@ -232,21 +283,23 @@
     <message><source>INSERT PART</source><translation type="unfinished"></translation></message>
     <message><source>INTERRUPTED</source><translation type="unfinished"></translation></message>
     <message><source>In flight: {title}</source><translation type="unfinished"></translation></message>
+    <message><source>It may be started.</source><translation type="unfinished"></translation></message>
     <message><source>Last shown: {word}</source><translation type="unfinished"></translation></message>
     <message><source>Leave the part in the socket.</source><translation type="unfinished"></translation></message>
+    <message><source>Leave the part in the socket: nothing is known of it.</source><translation type="unfinished"></translation></message>
     <message><source>Lid closed</source><translation type="unfinished"></translation></message>
     <message><source>Lid open</source><translation type="unfinished"></translation></message>
     <message><source>No</source><translation type="unfinished"></translation></message>
     <message><source>No: quarantine</source><translation type="unfinished"></translation></message>
     <message><source>Nobody can know the state of this part.</source><translation type="unfinished"></translation></message>
-    <message><source>Nothing is known of this socket.</source><translation type="unfinished"></translation></message>
     <message><source>Nothing was in flight.</source><translation type="unfinished"></translation></message>
     <message><source>PASS</source><translation type="unfinished"></translation></message>
+    <message><source>Part {label}</source><translation type="unfinished"></translation></message>
     <message><source>Pin 1 towards the red dot. Wait for the lid click.</source><translation type="unfinished"></translation></message>
     <message><source>QUARANTINE</source><translation type="unfinished"></translation></message>
+    <message><source>READY</source><translation type="unfinished"></translation></message>
     <message><source>REPLAY · recorded events, nothing is sent to any bench</source><translation type="unfinished"></translation></message>
     <message><source>RUNNING {percent} %</source><translation type="unfinished"></translation></message>
-    <message><source>Ready to start.</source><translation type="unfinished"></translation></message>
     <message><source>Remove the part. Its record is stored.</source><translation type="unfinished"></translation></message>
     <message><source>Retest allowed in another socket.</source><translation type="unfinished"></translation></message>
     <message><source>Retest allowed in the same socket.</source><translation type="unfinished"></translation></message>

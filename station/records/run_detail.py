@@ -1,8 +1,8 @@
 """What the journal tells of one run beyond its steps and measurements: burns, the appliance, what was kept, answers.
 
-Each row of the journal becomes (what, name, value, detail); ``value`` is seconds since the start of the run, a length in
-bytes for what was kept, milliseconds for a call to the appliance. No value of a secret is in the journal, and none of
-what was kept is shown: names and lengths only.
+Each row of the journal becomes (what, name, value, detail); ``value`` is seconds since the start of the run, a length
+in bytes for what was kept, milliseconds for a call to the appliance. No value of a secret is in the journal, and none
+of what was kept is shown: names and lengths only.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -114,17 +115,18 @@ class Place:
         self.station.write_text(STATION.format(**self.settings))
         return self
 
-    def cli(self, *arguments: str, seconds: float = RUN_SECONDS, stdin: bytes = b"") -> Said:
-        """One command of the station, with this station's file."""
+    def cli(self, *arguments: str, seconds: float = RUN_SECONDS, file_size: int = resource.RLIM_INFINITY) -> Said:
+        """One command of the station, with this station's file; no file may grow beyond ``file_size``."""
         done = subprocess.run(
             [sys.executable, "-m", "station", *arguments, "--station", str(self.station)], cwd=self.folder,
-            env=environment(), input=stdin, capture_output=True, timeout=seconds, check=False,
+            env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size)),  # noqa: PLW1509
         )  # fmt: skip
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def run(self, recipe: str, label: str, *more: str, seconds: float = RUN_SECONDS) -> Said:
+    def run(self, recipe: str, label: str, *more: str, **limits: Any) -> Said:
         """``station run`` on the part in socket 1."""
-        return self.cli("run", recipe, "--label", label, "--json", "--wait", "15", *more, seconds=seconds)
+        return self.cli("run", recipe, "--label", label, "--json", "--wait", "15", *more, **limits)
 
     # ---- what the journal says ------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from end2end_bench import CP_LABEL, FT_LABEL
+from end2end_bench import CP_LABEL, FT_LABEL, Engine
 
+from station import protocol
 from station.data_folder import DataFolder
 from station.journal import Journal
 from station.journal_rows import Context
@@ -90,9 +91,12 @@ def test_the_wrong_chip_in_the_socket(bench) -> None:
     """The journal knows burns of this label's chip that the chip in the socket does not show."""
     place = bench.probed()
     bench.insert(place)
-    bench.hands.fault(1, "unplug:300")
-    said = place.run("earlgrey-ft", FT_LABEL)
-    assert said.code == 6 and "check its USB cable" in said.verdict["reason"], said
+    with Engine(place) as engine:
+        engine.begin("earlgrey-ft", FT_LABEL)
+        engine.state(lambda tile: any(step.id == "individualize" for step in tile.steps), "the second burn")
+        engine.send(protocol.Stop(1))
+        assert engine.verdict().kind == "hold"
+        assert engine.end() == 0
     wrong = bench.probed()
     bench.insert(wrong)
     before, rows = bench.before(wrong), place.length()

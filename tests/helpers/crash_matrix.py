@@ -89,22 +89,24 @@ class Matrix:
         self.reviewed = tomllib.loads(REVIEWED.read_text())["point"]
         self.used: set[int] = set()
         self._flows: dict[str, Flow] = {}
+        self._packaged: Place | None = None
 
     def flow(self, name: str) -> Flow:
         """The undisturbed flow; its windows are found by killing the station before each intent in turn."""
         if name not in self._flows:
-            start = self.bench.fresh() if name == "chip_probe" else self._packaged()
+            start = self.bench.fresh() if name == "chip_probe" else self.packaged()
             self._flows[name] = self._explore(name, start)
         return self._flows[name]
 
-    def _packaged(self) -> Place:
-        """A part that passed Chip Probe here and has its own label now."""
-        place = self.bench.fresh()
-        self.bench.insert(place)
-        assert self.bench.run(place).kind == "pass"
-        self.bench.remove()
-        place.recipe = RECIPES["final_test"]
-        return place
+    def packaged(self) -> Place:
+        """A part that passed Chip Probe here and has its own label now; copy it."""
+        if self._packaged is None:
+            self._packaged = place = self.bench.fresh()
+            self.bench.insert(place)
+            assert self.bench.run(place).kind == "pass"
+            self.bench.remove()
+            place.recipe = RECIPES["final_test"]
+        return self._packaged
 
     def _explore(self, name: str, start: Place) -> Flow:
         bench, windows = self.bench, {}
@@ -220,7 +222,7 @@ class Matrix:
         elif verdict != "pass":
             yield f"expected pass after the rerun, saw {verdict or 'no verdict'}: {second.result.get('error')}"
         else:
-            yield from self._wrong_part(case, place)
+            yield from self.wrong_part(case.flow, place)
 
     def _lost_records(self, case: Case, place: Place, burnt: bool, second: Ending) -> Iterator[str]:
         label, before, after = LABELS[place.recipe], second.result["known_before"], second.result["known"]
@@ -236,17 +238,17 @@ class Matrix:
         if case.window != "start" and before["burns"].get(f"{case.flow}.{case.window}", "nothing") == "nothing":
             yield "the part was changed without an intent"
 
-    def _wrong_part(self, case: Case, place: Place) -> Iterator[str]:
+    def wrong_part(self, flow: str, place: Place) -> Iterator[str]:
         """A part that passed is the part that an undisturbed run makes."""
-        reference, seen = self.bench.fuses(self.flow(case.flow).end), self.bench.fuses(place)
+        reference, seen = self.bench.fuses(self.flow(flow).end), self.bench.fuses(place)
         apart = {*LIFE_CYCLE_COUNT, *SECRET2}
         wrong = [n for n in range(len(seen)) if n not in apart and seen[n] != reference[n]]
         if wrong:
             yield f"it passed with other fuses than an undisturbed part: {[where_of(f'fuse {n}') for n in wrong[:4]]}"
-        pages = [secret_pages(p) for p in (place, self.flow(case.flow).end)]
+        pages = [secret_pages(p) for p in (place, self.flow(flow).end)]
         if pages[0] != pages[1]:
             yield "it passed with other secrets in flash than an undisturbed part"
-        if case.flow == "final_test":
+        if flow == "final_test":
             yield from self._wrong_registration()
 
     def _wrong_registration(self) -> Iterator[str]:

@@ -71,6 +71,8 @@ class Trap:
     def _method(self, name: str, real: Any) -> Any:
         def call(_: object, *arguments: Any, **named: Any) -> Any:
             self.calls.append(f"{name}.{real.__name__}")
+            if real.__name__ == "owner_boot_message" and "boot_message" in self.request:
+                return self.request["boot_message"]
             number = len(self.calls)
             if self.request.get("kill_before_call") == number:
                 kill_myself()

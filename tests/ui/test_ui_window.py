@@ -19,6 +19,7 @@ from station.protocol import (
     Log,
     Progress,
     Query,
+    Release,
     Rows,
     Scan,
     ScanTaken,
@@ -35,7 +36,9 @@ from ui.engineer_menu import EngineerMenu
 from ui.entry_dialogs import LabelDialog, RecipeDialog
 from ui.event_lines import BadLine, LogLines
 from ui.operate import columns_for
-from ui.query_dialogs import BenchDialog, HistoryDialog, RunDialog
+from ui.part_dialogs import PartDialog, ReleaseDialog
+from ui.query_dialogs import BenchDialog, HistoryDialog
+from ui.run_dialog import RunDialog
 from ui.settings import WindowSettings, load
 from ui.window import StationWindow
 
@@ -298,6 +301,30 @@ def test_nothing_blinks_without_an_alarm(desk):
     assert not desk.window._blink_timer.isActive()
 
 
+def test_a_window_that_gets_no_engine_says_why_and_may_try_again(desk):
+    desk.feed(Ended("the engine (process 7) is finishing socket 2; wait until it has ended, then start again"))
+    desk.link.live = False
+    desk.window._engine_ended("Exit code 2")
+    assert "finishing socket 2" in desk.banner.hint.text() and "no engine" in desk.banner.sentence.text()
+    assert desk.tile(1).word.text() == "ENGINE STOPPED" and "Leave the part" in desk.tile(1).lead.text()
+    desk.clock.pass_(1)
+    desk.key()
+    assert desk.link.starts == 1
+
+
+def test_a_lot_without_a_verdict_claims_nothing(desk):
+    empty = replace(
+        s.LOT, passed=0, failed=0, held=0, quarantined=0, first_pass_yield=0.0, units_per_hour=0.0, to_go=-1,
+        yield_line=(), cells=(), bins=(),
+    )  # fmt: skip
+    desk.feed(*s.bench(), empty)
+    lot = desk.window.operate.lot
+    assert lot.number.text() == "–" and lot.rate.value.text() == "–" and lot.left.isHidden()
+    assert not lot.plot.getAxis("left").isVisible() and not lot.plot.limit.isVisible()
+    desk.feed(s.LOT)
+    assert lot.number.text() == "95.0 %" and lot.left.isVisible() and lot.plot.getAxis("left").isVisible()
+
+
 def test_progress_moves_the_bar(desk):
     desk.feed(*s.bench(), Progress(1, 77, 9.9))
     assert (
@@ -387,6 +414,19 @@ def shown_dialog(window, kind):
 
 
 COLUMNS = ("run", "time", "label", "seconds")
+RUN = (
+    *(("run", name, value, "") for name, value in (
+        ("run", 17), ("time", 1_700_000_000.0), ("socket", 2), ("label", "P1"), ("device_id", "0a0b"),
+        ("kind", "quarantine"), ("bin", 99), ("tray", "Q"), ("reason", "the power failed"), ("seconds", 2.5))),
+    ("step", "unlock", 0.4, "done"),
+    ("step", "personalize", 0.2, "failed"),
+    ("measurement", "transitions left", 22.0, "[2 … ] inside"),
+    ("burn", "unlock", 0.5, "read back: done"),
+    ("failure", "personalize", 1.0, "the power failed"),
+    ("appliance", "EndorseCerts", 6.1, "UDS [675 bytes] → UDS [765 bytes]"),
+    ("kept", "rma_token_hash", 16, "bytes, bytes"),
+    ("verdict", "quarantine", 2.5, "bin 99 quarantine → Q"),
+)  # fmt: skip
 
 
 def test_history_finds_and_opens_a_run(desk, qtbot):
@@ -427,6 +467,29 @@ def test_enter_asks_the_whole_history_by_every_kind_of_name(desk):
     history.close()
 
 
+def test_history_opens_the_chosen_run_or_its_part(desk):
+    desk.feed(*s.bench())
+    desk.window._show_query("history", "History")
+    history = shown_dialog(desk.window, HistoryDialog)
+    buttons = {button.text(): button for button in history.findChildren(QPushButton)}
+    rows = ((1, 0.0, "041", 12.5), (2, 0.0, None, 3.0))
+    desk.feed(Rows("history", desk.link.sent[-1].request, COLUMNS, rows))
+    sent = len(desk.link.sent)
+    buttons["Open the run"].click()
+    assert len(desk.link.sent) == sent and "row" in history.note.text()
+    history.table.selectRow(0)
+    buttons["Open the run"].click()
+    assert desk.link.sent[-1].arguments == {"run": "1"}
+    buttons["Part…"].click()
+    assert desk.link.sent[-1].arguments == {"part": "041"}
+    history.table.selectRow(1)
+    sent = len(desk.link.sent)
+    buttons["Part…"].click()
+    assert len(desk.link.sent) == sent
+    for dialog in list(desk.window._dialogs):
+        dialog.close()
+
+
 def test_a_refused_query_says_why(desk):
     desk.feed(*s.bench())
     desk.window._show_query("operators", "Operators")
@@ -454,10 +517,72 @@ def test_run_of_a_socket_is_its_last_one(desk):
     desk.feed(Rows("history", query.request, COLUMNS, ((17, 0.0, "P1", 1.0),)))
     query = desk.link.sent[-1]
     assert query.query == "run" and query.arguments == {"run": "17"}
-    desk.feed(Rows("run", query.request, ("what", "name", "value"), (("step", "unlock", 0.4),)))
+    log = Log(1_700_000_001.0, 2, "dut", "debug", "[67 characters]")
+    late, other = replace(log, time=1_700_009_000.0), replace(log, socket=1)
+    desk.feed(log, late, other, Log(1_700_000_000.5, 2, "dut", "info", "Waiting ..."))
+    desk.window.operate.log.flush()
+    desk.feed(Rows("run", query.request, ("what", "name", "value", "detail"), RUN))
     dialog = shown_dialog(desk.window, RunDialog)
-    assert dialog.model.rowCount() == 1
+
+    def cells(section):
+        model = section.model
+        return [
+            tuple(model.data(model.index(r, c)) for c in range(model.columnCount())) for r in range(model.rowCount())
+        ]
+
+    assert cells(dialog.steps) == [("Test unlock", "0.4", "done"), ("Personalize", "0.2", "failed")]
+    assert cells(dialog.burns) == [("◆ Test unlock", "0.5", "read back: done")]
+    assert cells(dialog.measurements) == [("transitions left", "22", "[2 … ] inside")]
+    assert cells(dialog.appliance) == [("EndorseCerts", "6.1", "UDS [675 bytes] → UDS [765 bytes]")]
+    assert cells(dialog.kept) == [("rma_token_hash", "16", "bytes, bytes")]
+    assert [line for line in cells(dialog.console) if line[1] == "dut"] == [
+        ("1", "dut", "[67 characters]"),
+        ("0.5", "dut", "Waiting ..."),
+    ]
+    assert "QUARANTINE" in dialog.verdict.text() and "bin 99 → Q" in dialog.verdict.text()
+    assert "device id: 0a0b" in dialog.facts.text()
+    dialog.search.setText("endorse")
+    assert [section.model.rowCount() for section in dialog.sections] == [0, 0, 0, 1, 0, 0, 0]
+    dialog.part_button.click()
+    assert desk.link.sent[-1] == Query("part", desk.link.sent[-1].request, {"part": "P1"})
     dialog.close()
+
+
+def test_a_socket_without_a_run_says_so(desk):
+    desk.feed(*s.bench())
+    desk.window._show_run_of(2)
+    desk.feed(Rows("history", desk.link.sent[-1].request, COLUMNS, ()))
+    dialog = shown_dialog(desk.window, RunDialog)
+    assert "No run" in dialog.note.text()
+    dialog.close()
+
+
+def test_a_part_is_released_with_a_reason_only_when_the_engine_agrees(desk):
+    desk.feed(*s.bench())
+    desk.window._show_part("P1")
+    part = shown_dialog(desk.window, PartDialog)
+    quarantined = (("label", "part: P1"), ("quarantine", "lid opened during a burn"))
+    assert not part.release.isEnabled()
+    desk.feed(Rows("part", desk.link.sent[-1].request, ("name", "value"), quarantined))
+    part.release.click()
+    dialog = shown_dialog(desk.window, ReleaseDialog)
+    assert not dialog.button.isEnabled()
+    dialog.reason.setText("  x ")
+    assert not dialog.button.isEnabled()
+    dialog.reason.setText(" read back by hand ")
+    dialog.button.click()
+    command, query = desk.link.sent[-2:]
+    assert command == Release("P1", "read back by hand") and query.query == "part"
+    desk.feed(CommandRefused("Release", 0, "this needs the role supervisor; anna is operator"))
+    desk.feed(Rows("part", query.request, ("name", "value"), quarantined))
+    assert dialog.isVisible() and "supervisor" in dialog.message.text() and dialog.button.isEnabled()
+    dialog.button.click()
+    desk.feed(Rows("part", desk.link.sent[-1].request, ("name", "value"), (("label", "part: P1"), ("quarantine", ""))))
+    assert not dialog.isVisible()
+    desk.feed(Rows("part", desk.link.sent[-1].request, ("name", "value"), (("label", "part: P1"), ("quarantine", ""))))
+    assert not part.release.isEnabled() and part.quarantine == ""
+    part.close()
+    assert desk.window._dialogs == []
 
 
 def test_bench_page_has_hands_on_a_virtual_bench_only(desk, qtbot):

@@ -23,6 +23,7 @@ from ui.words import (
 WORDS = {
     "insert_part": ("INSERT PART", "wait"),
     "scan": ("SCAN", "wait"),
+    "ready": ("READY", "wait"),
     "checking": ("CHECKING", "run"),
     "running": ("RUNNING 61 %", "run"),
     "burning": ("DO NOT REMOVE", "burn"),
@@ -104,10 +105,12 @@ def test_unknown_state_of_a_newer_engine_is_shown_as_it_is():
 
 
 def test_short_things():
-    assert short_id(s.DEVICE) == "0x0001…4d31"
-    assert short_id("0xabc") == "0xabc"
+    assert short_id("0xabc") == "abc"
+    assert short_id(s.DEVICE) == s.DEVICE[:32] + "…"
+    first, second = "01400300443308198870050000000000", "01400300443308198870060000000000"
+    assert short_id(first) == first != short_id(second) and short_id(first * 2) != short_id(second * 2)
     assert count_words(1234567) == "1 234 567"
-    assert part_words(s.RUNNING) == "id 0x0001…4d31  part 041"
+    assert part_words(s.RUNNING).splitlines() == ["part 041", f"id {s.DEVICE[:32]}…"]
     assert clock_words(s.RUNNING) == "8.1 s / ~13 s"
     assert clock_words(s.PASS) == "12.6 s"
     assert clock_words(s.INSERT) == ""

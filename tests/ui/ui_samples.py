@@ -44,7 +44,7 @@ PLAN = (
     PlanItem("register", "Register device", False),
 )
 TIMES = (0.1, 0.4, 2.9, 0.6, 3.8, 0.2, 1.4, 0.9, 0.1)
-DEVICE = "0001" + "0" * 52 + "00004d31"
+DEVICE = "014003004433081988700500000000000000756530000000041564953000001"[:63] + "1"
 
 
 def steps(upto, last="running"):

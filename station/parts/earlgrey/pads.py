@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from station.deadline import Deadline
-from station.errors import PartError, PowerLost, WaitTimeout
+from station.errors import FirmwareFailed, PartError, PowerLost, WaitTimeout
 from station.model import Tap
 from station.ports import Pins
 
@@ -65,7 +65,7 @@ class Pads:
     def refuse_test_error(self, waited_for: str) -> None:
         """Raise ``PartError`` while the firmware holds TestError high."""
         if self.sample().get("test_error"):
-            raise PartError(f"the firmware raised TestError while the station waited for {waited_for}", "test_error")
+            raise FirmwareFailed(f"the firmware raised TestError while the station waited for {waited_for}")
 
     def wait(self, signal: str, deadline: Deadline, waited_for: str) -> Mapping[str, bool]:
         """Wait for one input; TestError ends the wait at once, silence at the deadline, both with ``PartError``."""
@@ -75,9 +75,7 @@ class Pads:
             if levels.get(signal):
                 return levels
             if levels.get("test_error"):
-                raise PartError(
-                    f"the firmware raised TestError while the station waited for {waited_for}", "test_error"
-                )
+                raise FirmwareFailed(f"the firmware raised TestError while the station waited for {waited_for}")
             if deadline.passed:
                 raise PartError(str(WaitTimeout(waited_for, deadline.seconds)), "console")
             self._pause(poll)

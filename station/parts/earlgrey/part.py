@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeVar
 
 from station.deadline import Deadline
-from station.errors import ConfigError, PartError, PowerLost
+from station.errors import ConfigError, FirmwareFailed, PartError, PowerLost
 from station.formats import console_json as messages
 from station.formats import sram_elf
 from station.formats.device_id import DeviceId, SkuSpecific
@@ -96,6 +96,7 @@ class _Witness:
 
     first_boot: Stage | None = None
     hash_sent: bool | None = None  # None: the personalize verb was never entered
+    found_failed: bool | None = None  # TestError as it was before this run's first reset took it back
 
 
 class Earlgrey:
@@ -123,6 +124,8 @@ class Earlgrey:
     def look(self) -> LifeCycle:
         """Reset the part into ROM bootstrap with the LC TAP selected and read the life cycle registers."""
         self._check_contact()
+        if self._witness.found_failed is None:
+            self._witness.found_failed = bool(self._pads.sample().get("test_error"))
         self._enter_life_cycle()
         return self._controller.look()
 
@@ -264,6 +267,7 @@ class Earlgrey:
             return NOT_DONE  # the ROM refused the image: none of its code has run
         if self._witness.first_boot in FIRST_WORDS or self.look().is_personalized:
             return DONE
+        self._refuse_found_failed()
         return UNKNOWN("SECRET1 cannot be read in a mission state")
 
     def first_boot(self) -> None:
@@ -281,6 +285,7 @@ class Earlgrey:
             return DONE
         if self._witness.hash_sent is False:
             return NOT_DONE
+        self._refuse_found_failed()
         return UNKNOWN("SECRET2 is not locked, and whether it is partly written cannot be read in a mission state")
 
     def personalize(self, rma_token_hash: bytes) -> None:
@@ -397,6 +402,11 @@ class Earlgrey:
         if wrong:
             raise PowerLost(f"expected a part in the closed, powered socket, saw {wrong}; reseat the part")
 
+    def _refuse_found_failed(self) -> None:
+        """A firmware that failed while no station watched may have left its partition half written."""
+        if self._witness.found_failed:
+            raise FirmwareFailed("the firmware had raised TestError before this run began; it failed while nobody watched")
+
     def _enter_life_cycle(self) -> None:
         self._session = _Session()
         self._pads.reset(Tap.LC, bootstrap=True)
@@ -448,7 +458,7 @@ class Earlgrey:
         while not deadline.passed:
             levels = self._pads.sample()
             if levels.get("test_error"):
-                raise PartError("the firmware raised TestError while it started", "test_error")
+                raise FirmwareFailed("the firmware raised TestError while it started")
             if levels.get("console_tx_ready"):
                 return Stage(self._console.expect(*(stage.value for stage in spoken), deadline=deadline))
             said = self._uart.poll()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from station.deadline import Deadline
-from station.errors import FormatError, PartError
+from station.errors import FirmwareFailed, FormatError, PartError
 from station.formats import spi_console as frames
 from station.model import SpiFrame
 from station.parts.earlgrey.pads import Pads
@@ -106,7 +106,7 @@ class SpiConsole:
     def _wait_taken(self, deadline: Deadline) -> None:
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if self._pads.sample().get("test_error"):
-                raise PartError("the firmware raised TestError while it took data", "test_error")
+                raise FirmwareFailed("the firmware raised TestError while it took data")
             if deadline.passed:
                 raise PartError("expected the firmware to take a console frame, but it stays busy", "console")
             self._pause(0.001)
