@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Set up the provisioning station and run it: the one file a newcomer starts, standard library only.
 
-    python3 start.py                      the station: appliance, virtual bench, engine and operator window
-    python3 start.py demo --headless      the main job without a window
-    python3 start.py test [--full]        what CI runs
-    python3 start.py benchmark [--json]   side-by-side measurements, in an environment of their own
-    python3 start.py ANYTHING             = station ANYTHING inside the environment
+python3 start.py                      the station: appliance, virtual bench, engine and operator window
+python3 start.py demo --headless      the main job without a window
+python3 start.py test [--full]        what CI runs
+python3 start.py benchmark [--json]   side-by-side measurements, in an environment of their own
+python3 start.py ANYTHING             = station ANYTHING inside the environment
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 WINDOWS = os.name == "nt"
 MINIMUM = (3, 11)
+VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PROJECT = ROOT / "pyproject.toml"
+ORDINARY, TEST, BENCHMARK = (ROOT / f"requirements{kind}.lock" for kind in ("", "-test", "-benchmark"))
+INSTEAD = "python3 start.py demo --headless"
 
 # Shared library -> Debian package. The window needs both groups; the command line needs neither.
 DRAW = {
@@ -46,9 +50,10 @@ TEST_PROGRAMS = {
     "Xvfb": "xvfb",
     "xauth": "xauth",
     "xdotool": "xdotool",
-    "objdump": "binutils",
     "git": "git",
 }
+FULL_PROGRAMS = {"objdump": "binutils"}
+"""The frozen application is built with it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -61,19 +66,33 @@ def main(arguments: list[str]) -> int:
         return _test(arguments[1:])
     if command == "benchmark":
         return _benchmark(arguments[1:])
-    needs_window = command in ("", "gui") or (command == "demo" and "--headless" not in arguments)
-    if needs_window and not _system(_missing_libraries({**DRAW, **XCB}) + _missing_font()):
-        return 2
-    python = _environment(ROOT / ".venv", ROOT / "requirements.lock")
+    packages: list[str] = []
+    if _needs_window(arguments):
+        if not _has_display():
+            return _fail(f"there is no display for the window; without one run: {INSTEAD}")
+        packages = _missing_libraries({**DRAW, **XCB}) + _missing_font()
+    python = _environment(ROOT / ".venv", ORDINARY, packages)
     return _run([str(python), "-m", "station", *(arguments or ["gui"])])
 
 
+def _needs_window(arguments: list[str]) -> bool:
+    if {"-h", "--help"} & set(arguments):
+        return False
+    return arguments[:1] in ([], ["gui"]) or (arguments[0] == "demo" and "--headless" not in arguments)
+
+
+def _has_display() -> bool:
+    """Qt draws without a screen only when it is told so; without both it aborts the process."""
+    given = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in given)
+
+
 def _test(options: list[str]) -> int:
-    programs = [package for program, package in TEST_PROGRAMS.items() if not shutil.which(program)]
-    if not _system(_missing_libraries({**DRAW, **XCB}) + _missing_font() + programs):
-        return 2
-    python = _environment(ROOT / ".venv", ROOT / "requirements-test.lock")
     full = "--full" in options
+    programs = _missing_programs({**TEST_PROGRAMS, **(FULL_PROGRAMS if full else {})})
+    libraries = {**DRAW, **XCB, **(_libpython() if full else {})}
+    packages = _missing_libraries(libraries) + _missing_font() + programs
+    python = _environment(ROOT / ".venv", TEST, packages, holds=(ORDINARY,))
     chosen = [option for option in options if option != "--full"]
     marks = [] if full or any(option.startswith("-m") for option in chosen) else ["-m", "not full"]
     workers = [] if any(option.startswith("-n") for option in chosen) else ["-n", "2", "--dist", "worksteal"]
@@ -81,43 +100,48 @@ def _test(options: list[str]) -> int:
 
 
 def _benchmark(options: list[str]) -> int:
-    programs = [] if shutil.which("openocd") else ["openocd"]
-    if not _system(_missing_libraries(DRAW) + _missing_font() + programs):
-        return 2
-    python = _environment(ROOT / ".bench-venv", ROOT / "requirements-benchmark.lock")
+    programs = _missing_programs({"openocd": TEST_PROGRAMS["openocd"]})
+    packages = _missing_libraries(DRAW) + _missing_font() + programs
+    python = _environment(ROOT / ".bench-venv", BENCHMARK, packages)
     return _run([str(python), "-m", "benchmarks", *options], QT_QPA_PLATFORM="offscreen")
 
 
 # ---- the environment ------------------------------------------------------------------------------------------
 
 
-def _environment(folder: Path, lock: Path) -> Path:
-    """The environment's python, made and filled when the lock file or the project changed."""
+def _environment(folder: Path, lock: Path, packages: list[str], holds: tuple[Path, ...] = ()) -> Path:
+    """The environment's python, filled when the lock file or the project changed; ``holds``: locks that it includes.
+
+    ``packages`` are missing system packages: all that is missing is asked for at once.
+    """
     python = folder / ("Scripts/python.exe" if WINDOWS else "bin/python")
     stamp = folder / "installed"
-    wanted = _digest(lock, ROOT / "pyproject.toml")
-    # The test environment holds all the ordinary one needs: an exact match is asked for only when installing.
-    if python.exists() and stamp.exists() and wanted in stamp.read_text().split():
+    wanted = _digest(lock, PROJECT)
+    filled = python.exists() and stamp.exists() and wanted in stamp.read_text().split()
+    if not _system(packages if filled else packages + _missing_venv(python)):
+        raise SystemExit(2)
+    if filled:
         return python
-    if not python.exists():
+    if not _succeeds(python, "import pip"):
         _make_environment(folder)
     print(f"installing what {lock.name} lists (once) …", file=sys.stderr, flush=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
     _check([*pip, "--require-hashes", "-r", str(lock)])
     _check([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
-    kept = stamp.read_text().split() if stamp.exists() and lock.name != "requirements.lock" else []
-    stamp.write_text("\n".join([*kept, wanted]) + "\n")
+    stamp.write_text("\n".join([wanted, *(_digest(other, PROJECT) for other in holds)]) + "\n")
     return python
 
 
 def _make_environment(folder: Path) -> None:
-    if not _has_venv() and not _system([f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"]):
-        raise SystemExit(2)
-    _check([sys.executable, "-m", "venv", str(folder)])
+    """An environment; what an interrupted attempt left behind is cleared away."""
+    _check([sys.executable, "-m", "venv", "--clear", str(folder)])
 
 
-def _has_venv() -> bool:
-    return subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True).returncode == 0
+def _succeeds(python: str | Path, program: str) -> bool:
+    try:
+        return subprocess.run([str(python), "-c", program], capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def _digest(*files: Path) -> str:
@@ -131,6 +155,21 @@ def _missing_libraries(libraries: dict[str, str]) -> list[str]:
     if not sys.platform.startswith("linux"):
         return []
     return [package for library, package in libraries.items() if not _loads(library)]
+
+
+def _libpython() -> dict[str, str]:
+    """Python's own shared library: Debian has it in a package of its own, others bring it along."""
+    return {f"libpython{VERSION}.so.1.0": f"libpython{VERSION}"} if sys.base_prefix == "/usr" else {}
+
+
+def _missing_venv(python: Path) -> list[str]:
+    """Debian cuts ``ensurepip`` out of its python; an environment that exists needs it no more."""
+    there = _succeeds(python, "import pip") or _succeeds(sys.executable, "import ensurepip, venv")
+    return [] if there else [f"python{VERSION}-venv"]
+
+
+def _missing_programs(programs: dict[str, str]) -> list[str]:
+    return [package for program, package in programs.items() if not shutil.which(program)]
 
 
 def _missing_font() -> list[str]:
@@ -154,7 +193,8 @@ def _system(packages: list[str]) -> bool:
         _fail(f"these libraries or programs are missing (Debian names): {' '.join(packages)}; install them first")
         return False
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        _fail(f"a few system packages are missing; run this once, then start again:\n\n    sudo {line}\n")
+        once = f"sudo apt-get update && sudo {line}"
+        _fail(f"a few system packages are missing; run this once, then start again:\n\n    {once}\n")
         return False
     print(f"installing system packages: {' '.join(packages)}", file=sys.stderr, flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class NotMeasuredError(Exception):
@@ -104,6 +104,20 @@ def seconds_of(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+class Spent(NamedTuple):
+    """Wall time and processor time of this process, in seconds."""
+
+    wall: float
+    cpu: float
+
+
+def spent_on(work: Callable[[], object]) -> Spent:
+    """Wall and processor time of one call; the latter does not grow when others use the machine."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def machine() -> str:

@@ -37,7 +37,7 @@ def measure(options: Options) -> Report:
     if find_spec("PySide6") is None or find_spec("ui.window") is None:
         raise NotMeasuredError("the window (PySide6) is not installed here")
     floods = options.runs
-    seen, rates, peak = _floods(floods)
+    seen, rates, peak, (window_cpu, engine_cpu) = _floods(floods)
     plain = _plain_text_rate()
     expected = floods * LINES // LINES_PER_STATE
     gaps = [gap * 1000 for gap in seen.gaps]
@@ -51,6 +51,8 @@ def measure(options: Options) -> Report:
             plain,
             "QPlainTextEdit, line by line, same process",
         ),
+        Figure("CPU of the engine per line", 1e6 * engine_cpu / LINES, "µs"),
+        Figure("CPU of the window per line", 1e6 * window_cpu / LINES, "µs"),
         Figure("states lost", expected - seen.states, "of " + f"{expected:,}", Aim("==", 0)),
         Figure("lines dropped", seen.dropped, "lines"),
         Figure("frame time, 99th percentile", percentile(gaps, 0.99), "ms", Aim("<=", 33), note=f"{len(gaps)} frames"),
@@ -60,8 +62,8 @@ def measure(options: Options) -> Report:
     return report
 
 
-def _floods(floods: int) -> tuple[Seen, list[float], float]:
-    """Run the floods one after the other in one window; returns what arrived, the rates and the peak memory."""
+def _floods(floods: int) -> tuple[Seen, list[float], float, tuple[float, float]]:
+    """Run the floods one after the other in one window; returns what arrived, rates, peak, CPU per flood."""
     from PySide6.QtCore import Qt, QTimer
     from PySide6.QtWidgets import QApplication
 
@@ -72,7 +74,9 @@ def _floods(floods: int) -> tuple[Seen, list[float], float]:
 
     application = QApplication.instance() or QApplication(sys.argv[:1])
     prepare(application)  # type: ignore[arg-type]
-    link = EngineLink(lambda: EngineProcess([sys.executable, "-m", "benchmarks.flood", str(LINES)]))
+    started: list[EngineProcess] = []
+    command = [sys.executable, "-m", "benchmarks.flood", str(LINES)]
+    link = EngineLink(lambda: started.append(EngineProcess(command)) or started[-1])  # type: ignore[func-returns-value]
     window = StationWindow(link)
     window.resize(1600, 1000)
     window.show()
@@ -89,6 +93,8 @@ def _floods(floods: int) -> tuple[Seen, list[float], float]:
     try:
         _until(lambda: seen.states >= 4, "the engine's first states")
         seen.states = 0
+        window_usage, engine_usage = Usage("self"), Usage(started[0].pid)
+        before = window_usage.cpu(), engine_usage.cpu()
         for flood in range(1, floods + 1):
             stamps.clear()
             frames.start()
@@ -99,7 +105,8 @@ def _floods(floods: int) -> tuple[Seen, list[float], float]:
             rates.append(LINES / (seen.last[-1] - first))
             seen.gaps += [b - a for a, b in pairwise(stamps)]
         _until(lambda: seen.states >= floods * LINES // LINES_PER_STATE, "the last state", 2, False)
-        return seen, rates, Usage("self").peak_mebibytes()
+        cpu = (window_usage.cpu() - before[0]) / floods, (engine_usage.cpu() - before[1]) / floods
+        return seen, rates, window_usage.peak_mebibytes(), cpu
     finally:
         link.close()
         _until(lambda: not link.alive, "the end of the engine")

@@ -11,6 +11,7 @@ from station.errors import (
     AdapterLost,
     BenchError,
     ConfigError,
+    FirmwareFailed,
     JournalError,
     PartError,
     PowerLost,
@@ -52,7 +53,7 @@ class Burning:
             self._run.hold_on(self._title)
             self._run.asked.add(self._title.id)
             self._wait_settled()
-        answer = self._done()
+        answer = self._first_answer()
         while True:
             decision = decide(self._facts, answer, self._terms, self._run.journal.boot, self._title.text)
             match decision.move:
@@ -70,6 +71,16 @@ class Burning:
                     self._close_interrupted()
                     answer = self._act()
 
+    def _first_answer(self) -> Answer:
+        """The part's answer before anything is done; a failure that its firmware shows is recorded with the intent."""
+        try:
+            return self._done()
+        except FirmwareFailed as error:
+            answer = Answer(Evidence.UNKNOWN, sentence_of(error))
+            if self._facts.state is BurnState.OPEN:
+                self._outcome(answer, None, error)
+            return answer
+
     def _act(self) -> Answer:
         """One attempt; returns the part's answer, or raises when there is nothing more to decide."""
         self._acted += 1
@@ -84,14 +95,15 @@ class Burning:
         if power_lost is not None:
             reason = f"power or adapter was lost during '{self._title.text}': {sentence_of(power_lost)}"
             raise self._run.quarantined(reason, self._title)
-        if answer.evidence is Evidence.UNKNOWN and not self._may_act_unasked():
+        if answer.evidence is Evidence.UNKNOWN and not self._may_act_unasked(error):
             reason = f"the part cannot say whether '{self._title.text}' happened ({answer.reason})"
             raise self._run.quarantined(reason, self._title)
         self._raise_when_final(answer, error)
         return answer
 
-    def _may_act_unasked(self) -> bool:
-        return bool(self._terms.guarded) and self._acted < self._terms.tries
+    def _may_act_unasked(self, error: BaseException | None) -> bool:
+        """A guard of the firmware rules out a second burn, unless the firmware failed with it half done."""
+        return bool(self._terms.guarded) and self._acted < self._terms.tries and not isinstance(error, FirmwareFailed)
 
     def _attempt(self) -> BaseException | None:
         try:
@@ -115,6 +127,8 @@ class Burning:
         detail: dict[str, object] = {"evidence": answer.evidence.value, "reason": answer.reason}
         if power_lost is not None:
             detail["power_lost"] = True
+        if answer.evidence is Evidence.UNKNOWN and isinstance(error, FirmwareFailed):
+            detail["failed_inside"] = True
         if error is not None:
             detail["error"] = sentence_of(error)
         self._run.feed(self._run.journal.outcome(self._run.context, self._title.id, detail))

@@ -48,6 +48,11 @@ ACT = Decision(Move.ACT)
 
 def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:  # noqa: PLR0911 - one return per row of the table
     """The table; ``boot`` is this computer's boot id, ``text`` the burn's title in words."""
+    if terms.only_powered and facts.failed_inside:
+        return _quarantine(
+            f"'{text}' was begun and the firmware failed in it, after which what the part answers does not show "
+            f"whether all of it was written"
+        )
     if terms.only_powered and _may_have_lost_power(facts, boot):
         return _quarantine(
             f"'{text}' was begun and the part may have lost its power, after which what it answers does not show "

@@ -83,8 +83,8 @@ class PartError(StationError):
 class FirmwareFailed(PartError):
     """The firmware itself reported a failure: what it was doing may be half done, and its guards count no more."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, "test_error")
+    def __init__(self, sentence: str, bin: str = "test_error") -> None:
+        super().__init__(sentence, bin)
 
 
 class Reject(PartError):

@@ -81,7 +81,7 @@ MUTANTS = (
         "the journal does not wait for the disk", "station/journal_file.py",
         '            db.execute("PRAGMA synchronous = FULL")\n',
         '            db.execute("PRAGMA synchronous = OFF")\n',
-        ("tests/spine/test_spine_journal.py", "-k", "sync_count or plain_steps"),
+        ("tests/spine/test_spine_sync.py",),
     ),
     Mutant(
         "intents share the next commit", "station/journal.py",
@@ -91,8 +91,8 @@ MUTANTS = (
     ),
     Mutant(
         "a release forgets that the power was lost", "station/journal_parts.py",
-        "            facts.vouched = True ",
-        "            facts.vouched, facts.power_lost = True, False ",
+        "repairs a half-written partition\n",
+        "repairs a half-written partition\n            facts.power_lost = False\n",
         ("tests/flows/test_crash_matrix.py::test_power_cut_and_rerun[final_test]",),
     ),
     Mutant(

@@ -51,6 +51,25 @@ def test_find_ignores_case_and_looks_at_the_source(model):
     assert texts(model) == ["line 2"]
 
 
+def test_debug_lines_are_details(model):
+    model.append([row(1, level="debug"), row(2), row(3, socket=2, level="debug")])
+    assert texts(model) == ["line 2"]
+    model.set_filter(0, "", details=True)
+    assert texts(model) == ["line 1", "line 2", "line 3"]
+    model.set_filter(2, "", details=True)
+    assert texts(model) == ["line 3"]
+    assert [line[4] for line in model.between(1, 0.5, 2.0)] == ["line 1", "line 2"]
+
+
+def test_details_pill(styled, qtbot, model):
+    card = LogCard(LIGHT, model, 2)
+    qtbot.addWidget(card)
+    model.append([row(1, level="debug"), row(2)])
+    assert texts(model) == ["line 2"]
+    card.details.click()
+    assert texts(model) == ["line 1", "line 2"]
+
+
 def test_cells(model):
     model.append([row(0.5, socket=3, level="error"), row(1, socket=0)])
     cell = model.index(0, 1)

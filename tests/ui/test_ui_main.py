@@ -104,4 +104,4 @@ def test_live_engine_from_start_to_end(tmp_path):
     arguments = ["--data", str(tmp_path), "--record", str(recording)]
     done = run_window(tmp_path, script, *arguments, "--engine", sys.executable, str(FAKE), str(file))
     assert done.returncode == 0, done.stderr
-    assert "SCAN op-117" in done.stdout and '"type":"Hello"' in recording.read_text()
+    assert "READY op-117" in done.stdout and '"type":"Hello"' in recording.read_text()

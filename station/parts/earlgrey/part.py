@@ -97,6 +97,7 @@ class _Witness:
     first_boot: Stage | None = None
     hash_sent: bool | None = None  # None: the personalize verb was never entered
     found_failed: bool | None = None  # TestError as it was before this run's first reset took it back
+    install_failed: str = ""
 
 
 class Earlgrey:
@@ -342,22 +343,29 @@ class Earlgrey:
             return NOT_DONE
         self._session = _Session()
         stage = self.stage()
-        if stage is Stage.SHIPPED:
-            return DONE
+        if stage is Stage.SHIPPED:  # which a product does before the last words of its configuration are written
+            self._refuse_found_failed()
+            return UNKNOWN(self._witness.install_failed) if self._witness.install_failed else DONE
         return NOT_DONE if stage is Stage.WANTS_CERTIFICATES else UNKNOWN(f"after a boot the part is: {stage.value}")
 
     def install(self, endorsed: Endorsed | None) -> None:
         """Give the endorsed certificates to the waiting firmware, compare its hash, wait until it is through."""
         if endorsed is None or not self._session.exported:
             raise PartError("the part has restarted since its certificates were exported; run it again", "firmware")
-        deadline = Deadline(self.generation.console_timeout_s)
-        self._session.exported = False
+        self._session.exported = self._witness.found_failed = False
+        try:
+            self._hand_over(endorsed, Deadline(self.generation.console_timeout_s))
+        except FirmwareFailed as error:
+            self._witness.install_failed = str(error)
+            raise
+
+    def _hand_over(self, endorsed: Endorsed, deadline: Deadline) -> None:
         message = messages.encode_perso_blob(endorsed.objects, endorsed.blob, self.generation.dialect)
         self._send_frames(message, deadline, "endorsed certificates")
         self._console.expect(IMPORTED, deadline=deadline)
         seen = self._console.answer(messages.parse_sha256, deadline)
         if seen != endorsed.certs_sha256:
-            raise PartError("the part stored other certificates than it was sent: their hash differs", "certificate")
+            raise FirmwareFailed("the part stored other certificates than it was sent: their hash differs", "certificate")
         self._console.expect(PERSONALIZED, deadline=deadline)
         self._pads.wait("test_done", deadline, "TestDone after personalization")
 

@@ -113,6 +113,13 @@ class SpiConsole:
 
     def _read_frame(self, deadline: Deadline, waited_for: str) -> None:
         self._pads.wait("console_tx_ready", deadline, waited_for)
+        try:
+            self._take_frame()
+        except PartError:
+            self._pads.refuse_test_error(waited_for)  # a firmware that failed instead of restarting counts on
+            raise
+
+    def _take_frame(self) -> None:
         header = self._spi.transact([SpiFrame(READ + bytes(3), frames.HEADER)])[0]
         try:
             seen = frames.parse_header(header)
