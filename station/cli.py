@@ -85,8 +85,9 @@ def cli() -> None:
 
 @cli.command()
 @station_options
+@click.option("--sockets", type=click.IntRange(1, 16), default=4, show_default=True, help="Of the virtual bench.")
 @click.argument("window_arguments", nargs=-1, type=click.UNPROCESSED)
-def gui(station_file: Path | None, data: Path | None, window_arguments: tuple[str, ...]) -> int:
+def gui(station_file: Path | None, data: Path | None, sockets: int, window_arguments: tuple[str, ...]) -> int:
     """Open the operator's window with its engine.
 
     Without a station file a virtual bench is made in this user's data folder, so that the window can be tried without
@@ -94,7 +95,7 @@ def gui(station_file: Path | None, data: Path | None, window_arguments: tuple[st
     """
     from station.cli_window import open_gui
 
-    return open_gui(station_file, data, window_arguments)
+    return open_gui(station_file, data, sockets, window_arguments)
 
 
 @cli.command()

@@ -13,17 +13,16 @@ from station.operators import Operators
 from station.program import station_command
 from station.virtual_station import BUILTIN_DRIVER, VirtualStation, demo_folder
 
-DEFAULT_SOCKETS = 4
 DEFAULT_SKU = "sival"
 DEMO_OPERATOR = "demo"
 DEMO_PIN = b"271828"
 """The PIN of the virtual bench's operator: no secret, and good for development keys only."""
 
 
-def open_gui(station_file: Path | None, data: Path | None, window_arguments: Sequence[str]) -> int:
+def open_gui(station_file: Path | None, data: Path | None, sockets: int, window_arguments: Sequence[str]) -> int:
     """``station gui``: with a station file its engine, without one a virtual bench of this user."""
     if station_file is None and not LOCAL.exists() and not (user_folder() / "station.toml").exists():
-        return _virtual(data or user_folder() / "virtual", DEFAULT_SOCKETS, DEFAULT_SKU, window_arguments)
+        return _virtual(data or user_folder() / "virtual", sockets, DEFAULT_SKU, window_arguments)
     chosen = find_station(station_file)
     options = ["--data", str(data)] if data is not None else []
     command = station_command("engine", "--station", str(chosen), *options)

@@ -125,6 +125,11 @@ def _start(bench: Workbench, command: protocol.Start) -> None:
     if bench.book is not None and bench.book.stopped and not may(bench.role, Role.ENGINEER):
         raise Refused(bench.book.stopped)
     context = worker.context.but(operator=bench.operator, run=0)
+    if context.touchdown != worker.touchdown:
+        worker.unlabel()
+        raise Refused(f"the part in socket {worker.number} was moved since its label was scanned; scan it again")
+    record = bench.journal.known(context.label_kind, context.label)
+    labels.check_known(record, bench.recipe, bench.bins_of(bench.recipe), worker.number, bench.role)
     worker.order(Order(bench.recipe, context))
 
 

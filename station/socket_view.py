@@ -53,6 +53,14 @@ class SocketView:
             self._now = replace(self._now, **different)
             self._emit(self.now)
 
+    def change_when(self, fits: Callable[[SocketState], bool], **changes: Any) -> bool:
+        """Change fields only while the state fits; False when it does not (any more)."""
+        with self._guard:
+            if not fits(self._now):
+                return False
+            self.change(**changes)
+            return True
+
     def begin(self, plan: Plan, typical: float) -> None:
         """A run starts: clean checklist, clock at zero."""
         with self._guard:

@@ -12,7 +12,7 @@ from station.bins import Bins
 from station.burning import settle_left
 from station.crash_report import write_crash_report
 from station.credentials import CredentialStore
-from station.errors import BenchError, ConfigError, JournalError, PowerLost, StationError
+from station.errors import BenchError, ConfigError, JournalError, PowerLost, Refused, StationError
 from station.journal import Journal
 from station.journal_parts import PartRecord
 from station.journal_rows import Context, Row
@@ -81,7 +81,10 @@ class SocketWorker:
         self.last_error: BaseException | None = None
         self._bench = bench
         self._order: Order | None = None
+        self._order_guard = threading.Lock()
         self._run: Run | None = None
+        self._stop_wanted = threading.Event()
+        self._part_left = False
         self._tile = TileListener(view, bench.emit)
         self._expects = ""
         self._was_usable = False
@@ -108,9 +111,11 @@ class SocketWorker:
             self.view.change(expects=words)
 
     def labelled(self, context: Context) -> None:
-        """A part label was accepted for this socket: it may be started."""
+        """A part label was accepted for this socket: it may be started, unless the part left meanwhile."""
         self.context = context
-        self.view.change(label=context.label, may_start=True, expects="", verdict=None)
+        if not self.view.change_when(lambda now: now.state == "scan", label=context.label, may_start=True, expects="",
+                                     verdict=None):  # fmt: skip
+            raise Refused(f"the part in socket {self.number} was moved while its label was scanned; scan it again")
 
     def unlabel(self) -> None:
         """Forget a label that was scanned for another recipe."""
@@ -120,17 +125,27 @@ class SocketWorker:
 
     def order(self, order: Order) -> None:
         """Start a run."""
+        self._stop_wanted.clear()
+        self._tile.answering(True)
         self._idle.clear()
         self.view.change(state="checking", may_start=False, prompt=None, label=order.context.label)
-        self._order = order
+        with self._order_guard:
+            self._order = order
         self._wake.set()
 
     def stop(self) -> None:
-        """End the run at its next wait outside a burn."""
-        if self._run is not None:
-            self._run.request_stop()
+        """End the run at its next wait outside a burn, also one that was ordered and has not begun yet."""
+        self._stop_wanted.set()
+        self._pass_stop_on()
+        if self.running:
+            self._tile.answering(False)
+
+    def _pass_stop_on(self) -> None:
+        """Called by whoever stops, and by the run's thread once there is a run: neither can miss the other."""
+        run = self._run
+        if run is not None and self._stop_wanted.is_set():
+            run.request_stop()
             self.view.change(stop_requested=True)
-        self._tile.give("")
 
     def acknowledge(self) -> None:
         """The operator has read the verdict."""
@@ -183,7 +198,7 @@ class SocketWorker:
 
     def _loop(self) -> None:
         while True:
-            order, self._order = self._order, None
+            order = self._next_order()
             try:
                 if order is not None:
                     self._carry_out(order)
@@ -199,6 +214,11 @@ class SocketWorker:
             if self._order is None:
                 self._wake.wait(POLL)
                 self._wake.clear()
+
+    def _next_order(self) -> Order | None:
+        with self._order_guard:
+            order, self._order = self._order, None
+        return order
 
     def _poll(self) -> None:
         """Look at the sensors and move the tile between insert_part, scan and the end of a verdict."""
@@ -235,15 +255,20 @@ class SocketWorker:
     def _leave_verdict(self, contact: Contact) -> None:
         """The verdict stays until the part is gone and, unless it passed, until somebody has acknowledged it."""
         now = self.view.now
+        self._part_left = self._part_left or not contact.present or not contact.lid_closed
         if now.needs_acknowledge:
             return
-        if not contact.present or not contact.lid_closed:
+        if self._part_left:
             self._empty()
         elif now.state == "bench_fault" and self.context is not None and contact.usable:
-            self.view.change(state="scan", verdict=None, may_start=True)
+            if self.context.touchdown == self.touchdown:
+                self.view.change(state="scan", verdict=None, may_start=True)
+            else:  # nobody watched the socket all the time: what is in it now is for the scanner to say
+                self._empty()
 
     def _empty(self) -> None:
         self.context = None
+        self._part_left = False
         self.view.change(
             state="insert_part", label="", verdict=None, steps=(), plan=(), device_id="", may_start=False, elapsed=0.0,
             percent=0, expects="",
@@ -260,6 +285,7 @@ class SocketWorker:
 
     def _carry_out(self, order: Order) -> None:
         recipe, bench = order.recipe, self._bench
+        self._part_left = False
         try:
             self.view.begin(recipe.plan, bench.typical(recipe))
             record = bench.journal.known(order.context.label_kind, order.context.label, order.context.device_id)
@@ -267,6 +293,7 @@ class SocketWorker:
             services = RunServices(bench.journal, bench.bins_of(recipe), recipe.pack, bench.credentials, self._tile)
             run = Run(recipe.plan, order.context, services, record)
             self._run = run
+            self._pass_stop_on()
             verdict, error = execute(run, lambda: self._flow(run, recipe))
             self.last_error = error
             if error is not None and not isinstance(error, StationError):
@@ -292,6 +319,7 @@ class SocketWorker:
     def _ports(self) -> Any:
         contact = self.physical.contact()
         if not contact.usable:
+            self._was_usable = False
             raise PowerLost(f"socket {self.number}: {_missing(contact)}")
         return self.physical.open()
 
@@ -311,8 +339,13 @@ class SocketWorker:
         reason = f": {verdict.reason}" if verdict.reason else ""
         self._log(f"{SIGNS[verdict.kind]} bin {verdict.bin} {verdict.name}, record stored{reason}", level=level)
 
+    def promoted(self, label: str, verdict: Verdict) -> None:
+        """The outbox finished a part on hold; its tile shows it if the part is still there."""
+        self.view.change_when(lambda now: now.state == "hold" and now.label == label, state=str(verdict.kind),
+                              verdict=verdict, needs_acknowledge=False, prompt=None)  # fmt: skip
+
     def recorded(self, verdict: Verdict) -> None:
-        """Show a verdict that was written outside a run (recovery, outbox)."""
+        """Show a verdict that was written outside a run (recovery)."""
         state = str(verdict.kind) if verdict.kind != BinKind.BENCH else "bench_fault"
         self.view.change(state=state, verdict=verdict, needs_acknowledge=verdict.kind != BinKind.PASS, prompt=None)
 
@@ -339,11 +372,14 @@ class SocketWorker:
         try:
             contact = self.physical.contact()
         except BenchError:
+            self._was_usable = False
             return  # the run itself meets the lost adapter and says so
         except Exception:  # sensors that fail in any way say nothing good
             contact = ABSENT
         if not contact.usable:
+            self._was_usable = False
             run.lost_contact(f"socket {self.number}: {_missing(contact)} during the run")
+            self._tile.give("")
             self.view.change(present=contact.present, lid_closed=contact.lid_closed)
 
 

@@ -23,6 +23,7 @@ class TileListener:
         self._number = 0
         self._open: PromptView | None = None
         self._answer: queue.Queue[str] = queue.Queue(maxsize=1)
+        self._answering = True
 
     def step(self, title: Title, status: str, seconds: float) -> None:
         """A title moved."""
@@ -45,6 +46,8 @@ class TileListener:
     def ask(self, text: str, choices: Sequence[str]) -> str:
         """Put a question into the tile and wait for the answer (an empty one when the run is to stop)."""
         self._view.change(prompt=self.question(text, tuple(choices)))
+        if not self._answering:  # a stop that came before the question was open
+            self.give("")
         try:
             return self._answer.get()
         finally:
@@ -71,6 +74,12 @@ class TileListener:
         if self._open is not None:
             with contextlib.suppress(queue.Full):
                 self._answer.put_nowait(choice)
+
+    def answering(self, wanted: bool) -> None:
+        """False: whoever waits for an answer, or is about to, goes on without one; True at the start of a run."""
+        self._answering = wanted
+        if not wanted:
+            self.give("")
 
     def forget(self) -> None:
         """The question is not open any more."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from station.credentials import CredentialStore
+from station.data_folder import DataFolder
 from station.errors import BenchError, ConfigError
 from station.model import Realm
 from station.processes import Child, child_environment
@@ -66,6 +67,7 @@ class VirtualStation:
     def __enter__(self) -> VirtualStation:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._refuse_when_taken()
             self._make_appliance()
             self._start_appliance()
             adapters = self._start_bench()
@@ -83,6 +85,12 @@ class VirtualStation:
     def logs(self) -> Path:
         """Folder of the processes' log files."""
         return self.folder / "logs"
+
+    def _refuse_when_taken(self) -> None:
+        """An engine that still works here (its window was killed) must not lose its bench to a new one."""
+        folder = DataFolder(self.data)
+        folder.lock()
+        folder.release()
 
     def _make_appliance(self) -> None:
         home = self.folder / "appliance"

@@ -12,6 +12,7 @@ from station.appliances import Appliances
 from station.bins import Bins, load_bins
 from station.build import build_text
 from station.config import StationConfig
+from station.crash_report import write_crash_report
 from station.credentials import CredentialStore
 from station.data_folder import DataFolder
 from station.errors import ConfigError, JournalError, Refused, StationError
@@ -173,6 +174,11 @@ class Workbench:
         except StationError as error:
             self.emit(CommandRefused(type(command).__name__, getattr(command, "socket", 0), str(error)))
             return False
+        except Exception as error:  # one bad command must not end the runs of the other sockets
+            sentence = write_crash_report(self.folder.path, error)
+            self.log(sentence, "error")
+            self.emit(CommandRefused(type(command).__name__, getattr(command, "socket", 0), sentence))
+            return False
         return True
 
     # ---- recipes, bins, appliance -----------------------------------------------------------------------------------
@@ -278,8 +284,8 @@ class Workbench:
         if verdict is None:
             return
         worker = self.workers.get(row.context.socket)
-        if worker is not None and worker.view.now.label == row.context.label and worker.view.now.state == "hold":
-            worker.recorded(verdict)
+        if worker is not None:
+            worker.promoted(row.context.label, verdict)
         if self.book is not None:
             detail = {"kind": str(verdict.kind), "bin_id": verdict.bin_id}
             self.book.feed(replace(row, detail=detail))

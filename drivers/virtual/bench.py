@@ -1,7 +1,7 @@
 """``station simulate``: the process of the virtual bench.
 
-It ends on SIGTERM or SIGINT, or when the process named by ``--parent-pid`` is gone. Chip state is in files and is never
-older than the last change, so the process may be killed at any moment.
+It ends on SIGTERM or SIGINT, or when the process named by ``--parent-pid`` is gone and nobody is connected any more.
+Chip state is in files and is never older than the last change, so the process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ IMAGES = Path(__file__).resolve().parents[2] / "resources" / "skus"
 """Programs that the virtual chips know: the images of all built-in SKU packs."""
 
 PARENT_POLL = 0.5
+LINGER_SECONDS = 120.0
+"""A killed window must not cut the power of parts that its engine still writes: so long the bench waits for it."""
+
 EXIT_CONFIG = 2
 
 
@@ -55,6 +58,11 @@ class Bench:
             server.close()
         self.state.close()
         self._held.close()
+
+    @property
+    def busy(self) -> bool:
+        """True while an engine or a hand is connected."""
+        return self._server.busy
 
     def address(self) -> Mapping[str, object]:
         """What ``--json`` prints: where to find the bench."""
@@ -145,8 +153,10 @@ def _serve(options: argparse.Namespace) -> int:
             options.port_file.write_text(address)
         ready = f"virtual bench ready: {len(bench.state.sockets)} socket(s), {bench.file}"
         print(address if options.json else ready, flush=True)
+        alone = 0.0
         while not ended.wait(PARENT_POLL if watch else None):
-            if watch is not None and not watch():
+            alone += PARENT_POLL if watch is not None and not watch() else 0.0
+            if alone and (not bench.busy or alone > LINGER_SECONDS):
                 break
     finally:
         bench.stop()

@@ -55,6 +55,12 @@ class BenchServer:
             file.write(body)
         os.replace(fresh, place)
 
+    @property
+    def busy(self) -> bool:
+        """True while anybody is connected: an engine may be in the middle of a burn."""
+        with self._lock:
+            return bool(self._connections)
+
     def start(self) -> None:
         """Accept connections in a thread."""
         self._start(self._accept)

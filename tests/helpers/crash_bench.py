@@ -129,7 +129,7 @@ class Zygote:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         )  # fmt: skip
-        self._answer("ready")
+        self.pid = int(self._answer("ready"))
 
     def begin(self, request: dict[str, Any]) -> int:
         """Fork a child that waits for ``go``; returns its process number."""

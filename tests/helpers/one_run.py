@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from station.config import load_config
 from station.flows import chip_probe, final_test
 from station.model import Role
 from station.parts.earlgrey import part as earlgrey_part
+from station.processes import clean_environment
 from station.workbench import Workbench
 
 WAIT = 60.0
@@ -95,7 +97,9 @@ def kill_myself() -> None:
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """One part, one recipe, from whatever the data folder says; the result as plain values."""
     trap = Trap(request)
-    bench = Workbench(load_config(Path(request["station"]), Path(request["data"])), probe=trap.probe)
+    config = load_config(Path(request["station"]), Path(request["data"]))
+    clean_environment(config.realm)  # as every way to start a station does
+    bench = Workbench(config, probe=trap.probe)
     try:
         return one_part(bench, trap, request)
     finally:
@@ -111,6 +115,8 @@ def one_part(bench: Workbench, trap: Trap, request: dict[str, Any]) -> dict[str,
             refused.append(event.sentence)
         elif isinstance(event, protocol.Log):
             log.append(f"{event.source}: {event.text}")
+        if request.get("talkative"):
+            logging.debug("event %r %s", event, protocol.encode(event))
 
     bench.subscribe(listen)
     bench.operator, bench.role = "matrix", Role.SUPERVISOR
@@ -190,7 +196,9 @@ def child(request: dict[str, Any]) -> int:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
-    os.environ.update(request.get("environment", {}))
+    if request.get("talkative"):
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+        logging.getLogger("pyftdi").setLevel(logging.DEBUG)
     try:
         result = run(request)
     except BaseException as error:

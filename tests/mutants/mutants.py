@@ -96,7 +96,7 @@ MUTANTS = (
         ("tests/flows/test_crash_matrix.py::test_power_cut_and_rerun[final_test]",),
     ),
     Mutant(
-        "the RMA seed is kept after its hash", "station/flows/final_test.py",
+        "the wrapped RMA seed is not kept", "station/flows/final_test.py",
         '    run.keep("wrapped_rma_seed", wrapped_seed)\n    run.keep("rma_token_hash", token_hash)\n',
         '    run.keep("rma_token_hash", token_hash)\n',
         ("tests/flows/test_flow_order.py::test_the_rma_seed_is_kept_before_its_hash_reaches_the_part",),

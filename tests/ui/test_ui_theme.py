@@ -3,9 +3,10 @@
 from collections import Counter
 from dataclasses import replace
 
+import eyes
 import pytest
 import ui_samples as s
-from PySide6.QtGui import QColor, QFontInfo
+from PySide6.QtGui import QFontInfo
 
 from ui.theme import LIGHT, READABLE, SMALLEST_TEXT, contrast, dark, load_fonts, mix, style_sheet
 from ui.tile import SocketTile
@@ -49,39 +50,6 @@ def test_there_is_a_font(styled, tmp_path):
     assert load_fonts(tmp_path) == []
 
 
-# Viénot, Brettel and Mollon 1999: dichromats' view in linear RGB.
-DICHROMATS = {
-    "protanopia": ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0)),
-    "deuteranopia": ((0.29275, 0.70725, 0.0), (0.29275, 0.70725, 0.0), (-0.02234, 0.02234, 1.0)),
-}
-
-
-def linear(colour):
-    parts = (colour.redF(), colour.greenF(), colour.blueF())
-    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-
-
-def lab(rgb):
-    x, y, z = (
-        sum(k * c for k, c in zip(row, rgb, strict=True)) / white
-        for row, white in (
-            ((0.4124, 0.3576, 0.1805), 0.9505),
-            ((0.2126, 0.7152, 0.0722), 1.0),
-            ((0.0193, 0.1192, 0.9505), 1.089),
-        )
-    )
-    fx, fy, fz = (max(v, 0.0) ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z))
-    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
-
-
-def distance(first, second, matrix):
-    seen = [
-        lab([sum(k * c for k, c in zip(row, linear(QColor(v)), strict=True)) for row in matrix])
-        for v in (first, second)
-    ]
-    return sum((a - b) ** 2 for a, b in zip(*seen, strict=True)) ** 0.5
-
-
 def head_colours(qtbot, theme, state):
     """The two most frequent colours of a tile's head as it is drawn: surface and ink."""
     tile = SocketTile(theme, state.socket)
@@ -94,8 +62,15 @@ def head_colours(qtbot, theme, state):
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
-@pytest.mark.parametrize("kind", DICHROMATS)
+@pytest.mark.parametrize("kind", eyes.DICHROMATS)
 def test_pass_and_fail_stay_apart_for_colour_blind_eyes(qtbot, styled, theme, kind):
     passed, failed = head_colours(qtbot, theme, s.PASS), head_colours(qtbot, theme, s.FAIL)
-    surface, ink = (distance(a, b, DICHROMATS[kind]) for a, b in zip(passed, failed, strict=True))
-    assert surface >= 5 and ink >= 15, (surface, ink)  # CIE76; 2.3 is just noticeable
+    surface, ink = (eyes.distance(a, b, kind) for a, b in zip(passed, failed, strict=True))
+    assert surface >= eyes.SURFACES_APART and ink >= eyes.INKS_APART[theme.name], (surface, ink)
+
+
+def test_the_simulation_sees_what_dichromats_do_not():
+    green, red = "#306C30", "#8C3630"  # told apart at once by other eyes
+    assert eyes.distance(green, red) > 60 and eyes.distance(green, red, "deuteranopia") < eyes.SURFACES_APART
+    assert eyes.contrast("#000000", "#FFFFFF") == pytest.approx(21.0)
+    assert eyes.distance("#FF0000", "#00FF00") == pytest.approx(170.6, abs=1)
