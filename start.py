@@ -127,7 +127,7 @@ def _environment(folder: Path, lock: Path, packages: list[str], holds: tuple[Pat
     print(f"installing what {lock.name} lists (once) …", file=sys.stderr, flush=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
     _check([*pip, "--require-hashes", "-r", str(lock)])
-    _check([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    _check([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     stamp.write_text("\n".join([wanted, *(_digest(other, PROJECT) for other in holds)]) + "\n")
     return python
 

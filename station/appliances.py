@@ -37,7 +37,7 @@ class Appliances:
         self._wake = threading.Event()
         self._ending = False
         self._sku = ""
-        self.state = ApplianceState(ok=False, name=config.appliance.driver, text="not checked yet")
+        self.state = ApplianceState(ok=False, name=config.appliance.driver, text="not checked yet", checked=False)
         self._thread = threading.Thread(target=self._loop, name="appliance check", daemon=True)
 
     def start(self, sku: str) -> None:
@@ -70,6 +70,8 @@ class Appliances:
                 port.open_session(sku)
         except StationError as error:
             return [str(error)]
+        except Exception as error:  # the light must not stay green because its thread died
+            return [f"an error in the program ({type(error).__name__}) kept the station from asking the appliance"]
         return []
 
     def close(self) -> None:

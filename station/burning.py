@@ -65,10 +65,11 @@ class Burning:
                 case Move.QUARANTINE:
                     raise self._run.quarantined(decision.reason, self._title)
                 case Move.FAIL:
-                    self._close_interrupted()
+                    self._close_interrupted(answer)
                     raise Reject(decision.reason, bin="burn_failed")
                 case Move.ACT:
-                    self._close_interrupted()
+                    self._close_interrupted(answer)
+                    self._run.stop_before_acting(self._facts.state is BurnState.OPEN)
                     answer = self._act()
 
     def _first_answer(self) -> Answer:
@@ -152,11 +153,11 @@ class Burning:
         self._run.feed(self._run.journal.append(self._run.context, "found_done", self._title.id))
         self._run.log(f"{self._title.text}: found done")
 
-    def _close_interrupted(self) -> None:
-        """An interrupted attempt is judged before the next one is begun."""
+    def _close_interrupted(self, answer: Answer) -> None:
+        """An interrupted attempt is judged before the next one is begun; what the part could not say stays unknown."""
         if self._facts.state is not BurnState.OPEN:
             return
-        detail = {"evidence": Evidence.NOT_DONE.value, "reason": "interrupted", "interrupted": True}
+        detail = {"evidence": answer.evidence.value, "reason": "interrupted", "interrupted": True}
         self._run.feed(self._run.journal.append(self._run.context, "outcome", self._title.id, detail))
 
     def _wait_settled(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import click
 
 from station.cli_common import opened_bench, sign_in
-from station.errors import BenchError, JournalError, Refused
+from station.errors import BenchError, JournalError, Refused, Stopped
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SocketState, Start
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 from station.verdict import exit_code
@@ -28,7 +29,7 @@ def run_recipe(
     operator: str, pin_stdin: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """``station run RECIPE``."""
-    with opened_bench(station_file, data) as bench, _stop_on_signals(bench):
+    with opened_bench(station_file, data) as bench, _stop_on_signals(bench) as stopped:
         sign_in(bench, operator, pin_stdin)
         watcher = Watcher(bench, None if as_json else _show_log)
         bench.worker(socket)
@@ -36,9 +37,11 @@ def run_recipe(
         bench.start()
         if watcher.states[socket].state == "interrupted":
             raise Refused(f"a run in socket {socket} was interrupted; answer first: station answer --socket {socket}")
-        _await_part(watcher, socket, wait)
+        _await_part(watcher, socket, wait, stopped)
         _must(bench, watcher, Scan(label, socket))
         state = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, wait)
+        if stopped.is_set():
+            raise Stopped("stopped before the run began")
         _must(bench, watcher, Start(socket, state.epoch))
         return _finish(bench, watcher, socket, as_json)
 
@@ -61,14 +64,16 @@ def answer_interrupted(
         return _finish(bench, watcher, socket, as_json)
 
 
-def _await_part(watcher: Watcher, socket: int, seconds: float) -> None:
+def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threading.Event) -> None:
     """Wait for a part; a fault of the bench that stays is said at once, not when the time is over."""
 
     def settled(state: SocketState) -> bool:
         faulty = state.state == "bench_fault" and time.time() - state.since > FAULT_PATIENCE
-        return state.state == "scan" or faulty
+        return state.state == "scan" or faulty or stopped.is_set()
 
     state = watcher.wait(socket, f"a part in socket {socket}", settled, seconds)
+    if stopped.is_set():
+        raise Stopped("stopped before the run began")
     if state.state != "scan":
         raise BenchError(f"socket {socket}: {state.expects}")
 
@@ -112,17 +117,22 @@ def _show_log(line: Log) -> None:
 
 
 @contextmanager
-def _stop_on_signals(bench: Workbench) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the run at its next wait outside a burn; the verdict still comes."""
+def _stop_on_signals(bench: Workbench) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM stop the run at its next wait outside a burn; the verdict still comes.
+
+    Before there is a run they set the event that this gives, so that none is begun.
+    """
+    stopped = threading.Event()
 
     def stop(*_: object) -> None:
+        stopped.set()
         for worker in bench.workers.values():
             worker.stop()
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     previous = {getattr(signal, name): signal.signal(getattr(signal, name), stop) for name in names}
     try:
-        yield
+        yield stopped
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

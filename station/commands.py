@@ -120,11 +120,12 @@ def _start(bench: Workbench, command: protocol.Start) -> None:
     worker = _current(bench, command.socket, command.epoch)
     if bench.journal.latched:
         raise Refused(f"the record cannot be written ({bench.journal.latched}); nothing may be started")
-    if bench.recipe is None or worker.context is None or not worker.view.now.may_start:
+    context = worker.context
+    if bench.recipe is None or context is None or not worker.view.now.may_start:
         raise Refused(f"socket {worker.number} is not ready to start ({worker.view.now.state.replace('_', ' ')})")
     if bench.book is not None and bench.book.stopped and not may(bench.role, Role.ENGINEER):
         raise Refused(bench.book.stopped)
-    context = worker.context.but(operator=bench.operator, run=0)
+    context = context.but(operator=bench.operator, run=0)
     if context.touchdown != worker.touchdown:
         worker.unlabel()
         raise Refused(f"the part in socket {worker.number} was moved since its label was scanned; scan it again")

@@ -43,6 +43,7 @@ class Journal:
         self.station = station
         self.boot = boot_id()
         self.latched = ""
+        self._full = False
         self._folder = folder
         self._guard = threading.RLock()
         self._clock = clock
@@ -114,11 +115,25 @@ class Journal:
             return row
 
     def write(self, context: Context, kind: str, title: str = "", detail: Mapping[str, object] | None = None) -> Row:
-        """Append one row and return when it and everything before it is on the disk."""
+        """Append one row and return when it and everything before it is on the disk.
+
+        When another socket has filled the disk meanwhile, the outcome of a burn in progress is still tried.
+        """
         with self._guard:
+            if kind == "outcome" and self._full:
+                return self._add_outcome_to_full_disk(context, title, detail or {})
             row = self._add(context, kind, title, detail or {})
             self._commit(kind, durable=True)
             return row
+
+    def _add_outcome_to_full_disk(self, context: Context, title: str, detail: Mapping[str, object]) -> Row:
+        sentence, self.latched = self.latched, ""
+        try:
+            row = self._add(context, "outcome", title, detail)
+            self._commit("outcome", durable=True)
+            return row
+        finally:
+            self.latched = self.latched or sentence
 
     def scan(self, context: Context, detail: Mapping[str, object]) -> Row:
         """A part was scanned: its record exists from here on."""
@@ -179,6 +194,7 @@ class Journal:
 
     def _commit_with_ballast(self, kind: str, rows: Sequence[tuple[object, ...]], head: bytes, sentence: str) -> None:
         """Free the ballast for an outcome, then latch: what was burnt is known, but nothing more may be started."""
+        self._full = True
         if kind == "outcome" and self._ballast.free():
             try:
                 self._store.commit(rows, durable=True)

@@ -127,7 +127,7 @@ class PartRecord:
         self.last_context = row.context
         if row.context.label:
             self.labels.add((row.context.label_kind, row.context.label))
-        if len(row.context.device_id) >= len(self.device_id):
+        if not self.device_id and not row.context.label:
             self.device_id = row.context.device_id
         handler = _HANDLERS.get(row.kind)
         if handler is not None:
@@ -149,14 +149,14 @@ class PartRecord:
         evidence = row.detail["evidence"]
         facts.power_lost = facts.power_lost or bool(row.detail.get("power_lost"))
         facts.failed_inside = facts.failed_inside or bool(row.detail.get("failed_inside"))
-        if evidence == "unknown":
-            return
-        facts.state = BurnState.DONE if evidence == "done" else BurnState.NOT_DONE
-        if evidence == "not_done":
-            if row.detail.get("interrupted"):
-                facts.interrupted += 1
-            else:
-                facts.failed += 1
+        if row.detail.get("power_lost"):  # the verdict says so, too, unless the station dies before it
+            self._quarantine_for(row, f"power or adapter was lost during '{row.title}'")
+        if evidence != "done" and row.detail.get("interrupted"):
+            facts.interrupted += 1
+        elif evidence == "not_done":
+            facts.failed += 1
+        if evidence != "unknown":
+            facts.state = BurnState.DONE if evidence == "done" else BurnState.NOT_DONE
 
     def _found_done(self, row: Row) -> None:
         self.burn(row.context.flow, row.title).state = BurnState.DONE
@@ -181,11 +181,19 @@ class PartRecord:
         self.registered = True
 
     def _quarantine(self, row: Row) -> None:
-        self.quarantine = str(row.detail.get("reason", "")) or "quarantined"
+        self._quarantine_for(row, str(row.detail.get("reason", "")) or "quarantined")
+
+    def _quarantine_for(self, row: Row, reason: str) -> None:
+        self.quarantine = reason
         self.quarantine_rows.append(row)
+
+    def _bind(self, row: Row) -> None:
+        self.device_id = row.context.device_id
 
     def _release(self, row: Row) -> None:
         """What a supervisor has judged: a burn found done elsewhere counts from now on."""
+        if identity(row.context.device_id) != identity(self.device_id) and row.context.device_id:
+            self.device_id = ""  # whose chip it is, the chip says in the next run
         for judged in self.quarantine_rows:
             if judged.title:
                 self.burn(judged.context.flow, judged.title).vouched = True
@@ -214,6 +222,7 @@ _HANDLERS = {
     "intent": PartRecord._intent,
     "outcome": PartRecord._outcome,
     "found_done": PartRecord._found_done,
+    "bind": PartRecord._bind,
     "keep": PartRecord._keep,
     "registration": PartRecord._registration,
     "registration_due": PartRecord._registration_due,
@@ -241,7 +250,9 @@ class Bindings:
             self._label[context.label_kind, identity(context.device_id)] = context.label
 
     def forget(self, kind: str, label: str, device_id: str) -> None:
-        """Remove what this label and this device were bound to."""
+        """Remove what this label and this device were bound to, when it was that which a supervisor has judged."""
+        if not device_id or not self.conflict(kind, label, device_id):
+            return
         device = self._device.pop((kind, label), None)
         if device is not None:
             self._label.pop((kind, device), None)

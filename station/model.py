@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -126,7 +126,7 @@ class Registration:
     device_id: bytes  # 32 bytes, little-endian words as read from the part
     life_cycle: str  # "DEV", "PROD" or "PROD_END"
     wrapped_rma_seed: bytes
-    perso_tlv: bytes
+    perso_tlv: bytes = field(repr=False)  # carries device seeds
     perso_tlv_objects: int
     perso_fw_sha256: bytes  # 32 bytes
     certs_sha256: bytes  # 32 bytes, byte order of the wire contract (sheet 3.6)
@@ -158,7 +158,7 @@ class Contact:
 class SpiFrame:
     """One chip-select window: ``out`` is sent, then ``read`` bytes are clocked in (mode 0, high bit first)."""
 
-    out: bytes
+    out: bytes = field(repr=False)  # may carry a secret
     read: int = 0
 
 
@@ -174,4 +174,4 @@ class DmiWrite:
     """Write of one register (7-bit word address, 32-bit value)."""
 
     address: int
-    value: int
+    value: int = field(repr=False)  # may be a word of a token

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from station.bins import Bins
+from station.crash_report import write_crash_report
 from station.errors import StationError
 from station.journal import Journal
 from station.journal_rows import Row
@@ -69,6 +70,9 @@ class Outbox:
             except StationError as error:
                 self._log(str(error), "error")
                 failed = True
+            except Exception as error:  # the thread must live: what waits here nobody else delivers
+                self._log(write_crash_report(self._journal.folder, error), "error")
+                failed = True
             self._delay = min(self._delay * 2, LONGEST_DELAY) if failed else FIRST_DELAY
 
     def deliver_all(self) -> bool:
@@ -89,6 +93,10 @@ class Outbox:
         except StationError as error:
             self._log(f"registration of {row.context.label or row.context.device_id} waits: {error}", "warning")
             return False
+        except Exception as error:  # one request that cannot be read or sent must not hold up the others
+            said = write_crash_report(self._journal.folder, error)
+            self._log(f"registration of {row.context.label or row.context.device_id} waits: {said}", "error")
+            return False
         acknowledge(self._journal, row.context, kept)
         self._delivered(row, self._promote(row))
         return True
@@ -98,7 +106,7 @@ class Outbox:
         context = row.context
         record = self._journal.known(context.label_kind, context.label, context.device_id)
         last = record.verdicts.get(context.flow)
-        if last is None or last.bin_id != "registration_pending" or record.open_burns():
+        if last is None or last.bin_id != "registration_pending" or record.open_burns() or record.quarantine:
             return None
         verdict = verdict_of(self._bins["pass"], "the outbox delivered the registration", "provisioned and registered")
         detail = {

@@ -190,13 +190,14 @@ class Lot:
 
 @dataclass(frozen=True, slots=True)
 class ApplianceState:
-    """What the header says of the appliance."""
+    """What the header says of the appliance; before the first check ``ok`` means nothing."""
 
     ok: bool
     name: str
     text: str
     milliseconds: float = 0.0
     pending_registrations: int = 0
+    checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,6 +303,21 @@ class Run:
         kept = self._pending()
         return kept is not None and kept.due
 
+    def refuse_quarantined(self) -> None:
+        """A part in quarantine is not touched, however its run came to be started."""
+        if self.part.quarantine:
+            raise self.quarantined(self.part.quarantine, None)
+
+    def stop_before_acting(self, unsettled: bool) -> None:
+        """The last wait before an intent: nothing is begun on a part that is gone, nor after a stop.
+
+        ``unsettled``: an intent is open that the part could not judge, so that only lost contact ends the run here.
+        """
+        if self.contact_lost:
+            raise PowerLost(self.contact_lost)
+        if self._stop.is_set() and not unsettled:
+            raise Stopped("the operator stopped the run")
+
     # ---- the end ------------------------------------------------------------------------------------------------
 
     def finish(self, error: BaseException | None) -> Verdict:
@@ -344,6 +359,7 @@ def execute(run: Run, flow: Callable[[], None]) -> tuple[Verdict, BaseException 
     """Run a flow to its end and write the verdict; only ``JournalError`` comes out (no verdict then)."""
     error: BaseException | None = None
     try:
+        run.refuse_quarantined()
         flow()
     except JournalError:
         raise

@@ -44,6 +44,7 @@ class World:
         monkeypatch.setattr(module.os, "chdir", lambda folder: None)
         monkeypatch.setattr(module.os, "geteuid", lambda: 1000)
         monkeypatch.setattr(module.sys, "platform", "linux")
+        monkeypatch.setattr(module.sys, "base_prefix", "/opt/python")
         monkeypatch.setenv("DISPLAY", ":0")
         monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

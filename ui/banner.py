@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QPushButton, QWidget
 from ui.primary import Primary
 from ui.text import TextBlock
 from ui.theme import RADIUS, Theme, button_sheet
+from ui.words import sentence
 
 NOTICE_SECONDS = 8
 ICON = 74
@@ -46,9 +47,9 @@ class Banner(QWidget):
         self._primary = primary
         self._show()
 
-    def notice(self, sentence: str) -> None:
+    def notice(self, text: str) -> None:
         """Show one sentence in place of the hint for a while: a refusal, or what a scan was."""
-        self._notice = sentence
+        self._notice = text
         self._timer.start(NOTICE_SECONDS * 1000)
         self._show()
 
@@ -59,11 +60,13 @@ class Banner(QWidget):
 
     def _show(self) -> None:
         primary, theme = self._primary, self._theme
-        self.sentence.set_text(primary.sentence, self._ink())
+        self.sentence.set_text(sentence(primary.sentence), self._ink())
         if self._notice:
-            self.hint.set_text(f"⚠ {self._notice}", theme.role("fail").edge if primary.role != "neutral" else "#FFFFFF")
+            self.hint.set_text(
+                f"⚠ {sentence(self._notice)}", theme.role("fail").edge if primary.role != "neutral" else "#FFFFFF"
+            )
         else:
-            self.hint.set_text(primary.hint, self._hint_ink())
+            self.hint.set_text(sentence(primary.hint), self._hint_ink())
         self.button.setVisible(bool(primary.button))
         self.button.setText(primary.button)
         if primary.role != self._button_role:

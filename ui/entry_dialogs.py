@@ -8,6 +8,13 @@ from PySide6.QtWidgets import QComboBox, QDialog, QFormLayout, QLabel, QLineEdit
 from station.protocol import Scan, SelectRecipe
 
 
+def heading(title: str) -> QLabel:
+    """The title inside a dialog: a bench without a window manager draws no title bars."""
+    label = QLabel(title)
+    label.setProperty("kind", "title")
+    return label
+
+
 class LabelDialog(QDialog):
     """Types what a scanner would have read, for one socket."""
 
@@ -25,6 +32,7 @@ class LabelDialog(QDialog):
         form = QFormLayout(self)
         form.setContentsMargins(24, 24, 24, 24)
         form.setSpacing(14)
+        form.addRow(heading(self.windowTitle()))
         if expects:
             form.addRow(QLabel(self.tr("Expected: {what}").format(what=expects)))
         form.addRow(self.tr("Label"), self.label)
@@ -64,6 +72,7 @@ class RecipeDialog(QDialog):
         form = QFormLayout(self)
         form.setContentsMargins(24, 24, 24, 24)
         form.setSpacing(14)
+        form.addRow(heading(self.windowTitle()))
         form.addRow(self.tr("Recipe"), self.recipe)
         form.addRow(self.tr("Lot"), self.lot)
         form.addRow(self.tr("Wafer / tray"), self.wafer)

@@ -166,8 +166,7 @@ class Header(QFrame):
         self.pill.setVisible(state is not None)
         if state is None:
             return
-        role = "pass" if state.ok else "fail"
-        sign = "✔" if state.ok else "✖"
+        role, sign = ("pass", "✔") if state.ok else ("fail", "✖") if state.checked else ("hold", "…")
         text = f"{sign}  {self.tr('Appliance')}  {state.name} · {state.text}"
         if state.ok and state.milliseconds and " ms" not in state.text:
             text += f" · {state.milliseconds:.0f} ms"

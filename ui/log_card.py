@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -23,6 +24,17 @@ from ui.lot_cards import Card
 from ui.theme import Theme
 
 BATCH_MILLISECONDS = 50
+
+
+class WholeRows(QTableView):
+    """A table of equal rows that leaves the room of a part of a row empty, at the top."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Fit the view to whole rows."""
+        super().resizeEvent(event)
+        rest = self.contentsRect().height() % self.verticalHeader().defaultSectionSize()
+        if self.viewportMargins().top() != rest:
+            self.setViewportMargins(0, rest, 0, 0)
 
 
 class LogCard(Card):
@@ -75,7 +87,7 @@ class LogCard(Card):
         return bar
 
     def _table(self) -> QTableView:
-        table = QTableView()
+        table = WholeRows()
         table.setModel(self.model)
         table.setFont(self.theme.font(13, mono=True))
         table.setStyleSheet(f"QTableView {{ font-family: 'DejaVu Sans Mono'; font-size: {self.theme.px(13)}px; }}")

@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtWidgets import QDialog, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from station.protocol import Query, Release, Rows
+from ui.entry_dialogs import heading
 from ui.query_dialogs import QueryDialog
 from ui.theme import Theme
 
@@ -69,10 +70,12 @@ class ReleaseDialog(QDialog):
         self.message.setWordWrap(True)
         self.button = QPushButton(self.tr("Release the part"))
         self.button.setMinimumHeight(48)
+        self.button.setDefault(True)
         self.button.setEnabled(False)
         form = QFormLayout(self)
         form.setContentsMargins(24, 24, 24, 24)
         form.setSpacing(14)
+        form.addRow(heading(self.windowTitle()))
         form.addRow(self.tr("Part"), QLabel(part))
         form.addRow(self.tr("In quarantine"), why)
         form.addRow(self.tr("Reason"), self.reason)

@@ -60,7 +60,8 @@ def _bench_wide(view: BenchView) -> Primary | None:
 def _not_ready(view: BenchView, hello: Hello) -> Primary | None:
     if not view.signed_in.operator:
         return _sign_in(view)
-    if not hello.recipe:
+    asked = any(state.prompt is not None or state.state == "interrupted" for state in view.sockets.values())
+    if not hello.recipe and not asked:  # a part that was interrupted brings its recipe along
         return Primary(
             translate("primary", "Scan the lot traveller"),
             translate("primary", "It chooses the recipe and the lot; an engineer can also choose them by hand."),

@@ -10,6 +10,7 @@ from station.protocol import (  # type: ignore[attr-defined]  # the window may i
     SignedIn,
     SignIn,
 )
+from ui.entry_dialogs import heading
 
 BADGE = "OP:"  # prefix of a badge; it names the operator and proves nothing
 
@@ -37,6 +38,7 @@ class SignInDialog(QDialog):
         form = QFormLayout(self)
         form.setContentsMargins(24, 24, 24, 24)
         form.setSpacing(14)
+        form.addRow(heading(self.windowTitle()))
         form.addRow(self.tr("Name"), self.name)
         form.addRow(self.tr("PIN"), self.pin)
         form.addRow(self.message)

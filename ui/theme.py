@@ -154,6 +154,7 @@ def _colours(theme: Theme) -> dict[str, str]:
         "faint": theme.faint,
         "run": run.ink,
         "run_surface": run.surface,
+        "on_run": theme.card,
         "fail": theme.role("fail").ink,
         "radius": str(RADIUS),
         "body": str(theme.px(14)),
@@ -183,6 +184,8 @@ QPushButton:hover {{ border-color: {muted}; }}
 QPushButton:pressed {{ background: {background}; }}
 QPushButton:disabled {{ color: {muted}; background: {background}; }}
 QPushButton:checked {{ background: {run_surface}; border-color: {run}; color: {run}; }}
+QDialog QPushButton:default {{ background: {run}; border-color: {run}; color: {on_run}; font-weight: bold; }}
+QDialog QPushButton:default:disabled {{ background: {background}; border-color: {line}; color: {muted}; }}
 QPushButton[pill="true"] {{ border-radius: 14px; padding: 2px 10px; min-height: 22px; }}
 QLineEdit, QComboBox, QPlainTextEdit {{
     background: {card};

@@ -53,6 +53,11 @@ def short_id(device_id: str) -> str:
     return digits if len(digits) <= ORIGIN_DIGITS else f"{digits[:ORIGIN_DIGITS]}…"
 
 
+def sentence(text: str) -> str:
+    """The engine's words as a sentence: they begin with a small letter where another sentence quotes them."""
+    return text[:1].upper() + text[1:]
+
+
 def count_words(value: int) -> str:
     """A count with thin groups of three, the same in every language."""
     return f"{value:,}".replace(",", " ")
@@ -238,7 +243,7 @@ def _fail(state: SocketState) -> TileWords:
         word=f"✖ {translate('words', 'FAIL')}  {bin_words(verdict)}".rstrip(),
         role="fail",
         lead=tray_words(verdict),
-        reason=verdict.reason or verdict.name if verdict else "",
+        reason=sentence(verdict.reason or verdict.name) if verdict else "",
         notes=_verdict_notes(verdict),
         part=part_words(state),
         clock=clock_words(state),
@@ -249,7 +254,7 @@ def _fail(state: SocketState) -> TileWords:
 def _verdict_notes(verdict: Verdict | None) -> tuple[str, ...]:
     if verdict is None:
         return ()
-    return tuple(text for text in (verdict.part_state, retest_words(verdict.retest)) if text)
+    return tuple(sentence(text) for text in (verdict.part_state, retest_words(verdict.retest)) if text)
 
 
 def _hold(state: SocketState) -> TileWords:
@@ -260,8 +265,8 @@ def _hold(state: SocketState) -> TileWords:
         word=f"‖ {translate('words', 'HOLD')}",
         role="hold",
         lead=tray_words(verdict),
-        reason=verdict.reason if verdict else "",
-        notes=notes + ((verdict.part_state,) if verdict and verdict.part_state else ()),
+        reason=sentence(verdict.reason) if verdict else "",
+        notes=notes + ((sentence(verdict.part_state),) if verdict and verdict.part_state else ()),
         part=part_words(state),
         clock=clock_words(state),
         shows_plan=True,
@@ -274,8 +279,8 @@ def _quarantine(state: SocketState) -> TileWords:
         word=f"⚠ {translate('words', 'QUARANTINE')}",
         role="quarantine",
         lead=translate("words", "Engineer only {tray}").format(tray=tray_words(verdict)).rstrip(),
-        reason=verdict.reason if verdict else translate("words", "Nobody can know the state of this part."),
-        notes=(verdict.part_state,) if verdict and verdict.part_state else (),
+        reason=sentence(verdict.reason) if verdict else translate("words", "Nobody can know the state of this part."),
+        notes=(sentence(verdict.part_state),) if verdict and verdict.part_state else (),
         part=part_words(state),
         clock=clock_words(state),
         hatched=True,
@@ -290,9 +295,9 @@ def _bench_fault(state: SocketState) -> TileWords:
     return TileWords(
         word=f"⚠ {translate('words', 'BENCH FAULT')}",
         role="neutral",
-        lead=verdict.reason if verdict else state.expects,
+        lead=sentence(verdict.reason if verdict else state.expects),
         reason=tray_words(verdict),
-        notes=(" ".join(filter(None, (blameless, retest_words(verdict.retest) if verdict else ""))),),
+        notes=(" ".join(filter(None, (blameless, sentence(retest_words(verdict.retest)) if verdict else ""))),),
         part=part_words(state),
         clock=clock_words(state),
         alarm=state.needs_acknowledge,
@@ -355,12 +360,12 @@ def _engine_stopped(state: SocketState | None) -> TileWords:
     )
 
 
-def _latched(state: SocketState, sentence: str) -> TileWords:
+def _latched(state: SocketState, why: str) -> TileWords:
     return TileWords(
         word=translate("words", "DO NOT REMOVE"),
         role="burn",
         lead=translate("words", "The record cannot be written."),
-        reason=sentence,
+        reason=sentence(why),
         part=part_words(state),
         hatched=True,
         alarm=True,

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from station.appliance.pki import client_files, init
+from station.appliance.settings import read_settings
+from station.processes import clean_environment
 
 Say = Callable[[str], None]
 
@@ -41,6 +43,7 @@ def serve_command(
     say: Say | None = None,
 ) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT; one line says when calls are answered. The log goes to stderr."""
+    clean_environment(read_settings(folder.resolve()).realm)  # before gRPC is loaded, which reads its switches then
     from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
 
     say = say or _stdout

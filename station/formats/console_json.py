@@ -87,7 +87,7 @@ class PersoBlobMessage:
     """PersoBlob: the object count as sent and exactly ``next_free`` body bytes."""
 
     num_objs: int
-    body: bytes
+    body: bytes = field(repr=False)  # carries device seeds
 
 
 # --- host to DUT ------------------------------------------------------------------------------------------------------

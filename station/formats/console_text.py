@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 from zlib import crc32
 
@@ -47,8 +47,8 @@ class ResponseError(FormatError):
 class Response:
     """A good response line: the JSON value, its exact text, and whether a CRC was there to check."""
 
-    value: object
-    text: str
+    value: object = field(repr=False)  # may carry seeds, as the text does
+    text: str = field(repr=False)
     crc_checked: bool
 
 
@@ -56,8 +56,8 @@ class Response:
 class Message:
     """A message from the host: the JSON value, its exact text with padding, and the CRC sent behind it (or None)."""
 
-    value: object
-    text: str
+    value: object = field(repr=False)  # may carry a secret, as the text does
+    text: str = field(repr=False)
     crc: int | None
 
 

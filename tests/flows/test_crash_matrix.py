@@ -9,6 +9,7 @@ from crash_matrix import summary, take
 FLOWS = tuple(BURNS)
 WINDOWS = [(flow, burn) for flow in FLOWS for burn in BURNS[flow]]
 PORT_CALLS = {"chip_probe": 80, "final_test": 120}
+SOME_CALLS = {"chip_probe": 6, "final_test": 3}
 
 
 def carry_out(matrix, ledger, cases) -> None:
@@ -49,9 +50,9 @@ def test_power_cut_and_rerun(matrix, ledger, flow):
 @pytest.mark.parametrize("flow", FLOWS)
 def test_killed_and_rerun(matrix, ledger, flow):
     windows = BURNS[flow]
-    changes = [case for burn in windows for case in take(matrix.change_kills(flow, burn), lambda n, _: n % 151 == 1)]
-    journal = take(matrix.journal_kills(flow), lambda n, case: case.where in ("intent", "registered") and n % 5 == 1)
-    calls = list(matrix.call_kills(flow, 3)) + list(matrix.call_errors(flow, 1))
+    changes = [case for burn in windows for case in take(matrix.change_kills(flow, burn), lambda n, _: n % 251 == 1)]
+    journal = take(matrix.journal_kills(flow), lambda n, case: case.where in ("intent", "registered") and n % 6 == 1)
+    calls = list(matrix.call_kills(flow, SOME_CALLS[flow])) + list(matrix.call_errors(flow, 1))
     carry_out(matrix, ledger, changes + journal + calls)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from station import commands, plugins, protocol, socket_worker
 from station.config import load_config
 from station.flows import chip_probe, final_test
-from station.model import Role
+from station.model import Realm, Role
 from station.parts.earlgrey import part as earlgrey_part
 from station.processes import clean_environment
 from station.workbench import Workbench
@@ -98,7 +98,6 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """One part, one recipe, from whatever the data folder says; the result as plain values."""
     trap = Trap(request)
     config = load_config(Path(request["station"]), Path(request["data"]))
-    clean_environment(config.realm)  # as every way to start a station does
     bench = Workbench(config, probe=trap.probe)
     try:
         return one_part(bench, trap, request)
@@ -212,6 +211,9 @@ def child(request: dict[str, Any]) -> int:
 
 
 def serve() -> int:
+    usb = {name: os.environ[name] for name in ("PYUSB_DEBUG", "LIBUSB_DEBUG") if name in os.environ}
+    clean_environment(Realm.DEV)  # as every way to start a station does, before gRPC is loaded
+    os.environ.update(usb)  # a station drops these too; here what pyusb says is looked at
     preload()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

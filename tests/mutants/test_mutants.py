@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mutants import MUTANTS, TESTS_FAILED, copy_program, mutate, run_tests
+from mutants import MUTANTS, ROOT, TESTS_FAILED, copy_program, mutate, run_tests
 
 CHEAP = "intents share the next commit"
 
@@ -19,6 +19,11 @@ def survives(program: Path, mutant) -> None:
     done = run_tests(program, mutant.tests)
     assert done.returncode == TESTS_FAILED, f"{mutant.name} survives: {done.returncode}\n{done.stdout[-3000:]}"
     assert " failed" in done.stdout, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_still_fits_the_program(mutant):
+    assert (ROOT / mutant.file).read_text().count(mutant.old) == 1, f"the line that {mutant.name!r} changes has changed"
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name == CHEAP], ids=lambda mutant: mutant.name)

@@ -1,4 +1,4 @@
-"""What the reviewer's tests borrow: the virtual die of the parts' tests, the journal and fake station of the spine's."""
+"""What the reviewer's tests borrow: the virtual die of the parts, the journal and fake station of the spine."""
 
 from __future__ import annotations
 

@@ -365,7 +365,9 @@ class Earlgrey:
         self._console.expect(IMPORTED, deadline=deadline)
         seen = self._console.answer(messages.parse_sha256, deadline)
         if seen != endorsed.certs_sha256:
-            raise FirmwareFailed("the part stored other certificates than it was sent: their hash differs", "certificate")
+            raise FirmwareFailed(
+                "the part stored other certificates than it was sent: their hash differs", "certificate"
+            )
         self._console.expect(PERSONALIZED, deadline=deadline)
         self._pads.wait("test_done", deadline, "TestDone after personalization")
 
@@ -413,7 +415,9 @@ class Earlgrey:
     def _refuse_found_failed(self) -> None:
         """A firmware that failed while no station watched may have left its partition half written."""
         if self._witness.found_failed:
-            raise FirmwareFailed("the firmware had raised TestError before this run began; it failed while nobody watched")
+            raise FirmwareFailed(
+                "the firmware had raised TestError before this run began; it failed while nobody watched"
+            )
 
     def _enter_life_cycle(self) -> None:
         self._session = _Session()

@@ -5,7 +5,7 @@ Sources: opentitan-device sheet 7.2–7.5; opentitan-appliance sheet 3.5, 3.6, 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from station.errors import FormatError, PartError
 from station.formats import perso_blob
@@ -37,7 +37,7 @@ class Endorsed:
     blob: bytes
     objects: int
     certs_sha256: bytes
-    registry: bytes
+    registry: bytes = field(repr=False)  # carries device seeds
     registry_objects: int
     firmware_sha256: bytes
 

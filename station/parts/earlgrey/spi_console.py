@@ -6,6 +6,7 @@ for data, TestError that it failed: each wait looks at all three, so a firmware 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ _T = TypeVar("_T")
 
 LOG_LIMIT = 120
 GARBAGE_LIMIT = 64
+ANSWER = "RESP_"
 
 
 class SpiConsole:
@@ -36,11 +38,12 @@ class SpiConsole:
         self._log = log
         self._pause = pause
         self._text = ""
+        self._line_start = ""
         self._frame = 0
 
     def reset(self) -> None:
         """Forget text and frame number: the firmware starts at frame 0 after every reset."""
-        self._text = ""
+        self._text = self._line_start = ""
         self._frame = 0
 
     def restarted(self) -> None:
@@ -60,7 +63,7 @@ class SpiConsole:
 
     def answer(self, parse: Callable[[str], _T], deadline: Deadline) -> _T:
         """The firmware's next ``RESP_…`` line, parsed; a malformed one or RESP_ERR raises ``PartError``."""
-        line = self.line_with("RESP_", deadline)
+        line = self.line_with(ANSWER, deadline)
         try:
             return parse(line + "\n")
         except FormatError as error:
@@ -138,11 +141,18 @@ class SpiConsole:
         if text.count("\ufffd") > GARBAGE_LIMIT:
             raise PartError("the console sends garbage; check the SPI wiring and clock", "console")
         self._text += text
-        for line in text.splitlines():
-            if line.startswith("RESP_") or len(line) > LOG_LIMIT:  # blobs carry device seeds: their length says enough
-                self._log(f"[{len(line)} characters]", "dut", "debug")
-            elif line.strip():
-                self._log(line, "dut", "info")
+        for piece in filter(None, re.split(r"(?<=\n)", text)):
+            self._show(piece)
+
+    def _show(self, piece: str) -> None:
+        """Log a line or a piece of one; of an answer, however it was cut into frames, the length alone."""
+        self._line_start = (self._line_start + piece)[: len(ANSWER)]
+        if self._line_start == ANSWER or len(piece) > LOG_LIMIT:  # blobs carry device seeds: their length says enough
+            self._log(f"[{len(piece)} characters]", "dut", "debug")
+        elif piece.strip():
+            self._log(piece.rstrip(), "dut", "info")
+        if piece.endswith("\n"):
+            self._line_start = ""
 
 
 def _program(address: int, chunk: bytes) -> list[SpiFrame]:
