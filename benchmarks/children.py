@@ -7,8 +7,7 @@ import os
 import selectors
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,17 +93,3 @@ class Usage:
             if line.startswith(f"{key}:"):
                 return int(line.split()[1])
         raise RuntimeError(f"/proc has no {key}")
-
-
-def wait_until(what: str, claim: Any, seconds: float) -> None:
-    """Poll a claim gently; ``TimeoutError`` names what was waited for."""
-    end_at = time.monotonic() + seconds
-    while not claim():
-        if time.monotonic() > end_at:
-            raise TimeoutError(f"waited {seconds} s for {what}")
-        time.sleep(0.01)
-
-
-def plain_environment(**extra: str) -> Mapping[str, str]:
-    """The environment of a child that starts from nothing of ours but the path."""
-    return {**os.environ, **extra}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -86,11 +85,6 @@ class Options:
     def runs(self) -> int:
         """How many runs a median is taken of."""
         return 1 if self.quick else 5
-
-
-def median_of(runs: int, measure: Callable[[], float]) -> float:
-    """The median of several runs of one measurement."""
-    return statistics.median(measure() for _ in range(runs))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

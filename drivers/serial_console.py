@@ -154,4 +154,4 @@ def _translated(url: str, error: BaseException) -> BenchError:
         return BenchError(f"the console port {url} may not be opened by this user; add the user to the group dialout")
     if getattr(error, "errno", None) == errno.ENOENT or "No such file" in text:
         return BenchError(f"there is no console port {url}; check its cable and the station file")
-    return AdapterLost(f"the console port {url} is gone ({text}); check its cable and put the part back")
+    return AdapterLost(f"the console port {url} is gone ({text}); check its cable")

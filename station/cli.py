@@ -45,8 +45,10 @@ def command_line() -> int:
 def station_options(command: F) -> F:
     """``--station`` and ``--data``."""
     station = click.option("--station", "station_file", type=FILE, envvar="STATION_FILE",
-                           help="Station file (default: ./station.toml, then the one of this user).")  # fmt: skip
-    data = click.option("--data", type=FOLDER, help="Data folder: journal, operators, credentials.")
+                           help="Station file (default: that of --data, ./station.toml, then the one of this user).")  # fmt: skip
+    data = click.option(
+        "--data", type=FOLDER, help="Data folder (journal, operators, credentials), or the folder of a demo."
+    )
     return station(data(command))
 
 
@@ -127,7 +129,9 @@ def run(recipe: str, **options: Any) -> int:
 def demo(**options: Any) -> int:
     """The main job on a virtual bench: dies through Chip Probe, then Final Test.
 
-    Appliance and bench run as processes of their own; nothing real is touched. Ends with 0 only if all parts passed.
+    Appliance and bench run as processes of their own; nothing real is touched. Ends with 0 only if all parts passed,
+    with 130 after Ctrl-C. With --data the records stay: DIR/station.toml is the station file, DIR/data the data folder,
+    and every other command takes --data DIR, too.
     """
     from station.demo import run_demo
 
@@ -152,10 +156,10 @@ def engine(station_file: Path | None, data: Path | None, record: Path | None, op
 
     End of stdin, SIGINT, SIGTERM and SIGHUP finish the burn in progress, then the engine records and ends.
     """
-    from station.cli_common import find_station
+    from station.cli_common import find_station, inner
     from station.engine import run_engine
 
-    return run_engine(find_station(station_file), data, record, operator)
+    return run_engine(find_station(station_file, data), inner(data), record, operator)
 
 
 @cli.group()
@@ -211,7 +215,12 @@ def sockets_check(**options: Any) -> int:
 @station_options
 @click.option("--query", default="history", show_default=True,
               help="history, run, yield, pareto, sockets, step_times or outbox.")  # fmt: skip
-@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Filter, such as lot=L24-0117 or kind=fail.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Filter, such as lot=L24-0117, kind=fail or mode=virtual; query run wants run=NUMBER.",
+)
 @click.option("--csv", "csv_file", type=FILE, help="Write a CSV file.")
 @json_option
 def history(**options: Any) -> int:

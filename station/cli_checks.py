@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from station.cli_common import find_config, show_table
 from station.config import StationConfig
-from station.errors import EXIT_PASS, BenchError, ConfigError, StationError
+from station.errors import EXIT_PASS, ApplianceError, BenchError, ConfigError, StationError
 
 Check = tuple[str, str]
 """What was checked and one sentence on what is wrong (empty: all is well)."""
@@ -20,12 +21,43 @@ Check = tuple[str, str]
 
 def check_sockets(*, station_file: Path | None, data: Path | None, as_json: bool) -> int:
     """``station sockets check``."""
-    from station.sockets import PhysicalSocket
-
     config = find_config(station_file, data)
     config.use_environment()
+    with _journal_held(config) as interrupted:
+        rows, failed = _checked_sockets(config, interrupted)
+    show_table(("socket", "driver", "adapter", "ok", "says"), rows, as_json)
+    return BenchError.exit_code if failed else EXIT_PASS
+
+
+@contextmanager
+def _journal_held(config: StationConfig) -> Iterator[frozenset[int]]:
+    """Keep every station away meanwhile; gives the sockets whose last run has no verdict."""
+    from station.data_folder import DataFolder
+    from station.journal import Journal
+
+    if not (config.data / "journal.sqlite").exists():
+        yield frozenset()
+        return
+    journal = Journal(DataFolder(config.data), config.name)
+    try:
+        yield frozenset(journal.interrupted())
+    finally:
+        journal.close()
+
+
+def _checked_sockets(
+    config: StationConfig, interrupted: frozenset[int]
+) -> tuple[list[tuple[int, str, str, bool, str]], bool]:
+    """One row per socket; an interrupted one is left alone, since opening its adapter may reset a part that burns."""
+    from station.sockets import PhysicalSocket
+
     rows, failed = [], False
     for number, entry in enumerate(config.sockets, 1):
+        if number in interrupted:
+            failed = True
+            said = f"not touched: a run was interrupted here; answer first: station answer --socket {number}"
+            rows.append((number, entry.driver, "", False, said))
+            continue
         physical = PhysicalSocket(number, entry)
         try:
             contact = physical.contact()
@@ -38,8 +70,7 @@ def check_sockets(*, station_file: Path | None, data: Path | None, as_json: bool
             rows.append((number, entry.driver, "", False, str(error)))
         finally:
             physical.close()
-    show_table(("socket", "driver", "adapter", "ok", "says"), rows, as_json)
-    return BenchError.exit_code if failed else EXIT_PASS
+    return rows, failed
 
 
 def run_doctor(*, station_file: Path | None, data: Path | None, store: str, as_json: bool) -> int:
@@ -48,13 +79,15 @@ def run_doctor(*, station_file: Path | None, data: Path | None, store: str, as_j
     if store:
         return _store(config, store)
     found = list(_checks(config))
-    failed = any(sentence for _, sentence in found)
+    wrong = {name.partition(" ")[0] for name, sentence in found if sentence}
     if as_json:
         click.echo(json.dumps([{"check": name, "ok": not said, "sentence": said} for name, said in found]))
     else:
         for name, said in found:
             click.echo(f"{'✖' if said else '✔'} {name}{f': {said}' if said else ''}")
-    return ConfigError.exit_code if failed else EXIT_PASS
+    if not wrong:
+        return EXIT_PASS
+    return ApplianceError.exit_code if wrong == {"appliance"} else ConfigError.exit_code
 
 
 def _checks(config: StationConfig) -> Iterator[Check]:

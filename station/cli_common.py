@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from station.workbench import Workbench
 
 LOCAL = Path("station.toml")
+MARKS = ("journal.sqlite", "operators.json", "credentials", "station.lock")
 
 
 def user_folder() -> Path:
@@ -27,15 +28,35 @@ def user_folder() -> Path:
     return platformdirs.user_data_path("provisioning-station", appauthor=False)
 
 
-def find_station(given: Path | None) -> Path:
-    """The station file: given, in this folder, or this user's."""
+def virtual_folder() -> Path:
+    """Where the window makes its own virtual station when there is no other."""
+    return user_folder() / "virtual"
+
+
+def is_whole(folder: Path | None) -> bool:
+    """True for a folder with a station file that has its data folder inside, such as demo and window make them."""
+    return folder is not None and (folder / LOCAL).is_file() and not (folder / "journal.sqlite").exists()
+
+
+def inner(data: Path | None) -> Path | None:
+    """The data folder that ``--data`` means: of a whole station's folder the one inside."""
+    return data / "data" if data is not None and is_whole(data) else data
+
+
+def find_station(given: Path | None, data: Path | None = None) -> Path:
+    """The station file: given, in the folder of ``--data``, in this folder, this user's, or the window's virtual one."""
     if given is not None:
         return given
-    found = next((path for path in (LOCAL, user_folder() / "station.toml") if path.exists()), None)
+    if data is not None and is_whole(data):
+        return data / LOCAL
+    found = next((path for path in (LOCAL, user_folder() / LOCAL) if path.exists()), None)
+    if found is None and (virtual_folder() / LOCAL).exists():
+        found = virtual_folder() / LOCAL
+        click.echo(f"station: no station file here; using the virtual station {found}", err=True)
     if found is None:
         raise ConfigError(
             f"expected a station file: give --station FILE, or put one at ./{LOCAL} or "
-            f"{user_folder() / 'station.toml'}; `station demo` needs none"
+            f"{user_folder() / LOCAL}; `station demo` needs none"
         )
     return found
 
@@ -44,12 +65,22 @@ def find_config(station_file: Path | None, data: Path | None) -> StationConfig:
     """The checked station file."""
     from station.config import load_config
 
-    return load_config(find_station(station_file), data)
+    return load_config(find_station(station_file, data), inner(data))
 
 
 def find_data(station_file: Path | None, data: Path | None) -> Path:
     """The data folder alone, for commands that only read."""
-    return data if data is not None else find_config(station_file, None).data
+    return inner(data) or find_config(station_file, None).data
+
+
+def find_records(station_file: Path | None, data: Path | None) -> Path:
+    """The same, when it must have been used before: a mistyped folder is no empty one."""
+    folder = find_data(station_file, data)
+    if data is not None and not any((folder / name).exists() for name in MARKS):
+        raise ConfigError(
+            f"expected the data folder of a station, but {folder} is none; name the right one with --data"
+        )
+    return folder
 
 
 @contextmanager

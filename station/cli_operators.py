@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from station.cli_common import find_data, read_pin, show_table
+from station.cli_common import find_data, find_records, read_pin, show_table
 from station.errors import EXIT_PASS, Refused
 from station.model import Role
 from station.operators import Operators, may
@@ -29,7 +29,7 @@ def add_operator(
 
 def list_operators(*, station_file: Path | None, data: Path | None, as_json: bool) -> int:
     """``station operator list``."""
-    operators = Operators(find_data(station_file, data))
+    operators = Operators(find_records(station_file, data))
     show_table(("name", "role"), [(name, str(role)) for name, role in operators.names()], as_json)
     return EXIT_PASS
 

@@ -23,9 +23,15 @@ def show_history(
     journal_exists(folder)
     records = History(folder)
     try:
-        columns, rows = views.ask(records, query, _filters(where))
+        filters = _filters(where)
+        columns, rows = views.ask(records, query, filters)
+        why = "" if rows else views.why_empty(records, query, filters)
     finally:
         records.close()
+    if why:
+        click.echo(f"station: {why}", err=True)
+    if not as_json:
+        rows = views.with_clock(columns, rows)
     if csv_file is not None:
         export.write_whole(csv_file, export.to_csv(columns, rows))
         return EXIT_PASS

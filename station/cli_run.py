@@ -14,11 +14,12 @@ import click
 
 from station.cli_common import opened_bench, sign_in
 from station.errors import BenchError, JournalError, Refused, Stopped
+from station.model import BinKind
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SocketState, Start
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 from station.verdict import exit_code
 from station.watching import Watcher, clock_text
-from station.workbench import Workbench
+from station.workbench import ENDED, Workbench
 
 LONGEST_RUN = 3600.0
 FAULT_PATIENCE = 3.0  # a socket may be without power, or its adapter unknown, for a moment
@@ -90,6 +91,8 @@ def _finish(bench: Workbench, watcher: Watcher, socket: int, as_json: bool) -> i
         click.echo(f"{verdict.kind.upper()} bin {verdict.bin} {verdict.name} -> tray {verdict.tray}. {verdict.reason}")
     if state.needs_acknowledge:
         bench.handle(Acknowledge(socket, state.epoch))
+    if verdict.kind not in (BinKind.FAIL, BinKind.QUARANTINE):  # a bad part is asked for again until it was seen to go
+        bench.worker(socket).note_removed("left to the caller of the command")
     return exit_code(verdict, bench.worker(socket).last_error)
 
 
@@ -124,10 +127,10 @@ def _stop_on_signals(bench: Workbench) -> Iterator[threading.Event]:
     """
     stopped = threading.Event()
 
-    def stop(*_: object) -> None:
+    def stop(number: int, _: object) -> None:
         stopped.set()
         for worker in bench.workers.values():
-            worker.stop()
+            worker.stop("" if number == signal.SIGINT else ENDED)
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     previous = {getattr(signal, name): signal.signal(getattr(signal, name), stop) for name in names}

@@ -7,24 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from station import plugins
-from station.cli_common import LOCAL, find_station, user_folder
+from station.cli_common import LOCAL, find_station, inner, is_whole, user_folder, virtual_folder
 from station.model import Role
 from station.operators import Operators
 from station.program import station_command
-from station.virtual_station import BUILTIN_DRIVER, VirtualStation, demo_folder
+from station.virtual_station import BUILTIN_DRIVER, DEMO_OPERATOR, DEMO_PIN, VirtualStation, demo_folder
 
 DEFAULT_SKU = "sival"
-DEMO_OPERATOR = "demo"
-DEMO_PIN = b"271828"
-"""The PIN of the virtual bench's operator: no secret, and good for development keys only."""
 
 
 def open_gui(station_file: Path | None, data: Path | None, sockets: int, window_arguments: Sequence[str]) -> int:
     """``station gui``: with a station file its engine, without one a virtual bench of this user."""
-    if station_file is None and not LOCAL.exists() and not (user_folder() / "station.toml").exists():
-        return _virtual(data or user_folder() / "virtual", sockets, DEFAULT_SKU, window_arguments)
-    chosen = find_station(station_file)
-    options = ["--data", str(data)] if data is not None else []
+    whole = data is not None and is_whole(data) and (data / "bench").is_dir()
+    if station_file is None and (whole or not (LOCAL.exists() or (user_folder() / LOCAL).exists())):
+        return _virtual(data or virtual_folder(), sockets, DEFAULT_SKU, window_arguments)
+    chosen = find_station(station_file, data)
+    options = ["--data", str(inner(data))] if data is not None else []
     command = station_command("engine", "--station", str(chosen), *options)
     return _window([*window_arguments, *options, "--engine", *command])
 

@@ -107,6 +107,7 @@ def _findings(parsed: StationFile, file: TomlFile) -> list[Finding]:
     findings = []
     for index, entry in enumerate(parsed.socket):
         findings += _unknown_plugin(file, ("socket", index, "driver"), "station.drivers", entry.driver)
+    findings += _shared_adapters(file, parsed.socket)
     findings += _unknown_plugin(file, ("appliance", "driver"), "station.appliances", parsed.appliance.driver)
     if parsed.handler is not None:
         findings += _unknown_plugin(file, ("handler", "driver"), "station.handlers", parsed.handler.driver)
@@ -119,6 +120,19 @@ def _findings(parsed: StationFile, file: TomlFile) -> list[Finding]:
     if parsed.realm is Realm.PRODUCTION and parsed.virtual_bench:
         sentence = "no virtual part may reach a production registry: realm 'production' allows no virtual_bench"
         findings.append(file.finding(("realm",), sentence))
+    return findings
+
+
+def _shared_adapters(file: TomlFile, sockets: tuple[SocketEntry, ...]) -> list[Finding]:
+    """Two sockets on one adapter would be two labels for one part."""
+    first: dict[tuple[str, str], int] = {}
+    findings = []
+    for index, entry in enumerate(sockets):
+        serial = str(entry.settings.get("serial", ""))
+        other = first.setdefault((entry.driver, serial), index) if serial else index
+        if other != index:
+            sentence = f"socket {index + 1} names the adapter {serial}, which socket {other + 1} has already"
+            findings.append(file.finding(("socket", index, "settings", "serial"), sentence))
     return findings
 
 

@@ -42,7 +42,7 @@ class DataFolder:
         except OSError as error:
             raise ConfigError(f"expected to create the data folder {self.path}, but: {error.strerror}") from None
 
-    def lock(self) -> None:
+    def lock(self, where: str = "on the data folder") -> None:
         """Take the folder; a second station on it gets a sentence, not a damaged journal."""
         self.make()
         try:
@@ -53,7 +53,7 @@ class DataFolder:
             handle.seek(0)
             owner, _, doing = handle.read().strip().partition(" ")
             handle.close()
-            raise ConfigError(_taken(self.path, owner, doing))
+            raise ConfigError(_taken(f"{where} {self.path}", owner, doing))
         self._lock = handle
         self.say("")
 
@@ -71,11 +71,11 @@ class DataFolder:
             self._lock = None
 
 
-def _taken(path: Path, owner: str, doing: str) -> str:
+def _taken(place: str, owner: str, doing: str) -> str:
     if doing:
         return f"the engine (process {owner}) is {doing}; wait until it has ended, then start again"
     return (
-        f"another station (process {owner or 'unknown'}) works on the data folder {path}; "
+        f"another station (process {owner or 'unknown'}) works {place}; "
         "end it first or choose another folder with --data"
     )
 

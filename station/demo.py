@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import io
 import json
 import queue
-import secrets
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
+from station import plugins
 from station.cli_run import state_object
 from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, StationError, Stopped, nearest
 from station.hands import Hands
 from station.model import Role
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
-from station.shelf import die_name, printed_label
+from station.shelf import Shelf
 from station.socket_worker import QUARANTINE_IT
-from station.virtual_station import VirtualStation, demo_folder
+from station.virtual_station import DEMO_OPERATOR, DEMO_PIN, VirtualStation, demo_folder
 from station.watching import FINAL, Watcher, clock_text
 from station.workbench import Workbench
 
 SECONDS = 300.0
 HAND_SECONDS = 30.0  # what hands wait for: a tile that follows its sensors
-OPERATOR = "demo"
 STOPPED = "the demo was stopped"
+HINT = "use --data DIR to keep the records"
 AT_ONCE = ("unplug", "lid_open", "power_off")
 """Faults that strike at once: they are made during a burn, since before the start there is no run to show them on."""
 STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-cp"), ("ft", "earlgrey-ft"))}
@@ -40,19 +41,11 @@ STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-
 
 @dataclass(slots=True)
 class Die:
-    """One virtual die on its way: its name on the shelf and how it fared last."""
+    """One virtual die on its way: its name on the shelf, its labels per stage, and how it fared last."""
 
-    number: int
+    shelf: str
+    labels: dict[str, str]
     kind: str = ""
-
-    @property
-    def shelf(self) -> str:
-        """Its name on the virtual bench's shelf."""
-        return die_name(self.number)
-
-    def label(self, stage: str) -> str:
-        """What the operator scans: a place on the wafer, then the package's own label."""
-        return printed_label(self.number, "die" if stage == "cp" else "part")
 
 
 @dataclass(slots=True)
@@ -81,12 +74,18 @@ def run_demo(
     """Set everything up, run the parts (or open the window), end everything; returns the exit code."""
     if chip not in STAGES:
         raise ConfigError(f"the demo knows no chip '{chip}'{nearest(chip, STAGES)}; it knows {', '.join(STAGES)}")
+    if fault:
+        check_fault(fault)
     if not headless:
         from station.cli_window import open_demo_window
 
         return open_demo_window(data, sockets, sku, parts, driver)
     try:
-        with _interruptible(), demo_folder(data) as folder, VirtualStation(folder, sockets, sku, driver) as station:
+        with (
+            _interruptible(),
+            demo_folder(data) as folder,
+            VirtualStation(folder, sockets, sku, driver, kept=data is not None) as station,
+        ):
             return Demo(station, chip, parts, fault, Teller(as_json)).run()
     except KeyboardInterrupt:
         raise Stopped(STOPPED) from None
@@ -124,19 +123,21 @@ class Demo:
         bench = Workbench(config)
         hands = Hands(config)
         try:
-            self._dies = _fresh_dies(hands, self._parts)
+            self._dies = _fresh_dies(hands, self._station.data, self._parts)
             _clear_sockets(hands, len(config.sockets))
             watcher = Watcher(bench, self._teller.log)
             self._sign_in(bench)
-            bench.start()
+            bench.start(seated=True)
             self._settle_interrupted(bench, watcher)
+            self._clear_verdicts(bench, watcher)
             words = f"{len(self._dies)} parts over {len(bench.workers)} sockets"
             counts = {"parts": len(self._dies), "sockets": len(bench.workers)}
-            self._tell("demo_started", words, **counts, data=str(self._station.folder))
+            kept = {"data": str(self._station.folder)} if self._station.kept else {}
+            self._tell("demo_started", words, **counts, **kept)
             self._all_stages(bench, watcher, hands)
         finally:
             self._stopped.set()
-            bench.close()
+            bench.close(STOPPED)
             hands.close()
 
     def _all_stages(self, bench: Workbench, watcher: Watcher, hands: Hands) -> None:
@@ -172,7 +173,7 @@ class Demo:
         except BaseException:  # all hands stop before anything is closed
             self._stopped.set()
             for worker in bench.workers.values():
-                worker.stop()
+                worker.stop(STOPPED)
             for thread in threads:
                 thread.join()
             raise
@@ -188,7 +189,7 @@ class Demo:
             hands.do(socket, "fault", self._fault)
         words = f"socket {socket} to wait for a scan"
         watcher.wait(socket, words, lambda state: state.state == "scan", HAND_SECONDS)
-        self._must(bench, watcher, Scan(die.label(stage), socket))
+        self._must(bench, watcher, Scan(die.labels[stage], socket))
         ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, HAND_SECONDS)
         self._must(bench, watcher, Start(socket, ready.epoch))
         if faulty and self._fault in AT_ONCE:
@@ -230,13 +231,19 @@ class Demo:
             self._must(bench, watcher, Acknowledge(socket, now.epoch))
             watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", SECONDS)
 
+    def _clear_verdicts(self, bench: Workbench, watcher: Watcher) -> None:
+        """An earlier demo in this folder was ended before it could read its verdicts; the sockets are empty now."""
+        for socket, state in list(watcher.states.items()):
+            if state.verdict is None:
+                continue
+            if state.needs_acknowledge:
+                self._must(bench, watcher, Acknowledge(socket, watcher.states[socket].epoch))
+            watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", HAND_SECONDS)
+
     def _sign_in(self, bench: Workbench) -> None:
-        """Somebody must work: a supervisor with a PIN that nobody knows."""
-        pin = f"{secrets.randbelow(10**8):08d}"
-        while len(set(pin)) < 3:
-            pin = f"{secrets.randbelow(10**8):08d}"
-        bench.operators.add(OPERATOR, Role.SUPERVISOR, pin.encode())
-        if not bench.handle(SignIn(OPERATOR, Secret(pin.encode(), "pin"))):
+        """Somebody must work: the virtual bench's supervisor, with the PIN that everybody knows."""
+        bench.operators.add(DEMO_OPERATOR, Role.SUPERVISOR, DEMO_PIN)
+        if not bench.handle(SignIn(DEMO_OPERATOR, Secret(DEMO_PIN, "pin"))):
             raise ConfigError("the demo's own operator could not sign in")
 
     def _summary(self, error: str = "") -> int:
@@ -247,6 +254,9 @@ class Demo:
             "seconds": round(time.monotonic() - self._began, 2), **({"error": error} if error else {}),
         }  # fmt: skip
         words = ", ".join(f"{name} {value}" for name, value in counts.items())
+        if kinds["pass"] != self._parts and not self._station.kept:
+            counts["hint"] = HINT
+            words += f"; {HINT}"
         self._teller.event({"event": "demo_ended", **counts}, f"demo ended: {words}")
         return EXIT_PASS if kinds["pass"] == self._parts else EXIT_FAIL
 
@@ -263,11 +273,20 @@ class Demo:
             self._stopped.set()
 
 
-def _fresh_dies(hands: Hands, count: int) -> list[Die]:
+def _fresh_dies(hands: Hands, data: Path, count: int) -> list[Die]:
     """Dies that are not on the shelf yet, so that a kept folder can be used again."""
-    shelf = [name.removeprefix("die-") for name in hands.port.parts()]
-    first = max((int(number) for number in shelf if number.isdecimal()), default=0) + 1
-    return [Die(number) for number in range(first, first + count)]
+    shelf, taken = Shelf(data), list(hands.port.parts())
+    names = [shelf.new("", "", taken) for _ in range(count)]
+    return [Die(name, {"cp": shelf.label(name, "die"), "ft": shelf.label(name, "part")}) for name in names]
+
+
+def check_fault(fault: str) -> None:
+    """Raise ``ConfigError`` when the virtual bench has no such fault; nothing has been started or burnt yet."""
+    said = io.StringIO()
+    with redirect_stderr(said):
+        wrong = plugins.load("station.simulators", "virtual")(["--check-fault", fault])
+    if wrong:
+        raise ConfigError(said.getvalue().strip())
 
 
 def _clear_sockets(hands: Hands, count: int) -> None:

@@ -57,7 +57,7 @@ def _serve(
     bench.subscribe(writer.emit)
     writer.snapshots_from(bench.snapshot)
     try:
-        bench.start()
+        bench.start(seated=True)
         if operator:
             sign_in_virtual(bench, operator)
         for event in bench.snapshot():
@@ -120,12 +120,14 @@ def _ending_signals(commands: queue.SimpleQueue[Command]) -> Iterator[None]:
 
 def _read_commands(commands: queue.SimpleQueue[Command], writer: EventWriter) -> None:
     """Read lines until stdin ends; a bad line is answered and left, one that is too long ends the engine."""
-    for line in _lines(sys.stdin.fileno()):
-        try:
-            commands.put(decode_command(line))
-        except ProtocolError as error:
-            writer.emit(Log(time.time(), 0, "station", "error", str(error)))
-    commands.put(Shutdown())
+    try:
+        for line in _lines(sys.stdin.fileno()):
+            try:
+                commands.put(decode_command(line))
+            except ProtocolError as error:
+                writer.emit(Log(time.time(), 0, "station", "error", str(error)))
+    finally:  # whatever ended it: an engine that nobody can talk to must not live on
+        commands.put(Shutdown())
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import IO
@@ -19,7 +20,7 @@ QUEUE = 65_536
 SPARE = 4_096  # so many places only states and verdicts may take
 BATCH = 512
 DROPPABLE = (Log, Progress)
-_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_quoted = json.encoder.encode_basestring  # the text as JSON, other scripts kept as they are
 
 
 class EventWriter:
@@ -72,7 +73,7 @@ class EventWriter:
             if not batch:
                 return
             try:
-                self._write(b"".join(map(encode_fast, batch)))
+                self._write(_encoded(batch))
             except OSError:
                 with self._changed:
                     self._broken = True
@@ -104,10 +105,26 @@ class EventWriter:
             view = view[os.write(self._descriptor, view) :]
 
 
+def _encoded(batch: list[Event]) -> bytes:
+    """The lines of a batch; an event that cannot be a line is named instead, and the others still go out."""
+    try:
+        return b"".join(map(encode_fast, batch))
+    except (TypeError, ValueError):
+        return b"".join(map(_encoded_or_named, batch))
+
+
+def _encoded_or_named(event: Event) -> bytes:
+    try:
+        return encode_fast(event)
+    except (TypeError, ValueError) as error:
+        text = f"an event {type(event).__name__} could not be shown ({type(error).__name__})"
+        return encode_fast(Log(time.time(), getattr(event, "socket", 0), "station", "error", text))
+
+
 def encode_fast(event: Event) -> bytes:
     """``protocol.encode``, with a short cut for log lines, of which there may be very many."""
     if type(event) is Log:
-        body = {"type": "Log", "time": event.time, "socket": event.socket, "source": event.source,
-                "level": event.level, "text": event.text}  # fmt: skip
-        return _encode_json(body).encode() + b"\n"
+        source, level, text = _quoted(event.source), _quoted(event.level), _quoted(event.text)
+        head = f'{{"type":"Log","time":{event.time!r},"socket":{event.socket},"source":{source}'
+        return f'{head},"level":{level},"text":{text}}}\n'.encode()
     return encode(event)

@@ -18,7 +18,7 @@ from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id, wri
 from station.errors import JournalError
 from station.journal_file import DiskFull, JournalFile
 from station.journal_parts import PART_KINDS, Bindings, PartRecord, record_of
-from station.journal_rows import NO_HASH, Context, Row, chain, detail_text, first_damage, row_of
+from station.journal_rows import NO_HASH, Context, Row, canonical, detail_text, first_damage, link, row_of
 
 SOFT_ROWS = 512  # so many buffered rows are written without a sync, to bound memory
 TAIL_ROWS = 20_000  # so many last rows are verified at every start; `journal verify` does all
@@ -48,7 +48,7 @@ class Journal:
         self._guard = threading.RLock()
         self._clock = clock
         self._probe = probe or (lambda moment, kind: None)
-        self._buffer: list[tuple[object, ...]] = []
+        self._buffer: list[tuple[tuple[object, ...], bytes]] = []
         self._bindings = Bindings()
         self._ballast = Ballast(folder.path / "ballast", ballast_bytes)
         self._anchored = 0
@@ -171,8 +171,9 @@ class Journal:
         now, monotonic = self._now_us(), time.monotonic_ns() // 1000
         context = context if context.station else context.but(station=self.station)
         values = (sequence, now, monotonic, self.boot, *context.values, kind, title, text)
+        encoded = canonical(values)  # raises before anything has changed
         self._sequence, self._floor_us = sequence, now
-        self._buffer.append(values)
+        self._buffer.append((values, encoded))
         row = Row(sequence, now, monotonic, self.boot, context, kind, title, detail, "")
         if kind in ("bind", "release"):
             self._bindings.feed(row)
@@ -208,8 +209,8 @@ class Journal:
 
     def _chained(self) -> tuple[list[tuple[object, ...]], bytes]:
         head, rows = self._head, []
-        for values in self._buffer:
-            following = chain(head, values)
+        for values, encoded in self._buffer:
+            following = link(head, encoded)
             rows.append((*values, head.hex(), following.hex()))
             head = following
         return rows, head
@@ -295,6 +296,15 @@ class Journal:
             "AND NOT EXISTS (SELECT 1 FROM journal v WHERE v.run = journal.run AND v.kind = 'verdict')"
         )
         return {row.context.socket: row for row in rows}
+
+    def seated(self) -> list[Row]:
+        """The last verdict of every socket whose part nobody has seen leave since."""
+        return self.rows(
+            "WHERE seq IN (SELECT max(v.seq) FROM journal v JOIN journal s ON s.run = v.run AND s.kind = 'start' "
+            "WHERE v.kind = 'verdict' AND s.seq IN (SELECT max(seq) FROM journal WHERE kind = 'start' GROUP BY socket) "
+            "AND NOT EXISTS (SELECT 1 FROM journal r WHERE r.kind IN ('removed', 'scan') AND r.socket = s.socket "
+            "AND r.seq > s.seq) GROUP BY s.socket) ORDER BY socket"
+        )
 
     def pending_registrations(self) -> list[Row]:
         """Registrations that a flow was to send and no ``registered`` row answers, oldest first."""

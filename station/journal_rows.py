@@ -96,19 +96,33 @@ def row_of(values: tuple[Any, ...]) -> Row:
     return Row(seq, time_us, monotonic_us, boot, context, kind, title, json.loads(detail), digest)
 
 
+# json.dumps makes an encoder at every call that has options of its own; rows are too many for that.
+_detail_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False, check_circular=False
+).encode
+_canonical_json = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode  # fmt: skip
+
+
 def detail_text(detail: Mapping[str, object]) -> str:
     """The stored text of a row's detail; anything but plain values (a ``Secret`` above all) raises TypeError."""
-    return json.dumps(detail, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return _detail_json(detail)
 
 
 def canonical(values: tuple[object, ...]) -> bytes:
     """The bytes that are hashed for a row given without its two chain fields."""
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _canonical_json(values).encode()
 
 
 def chain(previous: bytes, values: tuple[object, ...]) -> bytes:
     """The hash of a row that follows the row with hash ``previous``."""
-    return hashlib.sha256(previous + canonical(values)).digest()
+    return link(previous, canonical(values))
+
+
+def link(previous: bytes, encoded: bytes) -> bytes:
+    """The hash of a row that is encoded already."""
+    return hashlib.sha256(previous + encoded).digest()
 
 
 def first_damage(rows: Iterable[tuple[Any, ...]], previous: bytes, sequence: int) -> str:

@@ -28,7 +28,7 @@ class Scanned:
 def understand(text: str) -> Scanned:
     """Read the prefixes: MH10.8 identifiers 1T (lot) and S (serial), alone or in a 2D envelope; TRAY: and OP: ours."""
     text = text.strip().removeprefix("]d2").removeprefix("]C1")
-    if len(text) > LONGEST_SCAN or not text or any(ord(sign) < 0x20 and sign not in "\x1d\x1e\x04" for sign in text):
+    if len(text) > LONGEST_SCAN or not text or any(not _may_be_scanned(sign) for sign in text):
         raise Refused("expected one printable scan of at most 256 characters; scan again")
     if envelope := ENVELOPE.fullmatch(text):
         found = {_identifier(field): field for field in envelope["fields"].split("\x1d")}
@@ -40,6 +40,11 @@ def understand(text: str) -> Scanned:
         if text.startswith(prefix):
             return Scanned(meaning, text.removeprefix(prefix))
     return Scanned("part", text)
+
+
+def _may_be_scanned(sign: str) -> bool:
+    """No control characters but the separators of a 2D envelope, and no half of a character."""
+    return (ord(sign) >= 0x20 or sign in "\x1d\x1e\x04") and not "\ud800" <= sign <= "\udfff"
 
 
 def part_label(recipe: Recipe, value: str) -> str:

@@ -430,7 +430,7 @@ def _decode(line: bytes, known: dict[str, type[Any]]) -> Any:
         body = json.loads(line)
         cls = known[body["type"]]
         return _build(cls, body)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProtocolError(
             f"expected one of {', '.join(sorted(known))} as a JSON line ({type(error).__name__})"
         ) from None

@@ -31,7 +31,9 @@ from station.run_services import Listener, RunServices, Silent
 from station.secret import Sealed, Secret
 from station.verdict import Facts, derive, sentence_of
 
-__all__ = ["Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
+__all__ = ["STOPPED", "Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
+
+STOPPED = "the operator stopped the run"
 
 
 class Run:
@@ -43,6 +45,7 @@ class Run:
         self._journal = services.journal
         self._listener = services.listener
         self._stop = threading.Event()
+        self._stopped_by = ""
         self._burning = False
         self._quarantine = ""
         self.contact_lost = ""
@@ -105,8 +108,9 @@ class Run:
 
     # ---- stop ---------------------------------------------------------------------------------------------------
 
-    def request_stop(self) -> None:
-        """End the run at its next wait outside a burn; called from another thread."""
+    def request_stop(self, why: str = STOPPED) -> None:
+        """End the run at its next wait outside a burn; called from another thread. ``why`` says who wants it."""
+        self._stopped_by = self._stopped_by or why
         self._stop.set()
 
     def lost_contact(self, sentence: str) -> None:
@@ -120,7 +124,7 @@ class Run:
             return
         if self.contact_lost:
             raise PowerLost(self.contact_lost)
-        raise Stopped("the operator stopped the run")
+        raise Stopped(self._stopped_by or STOPPED)
 
     def pause(self, seconds: float) -> None:
         """Sleep; outside a burn a stop ends it at once."""
@@ -316,7 +320,7 @@ class Run:
         if self.contact_lost:
             raise PowerLost(self.contact_lost)
         if self._stop.is_set() and not unsettled:
-            raise Stopped("the operator stopped the run")
+            raise Stopped(self._stopped_by or STOPPED)
 
     # ---- the end ------------------------------------------------------------------------------------------------
 
@@ -338,7 +342,7 @@ class Run:
         open_ids = [title for _, title in self.part.open_burns(flow)]
         open_now = [id for id in open_ids if id in self.asked or self.part.burn(flow, id).run == self._context.run]
         words = {title.id: title.text for title in self._plan}
-        burnt = [t.text for t in self._plan if self.part.burn(flow, t.id).state is BurnState.DONE]
+        burnt = [t.text for t in self._plan if t.burn and self.part.burn(flow, t.id).state is BurnState.DONE]
         return Facts(
             error, self._quarantine, [words.get(id, id) for id in open_now],
             [words.get(id, id) for id in open_ids if id not in open_now], burnt, self._due(),

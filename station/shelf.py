@@ -1,22 +1,87 @@
-"""The shelf of a virtual bench: which die is taken next, and what is printed on it."""
+"""The shelf of a virtual bench: which die is taken next, and what is printed on it, once and for all."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from station.data_folder import write_durably
 from station.deadline import Deadline
-from station.errors import Refused
+from station.errors import ConfigError, Refused
 from station.protocol import Scan
 
 if TYPE_CHECKING:
+    from station.journal import Journal
     from station.workbench import Workbench
 
 DIES_PER_ROW = 10
-MOST_DIES = 10_000
 SCAN_SECONDS = 5.0
 LOT = "DEMO"
+WAFER = "W1"
+FILE = "shelf.json"
+PROBE = "chip_probe"
+AGAIN = ("hold", "bench")
+"""Verdicts after which a part is put in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What can be scanned for one die: its place on the wafer, and the label of its package."""
+
+    die: str
+    part: str
+
+    def label(self, kind: str) -> str:
+        """The label of the kind that a recipe asks for."""
+        return self.die if kind == "die" else self.part
+
+
+class Shelf:
+    """The dies of one data folder in the order in which they were first taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._dies = self._read()
+
+    def __iter__(self) -> Iterator[tuple[str, Printed]]:
+        return iter(list(self._dies.items()))
+
+    def new(self, lot: str, wafer: str, taken: Iterable[str] = ()) -> str:
+        """Print the labels of a die that was never used and return its name; ``taken``: names the bench has already."""
+        used = [int(name[4:]) for name in (*self._dies, *taken) if name[:4] == "die-" and name[4:].isdecimal()]
+        number = max(used, default=0) + 1
+        place = f"{lot or LOT}/{wafer_name(wafer)}"
+        on_wafer = sum(printed.die.startswith(f"{place}/") for printed in self._dies.values())
+        row, column = divmod(on_wafer, DIES_PER_ROW)
+        self._dies[die_name(number)] = Printed(f"{place}/X{column}/Y{row}", f"P{number:06d}")
+        write_durably(
+            self._path, json.dumps({name: vars_of(printed) for name, printed in self._dies.items()}, indent=1)
+        )
+        return die_name(number)
+
+    def label(self, name: str, kind: str) -> str:
+        """What is printed on a die of this shelf."""
+        return self._dies[name].label(kind)
+
+    def _read(self) -> dict[str, Printed]:
+        try:
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+            return {str(name): Printed(str(entry["die"]), str(entry["part"])) for name, entry in stored.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise ConfigError(
+                f"expected the labels of the virtual dies in {self._path}, but it cannot be read"
+            ) from None
+
+
+def vars_of(printed: Printed) -> dict[str, str]:
+    """One die as it is stored."""
+    return {"die": printed.die, "part": printed.part}
 
 
 def die_name(number: int) -> str:
@@ -24,12 +89,12 @@ def die_name(number: int) -> str:
     return f"die-{number:04d}"
 
 
-def printed_label(number: int, label_kind: str, lot: str = "") -> str:
-    """What is scanned for the n-th die: its place on the wafer, or the label of its package."""
-    if label_kind != "die":
-        return f"P{number:06d}"
-    row, column = divmod(number - 1, DIES_PER_ROW)
-    return f"{lot or LOT}/W1/X{column}/Y{row}"
+def wafer_name(wafer: str) -> str:
+    """The wafer as it is printed: ``2``, ``02`` and ``W2`` are the same wafer."""
+    number = wafer.strip().upper().removeprefix("W")
+    if number and not (number.isdecimal() and len(number) <= 2):  # noqa: PLR2004 - the label has two digits
+        raise Refused(f"expected a wafer such as W2, got {wafer!r}; choose recipe, lot and wafer again")
+    return f"W{int(number)}" if number else WAFER
 
 
 def put_next(bench: Workbench, socket: int) -> None:
@@ -37,24 +102,40 @@ def put_next(bench: Workbench, socket: int) -> None:
     recipe = bench.recipe
     if recipe is None:
         raise Refused("choose a recipe first")
-    number = _next_die(bench, recipe.label_kind, recipe.flow_name)
-    bench.handler(socket, "insert", die_name(number))
+    shelf = Shelf(bench.folder.path)
+    name = next_die(bench, shelf, recipe.label_kind, recipe.flow_name)
+    bench.handler(socket, "insert", name)
     bench.handler(socket, "lid", "closed")
-    label = printed_label(number, recipe.label_kind, bench.lot)
+    label = shelf.label(name, recipe.label_kind)
     threading.Thread(target=_scan_when_ready, args=(bench, socket, label), name=f"scan {socket}", daemon=True).start()
 
 
-def _next_die(bench: Workbench, label_kind: str, flow: str) -> int:
-    """The first die that this recipe has not seen; Final Test takes what lies on the shelf after Chip Probe."""
-    seated = {worker.view.now.label for worker in bench.workers.values()}
-    numbers: Iterable[int] = range(1, MOST_DIES)
-    if label_kind != "die":
-        numbers = sorted(int(name[4:]) for name in bench.shelf() if name[:4] == "die-" and name[4:].isdigit())
-    for number in numbers:
-        label = printed_label(number, label_kind, bench.lot)
-        if label not in seated and not bench.journal.known(label_kind, label).starts.get(flow):
-            return number
-    raise Refused("no die is left on the shelf for this recipe; run Chip Probe first (recipe earlgrey-cp)")
+def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str) -> str:
+    """Name of the die that this recipe takes next; a die that lies in a socket is never taken."""
+    seated = bench.seated_dies()
+    free = [(name, printed) for name, printed in shelf if name not in seated]
+    if kind == "die":
+        place = f"{bench.lot or LOT}/{wafer_name(bench.wafer)}/"
+        here = [(name, printed) for name, printed in free if printed.die.startswith(place)]
+        again = next((name for name, printed in here if may_go(bench.journal, printed, kind, flow)), None)
+        return again or shelf.new(bench.lot, bench.wafer, bench.shelf())
+    ready = next((name for name, printed in free if may_go(bench.journal, printed, kind, flow)), None)
+    if ready is None:
+        raise Refused("no die that passed Chip Probe waits on the shelf; run Chip Probe first (recipe earlgrey-cp)")
+    return ready
+
+
+def may_go(journal: Journal, printed: Printed, kind: str, flow: str) -> bool:
+    """Whether this die may be taken for a flow: not begun, or ended in hold or bench; a package passed its probe."""
+    record = journal.known(kind, printed.label(kind))
+    if record.quarantine:
+        return False
+    if kind != "die" and journal.known("die", printed.die).passed(PROBE) is None:
+        return False
+    last = record.verdicts.get(flow)
+    if last is not None:
+        return last.kind in AGAIN and not last.pending
+    return not record.starts.get(flow)
 
 
 def _scan_when_ready(bench: Workbench, socket: int, label: str) -> None:

@@ -21,7 +21,7 @@ from station.parts import PartServices
 from station.ports import Appliance
 from station.protocol import Event, Verdict
 from station.recipe import Recipe
-from station.run import Run, RunServices, execute
+from station.run import STOPPED, Run, RunServices, execute
 from station.socket_view import RUNNING, VERDICTS, SocketView
 from station.sockets import ABSENT, PhysicalSocket
 from station.tile_listener import TileListener
@@ -84,6 +84,7 @@ class SocketWorker:
         self._order_guard = threading.Lock()
         self._run: Run | None = None
         self._stop_wanted = threading.Event()
+        self._stopped_by = ""
         self._part_left = False
         self._tile = TileListener(view, bench.emit)
         self._expects = ""
@@ -133,8 +134,13 @@ class SocketWorker:
             self._order = order
         self._wake.set()
 
-    def stop(self) -> None:
-        """End the run at its next wait outside a burn, also one that was ordered and has not begun yet."""
+    def stop(self, why: str = "") -> None:
+        """End the run at its next wait outside a burn, also one that was ordered and has not begun yet.
+
+        ``why`` says who wants it; without it the operator does. Who came first is named.
+        """
+        if not self._stop_wanted.is_set():
+            self._stopped_by = why or STOPPED
         self._stop_wanted.set()
         self._pass_stop_on()
         if self.running:
@@ -144,7 +150,7 @@ class SocketWorker:
         """Called by whoever stops, and by the run's thread once there is a run: neither can miss the other."""
         run = self._run
         if run is not None and self._stop_wanted.is_set():
-            run.request_stop()
+            run.request_stop(self._stopped_by)
             self.view.change(stop_requested=True)
 
     def acknowledge(self) -> None:
@@ -164,6 +170,18 @@ class SocketWorker:
         prompt = self._tile.question(text, (CHECK_IT, QUARANTINE_IT))
         self.view.change(state="interrupted", label=row.context.label, device_id=row.context.device_id,
                          prompt=prompt)  # fmt: skip
+
+    def seated(self, row: Row, verdict: Verdict) -> None:
+        """The station ended while the part with this verdict lay in the socket, and nobody has seen it leave."""
+        self.context = row.context
+        self.view.change(label=row.context.label, device_id=row.context.device_id)
+        self.recorded(verdict)
+
+    def note_removed(self, how: str) -> None:
+        """The part that has its verdict is gone: the next start of the station need not ask for it."""
+        now = self.view.now
+        context = self.context or Context(socket=self.number, touchdown=self.touchdown)
+        self._bench.journal.append(context.but(socket=self.number), "removed", "", {"label": now.label, "how": how})
 
     def settle_interrupted(self) -> None:
         """The question about the interrupted part is answered."""
@@ -255,7 +273,9 @@ class SocketWorker:
     def _leave_verdict(self, contact: Contact) -> None:
         """The verdict stays until the part is gone and, unless it passed, until somebody has acknowledged it."""
         now = self.view.now
-        self._part_left = self._part_left or not contact.present or not contact.lid_closed
+        if not self._part_left and not (contact.present and contact.lid_closed):
+            self._part_left = True
+            self.note_removed("taken out")
         if now.needs_acknowledge:
             return
         if self._part_left:

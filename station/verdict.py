@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from station import errors
 from station.bins import Bins
@@ -47,6 +48,16 @@ def verdict_of(bin: Bin, reason: str, part_state: str, finishes_by: str = "") ->
     return Verdict(
         kind=bin.kind, bin=bin.soft, hard_bin=bin.hard, bin_id=bin.id, name=bin.name, tray=bin.tray, reason=reason,
         part_state=part_state, retest=_retest_words(bin), finishes_by=finishes_by,
+    )  # fmt: skip
+
+
+def recorded_verdict(detail: Mapping[str, Any], bins: Bins) -> Verdict:
+    """The verdict of a journal row, with the words that its bin has today."""
+    bin = bins[detail["bin_id"]] if detail["bin_id"] in bins else None
+    return Verdict(
+        kind=detail["kind"], bin=detail["soft"], hard_bin=detail["hard"], bin_id=detail["bin_id"],
+        name=bin.name if bin else detail["bin_id"], tray=detail["tray"], reason=detail["reason"],
+        part_state=detail["part_state"], retest=_retest_words(bin) if bin else "",
     )  # fmt: skip
 
 

@@ -22,6 +22,9 @@ READY_SECONDS = 60.0
 STATION_NAME = "BENCH-V1"
 CLIENT = "station-1"
 BUILTIN_DRIVER = "ft4232h"
+DEMO_OPERATOR = "demo"
+DEMO_PIN = b"271828"
+"""The PIN of the virtual bench's supervisor: no secret, and good for development keys only."""
 
 STATION_FILE = """\
 # Made by `station demo`: a virtual bench with development keys. Nothing real may be connected to this station.
@@ -55,8 +58,9 @@ usb_backend = "drivers.virtual.usb_backend"
 class VirtualStation:
     """Starts appliance and bench as processes of their own, and ends them by their id on every way out."""
 
-    def __init__(self, folder: Path, sockets: int, sku: str, driver: str = BUILTIN_DRIVER) -> None:
+    def __init__(self, folder: Path, sockets: int, sku: str, driver: str = BUILTIN_DRIVER, kept: bool = True) -> None:
         self.folder = folder.resolve()
+        self.kept = kept
         self.station_file = self.folder / "station.toml"
         self.data = self.folder / "data"
         self._sockets = sockets
@@ -66,7 +70,7 @@ class VirtualStation:
 
     def __enter__(self) -> VirtualStation:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._take_folder()
             self._refuse_when_taken()
             self._make_appliance()
             self._start_appliance()
@@ -85,6 +89,12 @@ class VirtualStation:
     def logs(self) -> Path:
         """Folder of the processes' log files."""
         return self.folder / "logs"
+
+    def _take_folder(self) -> None:
+        """Before anything is touched: a second station here would take the first one's appliance and bench away."""
+        folder = DataFolder(self.folder)
+        folder.lock("in")
+        self._ways_out.callback(folder.release)
 
     def _refuse_when_taken(self) -> None:
         """An engine that still works here (its window was killed) must not lose its bench to a new one."""
@@ -128,7 +138,7 @@ class VirtualStation:
         try:
             return child.first_line(READY_SECONDS)
         except BenchError as error:
-            raise BenchError(f"{error} ({log.name})") from None
+            raise BenchError(f"{error} ({log.name if self.kept else last_line(Path(log.name))})") from None
 
     def _write_station_file(self, adapters: list[str]) -> None:
         text = STATION_FILE.format(name=STATION_NAME, client=CLIENT)
@@ -158,6 +168,12 @@ def demo_folder(given: Path | None) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="station-demo-") as name:
         yield Path(name)
+
+
+def last_line(log: Path) -> str:
+    """The last words of a log that will be gone."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it is empty")
 
 
 def _copy_programs(images: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from station.lot import LotBook
 from station.model import Role
 from station.operators import Operators, may
 from station.outbox import Outbox
-from station.ports import Appliance
+from station.ports import Appliance, Handler
 from station.protocol import (
     SCHEMA,
     ApplianceState,
@@ -42,9 +42,11 @@ from station.resources import file_in
 from station.socket_view import SocketView
 from station.socket_worker import SocketWorker
 from station.sockets import PhysicalSocket
+from station.verdict import recorded_verdict
 
 Subscriber = Callable[[Event], None]
 TYPICAL_RUNS = 20
+ENDED = "the station was told to end"
 
 
 class Workbench:
@@ -90,8 +92,12 @@ class Workbench:
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Ask about interrupted parts, then begin to watch the sockets."""
+    def start(self, seated: bool = False) -> None:
+        """Ask about interrupted parts, then begin to watch the sockets.
+
+        ``seated``: show the verdicts of the parts that were not seen to leave. A caller that names a part for a socket
+        nobody watched since its last run (the command line) does without.
+        """
         if sentence := self.journal.clock_sentence:
             self.log(sentence, "warning")
         touchdowns = {row.context.socket: row.context.touchdown for row in self._last_touchdowns()}
@@ -100,11 +106,15 @@ class Workbench:
             worker.touchdown = touchdowns.get(number, 0)
             if number in interrupted:
                 worker.interrupted(interrupted[number])
+        for row in self.journal.seated() if seated else ():
+            if row.context.socket in self.workers:
+                self.workers[row.context.socket].seated(row, recorded_verdict(row.detail, self._bins_for(row)))
+        for worker in self.workers.values():
             worker.start()
         self.appliances.start("")
         self.outbox.start()
 
-    def close(self) -> None:
+    def close(self, why: str = ENDED) -> None:
         """Finish burns in progress, stop at the next wait, record, release (may be called twice)."""
         if self._closed:
             return
@@ -115,7 +125,7 @@ class Workbench:
             self.folder.say(f"finishing socket {words}")
             self.emit(Finishing(busy, f"the engine is finishing socket {words}"))
         for worker in self.workers.values():
-            worker.stop()
+            worker.stop(why)
         for worker in self.workers.values():
             worker.close()
         self.outbox.close()
@@ -218,6 +228,13 @@ class Workbench:
         """The station's bins with the pack's own."""
         return self.bins.overridden(recipe.pack.bins)
 
+    def _bins_for(self, row: Row) -> Bins:
+        """The bins of a recorded run; those of the station when its recipe is there no more."""
+        try:
+            return self.bins_of(self.load_recipe(row.context.recipe))
+        except StationError:
+            return self.bins
+
     def appliance(self, socket: int) -> Appliance:
         """The appliance port for this socket."""
         return self.appliances.of(socket)
@@ -240,9 +257,17 @@ class Workbench:
 
     def shelf(self) -> list[str]:
         """Names of all parts that the virtual bench has."""
+        return list(self._handler().parts())
+
+    def seated_dies(self) -> set[str]:
+        """Names of the parts that lie in the virtual bench's sockets."""
+        port = self._handler()
+        return {str(port.state(number).get("label") or "") for number in self.workers}
+
+    def _handler(self) -> Handler:
         if self._hands is None:
             self._hands = Hands(self.config)
-        return list(self._hands.port.parts())
+        return self._hands.port
 
     # ---- what workers and outbox report -----------------------------------------------------------------------------
 

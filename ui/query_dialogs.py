@@ -20,7 +20,9 @@ FAULTS = (
     "power_cut:after:1",
     "clear",
 )
+REASON_WIDTH = 320
 RECENT = "1500"  # runs that are fetched at once; what is older is asked for by name with Enter
+FIRST_COLUMNS = ("run", "time", "label", "recipe", "kind", "bin", "tray", "reason", "attempt", "socket", "operator")
 NAMED = ("label", "device_id", "lot", "operator", "bin_id")
 
 
@@ -124,6 +126,7 @@ class HistoryDialog(QueryDialog):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(theme, "history", "", parent)
+        self.resize(1400, 760)
         self.arguments = {"limit": RECENT}
         self._tries: list[str] = []
         self.heading.setText(self.tr("History"))
@@ -157,6 +160,11 @@ class HistoryDialog(QueryDialog):
             return
         self._tries = []
         super().show_answer(rows)
+        header = self.table.horizontalHeader()
+        for place, name in enumerate(name for name in FIRST_COLUMNS if name in rows.columns):
+            header.moveSection(header.visualIndex(rows.columns.index(name)), place)
+        if "reason" in rows.columns:
+            self.table.setColumnWidth(rows.columns.index("reason"), REASON_WIDTH)
 
     @Slot(QModelIndex)
     def _open(self, index: QModelIndex) -> None:

@@ -13,12 +13,15 @@ from ui.theme import Theme
 
 Index = QModelIndex | QPersistentModelIndex
 TIMES = ("time", "acknowledged")
+SIGNS = {"pass": "✔", "fail": "✖", "hold": "‖", "quarantine": "⚠", "bench": "⚠"}
 
 
 def cell_text(value: Any, column: str = "") -> str:
-    """A plain value as shown: no trailing zeros, no ``None``, times of the journal as local date and time."""
+    """A plain value as shown: no trailing zeros, no ``None``, local times, verdicts with their sign."""
     if value is None or value == "":
         return ""
+    if column == "kind" and value in SIGNS:
+        return f"{SIGNS[value]} {value}"
     if column in TIMES and isinstance(value, (int, float)):
         return datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M:%S") if value else ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -11,13 +11,12 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QTableView, QVBo
 from station.protocol import Rows
 from ui.event_lines import LogRow
 from ui.query_dialogs import QueryDialog
-from ui.rows_table import RowsModel, cell_text, rows_view
+from ui.rows_table import SIGNS, RowsModel, cell_text, rows_view
 from ui.theme import RADIUS, Theme
 
 LogOf = Callable[[int, float, float], Sequence[LogRow]]
 FACTS = ("label", "device_id", "recipe", "attempt", "socket", "time", "seconds", "operator", "mode", "build", "fixture")
 ROLES = {"pass": "pass", "fail": "fail", "hold": "hold", "quarantine": "quarantine", "bench": "neutral"}
-SIGNS = {"pass": "✔", "fail": "✖", "hold": "‖", "quarantine": "⚠", "bench": "⚠"}
 ENDS = ("failure", "reject", "quarantine", "question", "verdict")
 LONGEST_RUN = 24 * 3600.0
 

@@ -145,7 +145,7 @@ class Adapter:
             return BenchError(f"{place} may not be opened by this user; install the udev rule of the documentation")
         if error.errno == errno.ETIMEDOUT or "Errno 110" in text:
             return AdapterLost(f"{place} took no more data within {TIMEOUT_MS / 1000:g} s; re-plug it and try again")
-        return AdapterLost(f"{place} is gone ({text}); check its USB cable and put the part back")
+        return AdapterLost(f"{place} is gone ({text}); check its USB cable")
 
 
 class _StatusOnly(PoliteFtdi):
@@ -164,7 +164,9 @@ class _StatusOnly(PoliteFtdi):
 
 def _missing(serial: str, error: Exception) -> str:
     if "No backend" in str(error):
-        return "no USB access: libusb-1.0 is not installed, or no virtual bench runs (station simulate)"
+        if not any("libusb" in name for name in UsbTools.BACKENDS):
+            return "the virtual bench is not running; start it with `station gui`, `station demo` or `station simulate`"
+        return "no USB access: expected libusb-1.0, but it is not installed"
     return f"no FT4232H with serial number {serial} is plugged in; check its USB cable and the station file"
 
 

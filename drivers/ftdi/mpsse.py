@@ -186,6 +186,6 @@ class MpsseChannel:
             if deadline.passed:
                 raise AdapterLost(
                     f"channel {self.bank} of adapter {self._adapter.serial}: expected {count} reply bytes, "
-                    f"got {len(data)}; re-plug the adapter and put the part back"
+                    f"got {len(data)}; re-plug the adapter"
                 )
         return bytes(data)

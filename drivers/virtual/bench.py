@@ -114,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.list_faults:
         return _list_faults(options.json)
+    if options.check_fault is not None:
+        return _check_fault(options.check_fault)
     if options.check_traces is not None:
         return _check_traces(options.check_traces)
     if options.sockets < 1:
@@ -131,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--remote-bitbang", action="store_true", help="open a remote_bitbang port per socket")
     parser.add_argument("--check-traces", type=Path, metavar="DIR", help="replay golden JTAG traces and end")
     parser.add_argument("--list-faults", action="store_true", help="show the faults that can be armed, and end")
+    parser.add_argument(
+        "--check-fault", metavar="NAME", help="end with 0 when the fault NAME can be armed, else with 2"
+    )
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     return parser
 
@@ -191,6 +196,34 @@ def _list_faults(as_json: bool) -> int:
     else:
         for name, text in faults.items():
             print(f"{name:22} {text}")
+    return 0
+
+
+def _check_fault(fault: str) -> int:
+    """What arming it would say, without a chip."""
+    from drivers.virtual.earlgrey.faults import FAULTS, Faults, split
+    from station.errors import nearest
+    from station.formats.lc import LcState
+
+    head, _, argument = fault.partition(":")
+    try:
+        if head in BENCH_FAULTS:
+            if argument and not (head == "unplug" and argument.isdecimal()):
+                raise ValueError(f"the fault '{head}' takes no argument {argument!r}")
+            return 0
+        name, argument = split(fault, "")
+        if name not in FAULTS:
+            known = [*FAULTS, *BENCH_FAULTS]
+            hint = nearest(name, known) or nearest(name.rpartition(":")[0], known)
+            raise ValueError(f"no fault is called {name!r}{hint}")
+        if name == "wrong_state":
+            if argument and argument not in LcState.__members__:
+                raise ValueError(f"no life cycle state is called {argument!r}{nearest(argument, LcState.__members__)}")
+            return 0
+        Faults().arm(name, argument)
+    except ValueError as error:
+        print(f"{error}; `station simulate --list-faults` shows all", file=sys.stderr)
+        return EXIT_CONFIG
     return 0
 
 

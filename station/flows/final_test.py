@@ -116,6 +116,7 @@ def _certify(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) ->
 
 def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> Endorsed:
     exported = die.export_certificates(*appliance.ca_subject_keys(run.sku, ["UDS", "EXT"]))
+    run.require(exported.is_of(device_id), bin="wrong_part", sentence="the part exported the blob of another part")
     certificates = _endorse_or_reject(run, appliance, exported)
     root, ica = appliance.ca_certificates(run.sku, ["root", "dice"])
     endorsed = die.endorsed(exported, certificates, root, ica)

@@ -102,4 +102,3 @@ _MAKERS: dict[str, Callable[[Row, float], list[Line]]] = {
     "quarantine": _quarantine,
     "verdict": _verdict,
 }
-

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from station.errors import Refused, nearest
@@ -12,7 +13,11 @@ from station.records.run_detail import lines_of
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 HISTORY_COLUMNS = ("run", "time", "socket", "recipe", "lot", "label", "device_id", "attempt", "operator", "mode",
                    "kind", "bin", "hard_bin", "bin_id", "reason", "tray", "seconds")  # fmt: skip
+RUN_LINES = ("what", "name", "value", "detail")
 FILTERS = ("label", "device_id", "lot", "bin_id", "kind", "recipe", "operator", "mode", "socket")
+KNOWN = {"history": (*FILTERS, "since", "until", "limit"), "run": ("run",), "outbox": ()}
+"""What a query may be asked with, when it is not every filter."""
+TIMES = ("time", "acknowledged")
 LARGEST = 10_000
 
 
@@ -26,8 +31,10 @@ def history(records: History, arguments: Mapping[str, str]) -> Table:
 
 def run(records: History, arguments: Mapping[str, str]) -> Table:
     """One run with its steps, measurements, burns and calls to the appliance: kind, name, value, detail."""
-    number = int(arguments.get("run", "0"))
-    columns = ("what", "name", "value", "detail")
+    if not arguments.get("run"):
+        raise Refused("the query 'run' wants the number of a run: run=NUMBER (the query 'history' lists them)")
+    number = int(arguments["run"])
+    columns = RUN_LINES
     found = records.rows(f"SELECT {','.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (number,))
     rows: list[tuple[Any, ...]] = [
         ("run", name, value, "") for line in found for name, value in zip(RUN_COLUMNS, line, strict=True)
@@ -98,11 +105,42 @@ def ask(records: History, query: str, arguments: Mapping[str, str]) -> Table:
     """Answer one query by name; ``Refused`` in one sentence when name or arguments make no sense."""
     view = VIEWS.get(query)
     if view is None:
-        raise Refused(f"there is no query '{query}'{nearest(query, VIEWS)}")
+        raise Refused(f"there is no query '{query}'{nearest(query, VIEWS)}; there are {', '.join(VIEWS)}")
+    known = KNOWN.get(query, (*FILTERS, "since", "until"))
+    for name in arguments:
+        if name not in known:
+            words = f"it knows {', '.join(known)}" if known else "it takes none"
+            raise Refused(f"the query '{query}' has no filter '{name}'{nearest(name, known)}; {words}")
     try:
         return view(records, arguments)
     except ValueError:
         raise Refused(f"expected numbers where the query '{query}' wants them") from None
+
+
+def with_clock(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """The rows for people and spreadsheets: times as ISO 8601 in local time with milliseconds."""
+    return [
+        tuple(_clock(value) if name in TIMES else value for name, value in zip(columns, row, strict=True))
+        if columns != RUN_LINES
+        else (*row[:2], _clock(row[2]) if row[1] in TIMES else row[2], *row[3:])
+        for row in rows
+    ]
+
+
+def _clock(value: Any) -> Any:
+    if not isinstance(value, (int, float)):
+        return value
+    return datetime.fromtimestamp(value).astimezone().isoformat(timespec="milliseconds")
+
+
+def why_empty(records: History, query: str, arguments: Mapping[str, str]) -> str:
+    """One sentence when a yield is empty only because it counts the runs of another mode."""
+    if query != "yield" or arguments.get("mode"):
+        return ""
+    modes = [str(mode) for (mode,) in records.rows("SELECT DISTINCT mode FROM runs WHERE kind != '' ORDER BY mode")]
+    if not modes:
+        return ""
+    return f"no run of mode production; there are runs of mode {' and '.join(modes)}: ask with --where mode={modes[0]}"
 
 
 def _where(arguments: Mapping[str, str]) -> tuple[str, list[object]]:

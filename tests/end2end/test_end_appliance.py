@@ -7,8 +7,10 @@ import json
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ def bench_fault(bench, place, *expected: str) -> str:
     for words in expected:
         assert words in verdict["reason"], verdict["reason"]
     bench.unchanged(place, before, journal=False)
-    assert place.kinds(before.rows)[-1] == "verdict"
+    assert "verdict" in place.kinds(before.rows)
     return str(verdict["reason"])
 
 
@@ -161,8 +163,38 @@ def test_a_recipe_of_another_realm(bench, place) -> None:
     bench.unchanged(place, before)
 
 
-def test_the_appliance_goes_down_before_the_registration(bench, tmp_path) -> None:
-    """Everything is burnt, the registration waits in the journal; the outbox delivers when the appliance is back."""
+def test_the_registration_is_not_acknowledged(bench) -> None:
+    """Everything is burnt and the registry fails: hold, until the outbox delivers what the journal kept."""
+    place = bench.probed()
+    bench.insert(place)
+    devices = bench.devices()
+    registry(bench, "CREATE TRIGGER jam BEFORE INSERT ON registrations BEGIN SELECT RAISE(ABORT, 'jammed'); END")
+    try:
+        with Engine(place) as engine:
+            engine.begin("earlgrey-ft", FT_LABEL)
+            verdict = engine.verdict()
+            assert verdict.kind == "hold" and "the outbox delivers" in verdict.finishes_by, verdict
+            assert "RegisterDevice" in verdict.reason and "see its log" in verdict.reason, verdict.reason
+            assert "registered" not in place.kinds() and bench.devices() == devices
+            registry(bench, "DROP TRIGGER jam")
+            passed = engine.state(lambda tile: tile.state == "pass", "the outbox", 60.0)
+            assert passed.verdict.reason == "the outbox delivered the registration"
+            assert engine.end() == 0
+    finally:
+        registry(bench, "DROP TRIGGER IF EXISTS jam")
+    assert place.kinds().count("registered") == 1 and bench.devices() == devices + 1
+    assert place.double_burns() == []
+
+
+def registry(bench, statement: str) -> None:
+    """Do something to the appliance's registry behind its back."""
+    with closing(sqlite3.connect(bench.appliance / "registry.db", timeout=10)) as db, db:
+        db.execute(statement)
+
+
+@pytest.mark.full
+def test_the_appliance_goes_down_during_the_run(bench, tmp_path) -> None:
+    """Burns are closed: hold; put back when the appliance is there again, the part passes without a second burn."""
     place = bench.probed()
     own = tmp_path / "appliance"
     shutil.copytree(bench.appliance, own)
@@ -172,17 +204,16 @@ def test_the_appliance_goes_down_before_the_registration(bench, tmp_path) -> Non
     place.write(endpoint=str(own / "endpoint.json"))
     with Engine(place) as engine:
         engine.begin("earlgrey-ft", FT_LABEL)
-        engine.state(lambda tile: any(step.id == "install" for step in tile.steps), "the last burn")
+        engine.state(lambda tile: any(step.id == "individualize" for step in tile.steps), "the second burn")
         served.end()
         verdict = engine.verdict()
-        assert verdict.kind == "hold" and "registration" in verdict.finishes_by, verdict
-        assert "registered" not in place.kinds()
-        served = Served(own, served.port)
-        passed = engine.state(lambda tile: tile.state == "pass", "the outbox", 60.0)
-        assert passed.verdict.kind == "pass"
+        assert verdict.kind == "hold" and "put it back" in verdict.finishes_by, verdict
+        assert "start the appliance" in verdict.reason or "start it" in verdict.reason, verdict.reason
         assert engine.end() == 0
+    served = Served(own, served.port)
+    said = place.run("earlgrey-ft", FT_LABEL)
     served.end()
-    assert place.kinds().count("registered") == 1
+    assert (said.code, said.verdict["kind"]) == (0, "pass"), said
     assert place.double_burns() == []
 
 

@@ -54,8 +54,12 @@ class Bench:
         assert self.bench.handle(SignIn(name, Secret(PIN, "pin")))
 
     def ready(self, name="op", lot=""):
+        self.choose(lot)
         self.sign_in(name)
-        assert self.bench.handle(SelectRecipe("fake-cp", lot)), self.said()
+
+    def choose(self, lot="", wafer=""):
+        self.sign_in("eng")
+        assert self.bench.handle(SelectRecipe("fake-cp", lot, wafer)), self.said()
 
     def said(self):
         """The sentence of the last refusal."""

@@ -53,6 +53,14 @@ def test_insert_and_scan_have_no_key_on_a_real_bench():
     assert "scan the part label" in primary(view(s.SCAN)).sentence
 
 
+def test_a_question_outranks_the_choice_of_a_recipe():
+    bench = view(s.INTERRUPTED)
+    bench.apply(s.hello(recipe=""))
+    assert "Socket 2: do not move the part" in primary(bench).sentence and primary(bench).kind == ""
+    bench.apply(replace(s.INSERT, socket=2))
+    assert primary(bench).kind == "recipe"
+
+
 def test_virtual_bench_is_handled_by_the_key():
     assert primary(view(s.INSERT, mode="virtual")).command == Handle(3, "insert")
     assert primary(view(s.SCAN, mode="virtual")).kind == ""

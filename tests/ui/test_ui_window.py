@@ -40,6 +40,7 @@ from ui.part_dialogs import PartDialog, ReleaseDialog
 from ui.query_dialogs import BenchDialog, HistoryDialog
 from ui.run_dialog import RunDialog
 from ui.settings import WindowSettings, load
+from ui.theme import LIGHT
 from ui.window import StationWindow
 
 
@@ -138,6 +139,23 @@ def test_layouts(desk, sockets, columns):
     assert desk.window.width() == 1600 and desk.banner.button.height() >= 64 and desk.banner.sentence.pixel_size() == 30
     if sockets == 4:
         assert tiles[0].word.pixel_size() >= 50
+
+
+def test_an_appliance_that_was_not_asked_yet_is_no_alarm(desk):
+    desk.feed(*s.bench(), replace(s.APPLIANCE, ok=False, text="not checked yet", checked=False))
+    pill = desk.window.operate.header.pill
+    assert pill.text().startswith("…") and LIGHT.role("hold").ink in pill.styleSheet()
+    desk.feed(replace(s.APPLIANCE, ok=False, text="nobody answers"))
+    assert pill.text().startswith("✖") and LIGHT.role("fail").ink in pill.styleSheet()
+
+
+def test_the_log_shows_whole_lines(desk, qtbot):
+    desk.feed(*s.bench())
+    table = desk.window.operate.log.table
+    for height in (200, 211, 223):
+        table.setFixedHeight(height)
+        QApplication.processEvents()
+        assert table.viewport().height() % table.verticalHeader().defaultSectionSize() == 0
 
 
 def test_mode_bands_are_permanent(desk):
@@ -441,6 +459,9 @@ def test_history_finds_and_opens_a_run(desk, qtbot):
     desk.feed(Rows("history", query.request, COLUMNS, rows))
     assert history.model.rowCount() == 3 and history.model.data(history.model.index(0, 3)) == "12.5"
     assert history.model.data(history.model.index(0, 1)).startswith("2023-11-1")
+    header = history.table.horizontalHeader()
+    assert [history.model.headerData(header.logicalIndex(i), Qt.Orientation.Horizontal, 0) for i in range(4)] == [
+        "run", "time", "label", "seconds"]  # fmt: skip
     history.take_scan("p041")
     assert history.model.rowCount() == 1 and history.note.text() == "1 rows"
     history.table.doubleClicked.emit(history.model.index(0, 0))

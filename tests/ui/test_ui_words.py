@@ -13,6 +13,7 @@ from ui.words import (
     mode_words,
     part_words,
     retest_words,
+    sentence,
     short_id,
     state_word,
     step_glyph,
@@ -64,6 +65,13 @@ def test_verdicts_say_where_the_part_goes():
 def test_bench_fault_blames_the_bench():
     words = tile_words(s.BENCH_FAULT)
     assert "USB cable" in words.lead and "not the part" in words.notes[0] and "tray INPUT" in words.reason
+
+
+def test_the_engines_words_begin_like_sentences():
+    small = replace(s.FAIL.verdict, reason="the firmware raised TestError", part_state="burnt up to 'Unlock RAW'")
+    words = tile_words(replace(s.FAIL, verdict=small))
+    assert words.reason == "The firmware raised TestError" and words.notes[0] == "Burnt up to 'Unlock RAW'"
+    assert sentence("") == ""
 
 
 def test_fail_without_reason_falls_back_to_the_bin_name():

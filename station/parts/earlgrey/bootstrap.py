@@ -16,6 +16,7 @@ from station.ports import Spi
 READ_SFDP, READ_STATUS, WRITE_ENABLE, CHIP_ERASE, PAGE_PROGRAM = b"\x5a", b"\x05", b"\x06", b"\xc7", b"\x02"
 RESET_ENABLE, RESET = b"\x66", b"\x99"
 SFDP_SIGNATURE = b"SFDP"
+ENABLE, STATUS = SpiFrame(WRITE_ENABLE), SpiFrame(READ_STATUS, 1)
 WIP, WEL = 0x01, 0x02
 PAGE = 256
 BLANK = b"\xff" * PAGE
@@ -85,11 +86,12 @@ class Bootstrap:
         return refused
 
     def _frames(self, pages: list[tuple[int, bytes]]) -> Iterator[SpiFrame]:
+        wait = SpiFrame(READ_STATUS, self._poll)  # clocks pass while the part programs
         for address, page in pages:
-            yield SpiFrame(WRITE_ENABLE)
-            yield SpiFrame(READ_STATUS, 1)
+            yield ENABLE
+            yield STATUS
             yield SpiFrame(PAGE_PROGRAM + address.to_bytes(3, "big") + page)
-            yield SpiFrame(READ_STATUS, self._poll)  # clocks pass while the part programs
+            yield wait
 
     def _settle(self, deadline: Deadline) -> None:
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:

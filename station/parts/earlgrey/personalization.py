@@ -25,6 +25,12 @@ class Exported:
     tbs: tuple[tuple[str, bytes], ...]
     was_hmac: bytes
     firmware_sha256: bytes
+    device_id: bytes = b""
+
+    def is_of(self, device_id: bytes) -> bool:
+        """Whether the blob names this device id; firmware that names none cannot be told from another part's."""
+        # the sheets do not say in which order the firmware writes its bytes
+        return self.device_id in (b"", device_id, device_id[::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ def read_export(message: PersoBlobMessage) -> Exported:
         raise PartError(f"the part exported a corrupt blob: {error}", "certificate") from error
     if not tbs or hmac is None or not any(hmac):
         raise PartError("the part exported no certificate to endorse, or no wafer authentication HMAC", "certificate")
-    return Exported(blob, tuple((item.name, item.body) for item in tbs), hmac, firmware)
+    return Exported(blob, tuple((item.name, item.body) for item in tbs), hmac, firmware,
+                    blob.payload(TYPES.DEVICE_ID) or b"")  # fmt: skip
 
 
 def endorse(exported: Exported, certificates: list[bytes], root: bytes, ica: bytes) -> Endorsed:
