@@ -45,7 +45,7 @@ def command_line() -> int:
 def station_options(command: F) -> F:
     """``--station`` and ``--data``."""
     station = click.option("--station", "station_file", type=FILE, envvar="STATION_FILE",
-                           help="Station file (default: that of --data, ./station.toml, then the one of this user).")  # fmt: skip
+                           help="Station file (default: that of --data, ./station.toml, this user's).")  # fmt: skip
     data = click.option(
         "--data", type=FOLDER, help="Data folder (journal, operators, credentials), or the folder of a demo."
     )

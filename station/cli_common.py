@@ -44,7 +44,7 @@ def inner(data: Path | None) -> Path | None:
 
 
 def find_station(given: Path | None, data: Path | None = None) -> Path:
-    """The station file: given, in the folder of ``--data``, in this folder, this user's, or the window's virtual one."""
+    """The station file: given, in the folder of ``--data``, here, this user's, or the window's virtual one."""
     if given is not None:
         return given
     if data is not None and is_whole(data):
@@ -129,7 +129,11 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], as_json: b
     if as_json:
         click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], ensure_ascii=False))
         return
-    texts = [[("" if value is None else str(value))[:60] for value in row] for row in rows]
+    last = len(columns) - 1  # sentences stand there
+    texts = [
+        [("" if value is None else str(value))[: None if index == last else 60] for index, value in enumerate(row)]
+        for row in rows
+    ]
     widths = [max([len(name), *(len(row[index]) for row in texts)]) for index, name in enumerate(columns)]
     for line in [list(columns), *texts]:
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -92,7 +92,7 @@ def die_name(number: int) -> str:
 def wafer_name(wafer: str) -> str:
     """The wafer as it is printed: ``2``, ``02`` and ``W2`` are the same wafer."""
     number = wafer.strip().upper().removeprefix("W")
-    if number and not (number.isdecimal() and len(number) <= 2):  # noqa: PLR2004 - the label has two digits
+    if number and not (number.isdecimal() and len(number) <= 2):
         raise Refused(f"expected a wafer such as W2, got {wafer!r}; choose recipe, lot and wafer again")
     return f"W{int(number)}" if number else WAFER
 

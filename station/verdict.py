@@ -53,7 +53,7 @@ def verdict_of(bin: Bin, reason: str, part_state: str, finishes_by: str = "") ->
 
 def recorded_verdict(detail: Mapping[str, Any], bins: Bins) -> Verdict:
     """The verdict of a journal row, with the words that its bin has today."""
-    bin = bins[detail["bin_id"]] if detail["bin_id"] in bins else None
+    bin = next((bin for bin in bins if bin.id == detail["bin_id"]), None)
     return Verdict(
         kind=detail["kind"], bin=detail["soft"], hard_bin=detail["hard"], bin_id=detail["bin_id"],
         name=bin.name if bin else detail["bin_id"], tray=detail["tray"], reason=detail["reason"],

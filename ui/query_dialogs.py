@@ -206,6 +206,7 @@ class BenchDialog(QueryDialog):
         self.action = QComboBox()
         self.argument = QComboBox()
         again = QPushButton(self.tr("Ask again"))
+        again.setAutoDefault(False)
         again.clicked.connect(self.ask)
         self.bar.addWidget(again)
         if virtual:
@@ -230,6 +231,7 @@ class BenchDialog(QueryDialog):
         self.argument.addItems(FAULTS)
         self.argument.setMinimumWidth(200)
         go = QPushButton(self.tr("Do it"))
+        go.setAutoDefault(False)
         go.clicked.connect(self.handle)
         for widget in (self.socket, self.action, self.argument, go):
             self.bar.addWidget(widget)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, QCoreApplication, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from station.protocol import Rows
 from ui.theme import Theme
 
+translate = QCoreApplication.translate
 Index = QModelIndex | QPersistentModelIndex
 TIMES = ("time", "acknowledged")
 SIGNS = {"pass": "✔", "fail": "✖", "hold": "‖", "quarantine": "⚠", "bench": "⚠"}
@@ -20,6 +21,8 @@ def cell_text(value: Any, column: str = "") -> str:
     """A plain value as shown: no trailing zeros, no ``None``, local times, verdicts with their sign."""
     if value is None or value == "":
         return ""
+    if isinstance(value, bool):
+        return translate("rows", "yes") if value else translate("rows", "no")
     if column == "kind" and value in SIGNS:
         return f"{SIGNS[value]} {value}"
     if column in TIMES and isinstance(value, (int, float)):

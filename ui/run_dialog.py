@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHeaderView, QLabel, QPushButton, QTableView, QVBoxLayout, QWidget
 
 from station.protocol import Rows
 from ui.event_lines import LogRow
@@ -29,6 +29,7 @@ class Section(QWidget):
         self.model = RowsModel()
         self.table: QTableView = rows_view(theme, self.model)
         self.table.setWordWrap(False)
+        self.table.verticalHeader().setDefaultSectionSize(round(theme.px(14) * 1.6))
         name = QLabel(title)
         name.setProperty("kind", "title")
         content = QVBoxLayout(self)
@@ -37,11 +38,15 @@ class Section(QWidget):
         content.addWidget(name)
         content.addWidget(self.table, 1)
 
-    def fill(self, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Show rows; the last column takes the room that is left."""
+    def fill(self, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], wide: int = -1) -> None:
+        """Show rows; the column ``wide`` (the last one unless told) takes the room that is left."""
         self.model.show_rows(Rows("", 0, columns, tuple(rows)))
-        self.table.resizeColumnsToContents()
-        self.table.horizontalHeader().setStretchLastSection(True)
+        header = self.table.horizontalHeader()
+        header.setStretchLastSection(False)
+        for column in range(len(columns)):
+            stretched = column == wide % len(columns)
+            mode = QHeaderView.ResizeMode.Stretch if stretched else QHeaderView.ResizeMode.ResizeToContents
+            header.setSectionResizeMode(column, mode)
 
 
 class RunDialog(QueryDialog):
@@ -148,12 +153,15 @@ class RunDialog(QueryDialog):
         self._show_verdict()
         seconds = self.tr("seconds")
         detail = self.tr("detail")
-        steps = [(self._title(name), value, detail) for _, name, value, detail in of("step")]
-        self.steps.fill((self.tr("step"), seconds, self.tr("how")), steps)
+        steps = [(self._title(name), f"{value:.3f}", words) for _, name, value, words in of("step")]
+        self.steps.fill((self.tr("step"), seconds, self.tr("how")), steps, 0)
         measured = [row[1:] for row in of("measurement")]
         self.measurements.fill((self.tr("name"), self.tr("value"), self.tr("limits")), measured)
-        burns = [(f"◆ {self._title(name)}", value, detail) for _, name, value, detail in of("burn")]
-        self.burns.fill((self.tr("burn"), self.tr("at"), detail), burns)
+        burns = [
+            (f"◆ {self._title(name)}", f"{at:.3f}", words.partition(": " + self._title(name))[0])
+            for _, name, at, words in of("burn")
+        ]
+        self.burns.fill((self.tr("burn"), self.tr("at"), detail), burns, 0)
         self.appliance.fill((self.tr("call"), self.tr("ms"), self.tr("sent → got")), [r[1:] for r in of("appliance")])
         self.kept.fill((self.tr("name"), self.tr("bytes"), self.tr("form")), [row[1:] for row in of("kept")])
         ends = [(what, self._title(name), text) for what, name, _, text in of(*ENDS)]
@@ -183,7 +191,7 @@ class RunDialog(QueryDialog):
     def _show_console(self) -> None:
         start, seconds = float(self.run.get("time") or 0), float(self.run.get("seconds") or LONGEST_RUN)
         found = self._log_of(int(self.run.get("socket") or 0), start - 0.5, start + seconds + 1.0) if start else ()
-        lines = [(round(at - start, 3), source, text) for at, _, source, _, text in found]
+        lines = [(f"{at - start:.3f}", source, text) for at, _, source, _, text in found]
         self.console.fill((self.tr("at"), self.tr("source"), self.tr("text")), lines)
 
     def _count(self) -> None:

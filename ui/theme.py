@@ -184,7 +184,7 @@ QPushButton:hover {{ border-color: {muted}; }}
 QPushButton:pressed {{ background: {background}; }}
 QPushButton:disabled {{ color: {muted}; background: {background}; }}
 QPushButton:checked {{ background: {run_surface}; border-color: {run}; color: {run}; }}
-QDialog QPushButton:default {{ background: {run}; border-color: {run}; color: {on_run}; font-weight: bold; }}
+QDialog QPushButton:default {{ background: {run}; border-color: {run}; color: {on_run}; }}
 QDialog QPushButton:default:disabled {{ background: {background}; border-color: {line}; color: {muted}; }}
 QPushButton[pill="true"] {{ border-radius: 14px; padding: 2px 10px; min-height: 22px; }}
 QLineEdit, QComboBox, QPlainTextEdit {{
@@ -194,6 +194,7 @@ QLineEdit, QComboBox, QPlainTextEdit {{
     padding: 5px 8px;
     min-height: 20px;
 }}
+QComboBox::drop-down {{ border: none; width: 26px; }}
 QLineEdit:focus, QComboBox:focus {{ border-color: {run}; }}
 QTableView {{
     background: {card};
@@ -203,6 +204,7 @@ QTableView {{
     selection-color: {ink};
 }}
 QTableView[framed="true"] {{ border: 1px solid {line}; border-radius: 6px; }}
+QTableView[framed="true"]::item {{ padding: 0 8px; }}
 QHeaderView::section {{
     background: {background};
     border: none;

@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check-traces", type=Path, metavar="DIR", help="replay golden JTAG traces and end")
     parser.add_argument("--list-faults", action="store_true", help="show the faults that can be armed, and end")
     parser.add_argument(
-        "--check-fault", metavar="NAME", help="end with 0 when the fault NAME can be armed, else with 2"
+        "--check-fault", metavar="NAME", help="end with 0 when this fault can be armed, else 2"
     )
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     return parser

@@ -255,6 +255,11 @@
     <message><source>part label</source><translation type="unfinished"></translation></message>
 </context>
 <context>
+    <name>rows</name>
+    <message><source>no</source><translation type="unfinished"></translation></message>
+    <message><source>yes</source><translation type="unfinished"></translation></message>
+</context>
+<context>
     <name>sources</name>
     <message><source>End of {file}.</source><translation type="unfinished"></translation></message>
     <message><source>Exit code {code}: {line}</source><translation type="unfinished"></translation></message>

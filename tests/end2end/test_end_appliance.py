@@ -76,6 +76,7 @@ def test_the_appliance_is_down_and_the_part_passes_when_it_is_back(bench, place)
     assert place.double_burns() == []
 
 
+@pytest.mark.full
 def test_the_appliance_has_never_been_started(bench, place) -> None:
     place.write(endpoint=str(place.folder / "nobody.json"))
     bench_fault(bench, place, "nobody.json", "start the appliance")
@@ -114,6 +115,7 @@ def expired(appliance: Path, certificate: Path) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)  # type: ignore[arg-type]
 
 
+@pytest.mark.full
 def test_a_certificate_file_that_is_gone(bench, place) -> None:
     place.write(key=str(place.folder / "no-key.pem"))
     bench_fault(bench, place, "expected a PEM file at", "no-key.pem", "correct the settings")
@@ -125,6 +127,7 @@ def test_a_wrong_sku_password(bench, place) -> None:
     assert "not-the-password" not in reason
 
 
+@pytest.mark.full
 def test_no_sku_password(bench, place) -> None:
     shutil.rmtree(place.data / "credentials")
     bench_fault(bench, place, "password", "store it")

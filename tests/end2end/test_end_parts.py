@@ -39,6 +39,7 @@ def test_a_label_that_has_passed(bench) -> None:
     refused(bench, place, "earlgrey-cp", CP_LABEL, "passed Chip Probe at")
 
 
+@pytest.mark.full
 def test_a_passed_label_on_a_fresh_die(bench) -> None:
     place = bench.probed()
     fresh = bench.place("other-die")
@@ -76,6 +77,7 @@ def test_a_label_that_belongs_to_another_id(bench) -> None:
     assert bench.devices() == devices and place.double_burns() == []
 
 
+@pytest.mark.full
 def test_a_provisioned_part_of_another_station(bench) -> None:
     """A part in its mission state whose burns this journal does not know: nothing is repeated on it."""
     stranger, place = bench.provisioned(), bench.place()

@@ -77,7 +77,7 @@ def test_the_cable_is_pulled_outside_a_burn(bench) -> None:
 
 @pytest.mark.parametrize(
     ("strike", "words"),
-    [("lid", "lid"), ("unplug", "adapter VB0001"), ("power", "power")],
+    [("lid", "lid"), ("unplug", "adapter VB0001"), pytest.param("power", "power", marks=pytest.mark.full)],
 )
 def test_contact_is_lost_during_a_burn(bench, strike, words) -> None:
     """Quarantine; the chip is left as it is, and nobody starts the part again."""
@@ -104,6 +104,7 @@ def test_contact_is_lost_during_a_burn(bench, strike, words) -> None:
     assert place.double_burns() == []
 
 
+@pytest.mark.full
 def test_no_part_and_an_open_lid(bench) -> None:
     place = bench.place()
     bench.insert(place)

@@ -73,13 +73,13 @@ class Picture:
         left, top, right, bottom = box
         return b"".join(self.data[y * self.stride + 4 * left : y * self.stride + 4 * right] for y in range(top, bottom))
 
-    def save(self, path: Path) -> None:
-        """Write a PNG file."""
+    def save(self, path: Path, smallest: bool = False) -> None:
+        """Write a PNG file; the smallest takes longer to write."""
         from PySide6.QtGui import QImage
 
         path.parent.mkdir(parents=True, exist_ok=True)
         image = QImage(self.data, self.width, self.height, self.stride, QImage.Format.Format_RGB32)
-        assert image.save(str(path))
+        assert image.convertToFormat(QImage.Format.Format_RGB888).save(str(path), "PNG", 0 if smallest else -1)
 
 
 class Screen:

@@ -1,6 +1,7 @@
 """Takes the pictures of docs/screenshots from a real station under Xvfb: ``python tests/helpers/take_screenshots.py``.
 
-A lot is worked first (some parts with faults of the virtual bench), then the window shows the rest of it.
+A lot is worked first (some parts with faults of the virtual bench), then the window shows the rest of it. With ``2`` as
+argument the window is drawn at 200 % and all pictures go to build/screenshots.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+import numpy  # noqa: E402
+from PySide6.QtGui import QImage  # noqa: E402
 from real_window import SCREENSHOTS, Picture, Screen, Window, screen_in, wait_until  # noqa: E402
 
 from station.config import load_config  # noqa: E402
@@ -24,6 +27,8 @@ from station.virtual_station import VirtualStation  # noqa: E402
 from station.watching import Watcher  # noqa: E402
 from station.workbench import Workbench  # noqa: E402
 
+SCALE = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+PUBLISHED = ("operator", "run", "history", "release")
 DOCS = ROOT / "docs" / "screenshots"
 LOT, WAFER, TRAY = "L24-0117", "W07", "T12"
 NAME, PIN = "op-117", b"480213"
@@ -40,9 +45,9 @@ FAULTS = {
 LIMITS = "\n[limits]\nlot_size = 460\nyield_limit = 0.85\nyield_minimum_parts = 30\n"
 BANNER = (20, 100, 1580, 188)
 ENGINEER_BUTTON = (1376, 53)
-HISTORY_FIND = (500, 185)
-HISTORY_PART = (1440, 185)
-MENU_UPS = {"recipe": 4, "bench": 6, "history": 12}
+HISTORY_FIND, HISTORY_PART = (500, 145), (1435, 145)
+RELEASE = (1130, 250)
+MENU_UPS = {"bench": 6, "step_times": 8, "yield": 11, "history": 12, "run": 13, "run_of_a_failed_part": 16}
 
 
 def work_a_lot(station: VirtualStation) -> None:
@@ -97,14 +102,14 @@ class Camera:
 
     def take(self, name: str, calm: tuple[int, int, int, int] = (0, 0, 1600, 1000)) -> Picture:
         """Wait for a quiet screen and keep it."""
-        picture = self.window.calm(calm, 0.5)
+        picture = self.window.calm(_scaled(calm), 0.5)
         _keep(picture, name)
         return picture
 
     def sign_in(self) -> None:
         """Name and PIN."""
         wait_until("the engine", lambda: self.window.last("Hello") and self.window.state(1))
-        self.window.calm(BANNER)
+        self.window.calm(_scaled(BANNER))
         self.screen.keys("space")
         time.sleep(0.6)
         self.screen.type(NAME)
@@ -116,7 +121,7 @@ class Camera:
 
     def choose_recipe(self) -> None:
         """Final Test with its lot and tray."""
-        self.window.calm(BANNER)
+        self.window.calm(_scaled(BANNER))
         self.screen.keys("space")
         time.sleep(0.6)
         self.screen.keys("Down", "Tab")
@@ -131,11 +136,15 @@ class Camera:
         """Four parts, started one after another; the chips are stopped in time when the states differ."""
         window = self.window
         for socket in range(1, SOCKETS + 1):
-            window.press("space", BANNER, lambda s=socket: window.state(s).get("may_start"), f"part {socket}")
+            window.press("space", _scaled(BANNER), lambda s=socket: window.state(s).get("may_start"), f"part {socket}")
             self.take(f"ready_{socket}") if socket == 1 else None
         hands(self.bench_file, 1, "corrupt_blob:body")
         for socket in range(1, SOCKETS + 1):
-            window.press("space", BANNER, lambda s=socket: not window.state(s).get("may_start"), f"start {socket}")
+            if socket == SOCKETS:
+                wait_until("a part that is done", lambda: window.state(2)["state"] == "pass")
+            window.press(
+                "space", _scaled(BANNER), lambda s=socket: not window.state(s).get("may_start"), f"start {socket}"
+            )
         _keep(wait_until("mixed states", self._mixed, 20), "operator")
 
     def _mixed(self) -> Picture | None:
@@ -153,21 +162,34 @@ class Camera:
 
     def engineer_pages(self) -> None:
         """History, one run, one part in quarantine with its release, yield, bench."""
+        for name in ("run", "run_of_a_failed_part", "yield", "step_times", "bench"):
+            self.menu(name)
+            self.take(name)
+            self.screen.keys("Escape")
+            time.sleep(0.4)
         self.menu("history")
         self.take("history")
-        self.screen.click(*HISTORY_FIND)
+        self.screen.click(*_scaled(HISTORY_FIND))
         self.screen.type("quarantine")
         time.sleep(0.4)
-        self.screen.click(*HISTORY_PART)
+        self.screen.click(*_scaled(HISTORY_PART))
         time.sleep(1.0)
         self.take("part")
+        self.screen.click(*_scaled(RELEASE))
+        time.sleep(0.8)
+        self.screen.type("read back at the engineer's bench")
+        self.take("release")
 
     def menu(self, name: str) -> None:
         """Open an entry of the engineer menu, counted from its end."""
-        self.screen.click(*ENGINEER_BUTTON)
+        self.screen.click(*_scaled(ENGINEER_BUTTON))
         time.sleep(0.5)
         self.screen.keys(*["Up"] * MENU_UPS[name], "Return")
         time.sleep(1.0)
+
+
+def _scaled(place: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(SCALE * value for value in place)
 
 
 def hands(bench_file: Path, socket: int, fault: str) -> None:
@@ -182,9 +204,28 @@ def hands(bench_file: Path, socket: int, fault: str) -> None:
 
 
 def _keep(picture: Picture, name: str) -> None:
-    file = DOCS / f"{name}.png"
-    picture.save(file)
+    file = (
+        SCREENSHOTS if SCALE > 1 or name not in PUBLISHED else DOCS
+    ) / f"{name}{f'@{SCALE}x' if SCALE > 1 else ''}.png"
+    _indexed(picture).save(str(file), "PNG", 0)
     print(f"{file.name}: {file.stat().st_size // 1024} KiB")
+
+
+def _indexed(picture: Picture) -> QImage:
+    """The 256 most frequent colours exactly, all others as the nearest of them: no dither, half the size."""
+    pixels = numpy.frombuffer(picture.data, numpy.uint32).reshape(picture.height, picture.stride // 4) & 0xFFFFFF
+    colours, places, counts = numpy.unique(pixels, return_inverse=True, return_counts=True)
+    table = colours[numpy.argsort(-counts)[:256]]
+    parts = [(table >> shift & 255).astype(int) for shift in (16, 8, 0)]
+    nearest = [
+        numpy.argmin(sum(((int(c) >> s & 255) - part) ** 2 for s, part in zip((16, 8, 0), parts, strict=True)))
+        for c in colours
+    ]
+    indexed = numpy.array(nearest, numpy.uint8)[places.reshape(pixels.shape)]
+    data = numpy.ascontiguousarray(indexed[:, : picture.width])
+    image = QImage(data.tobytes(), picture.width, picture.height, picture.width, QImage.Format.Format_Indexed8)
+    image.setColorTable([int(c) | 0xFF000000 for c in table])
+    return image.copy()
 
 
 def main() -> None:
@@ -193,7 +234,10 @@ def main() -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-") as name:
         folder = Path(name)
-        with VirtualStation(folder / "station", SOCKETS, "sival") as station, screen_in(folder) as screen:
+        with (
+            VirtualStation(folder / "station", SOCKETS, "sival") as station,
+            screen_in(folder, (SCALE * 1600, SCALE * 1000)) as screen,
+        ):
             Operators(station.data).add(NAME, Role.SUPERVISOR, PIN)
             with station.station_file.open("a") as file:
                 file.write(LIMITS)
@@ -202,7 +246,7 @@ def main() -> None:
             print(f"lot worked in {time.monotonic() - began:.0f} s")
             bench_file = station.folder / "bench" / "bench.json"
             arguments = ["--station", str(station.station_file), "--data", str(station.data)]
-            with Window(screen, folder, arguments) as window:
+            with Window(screen, folder, arguments, QT_SCALE_FACTOR=str(SCALE)) as window:
                 camera = Camera(screen, window, bench_file)
                 camera.sign_in()
                 camera.choose_recipe()

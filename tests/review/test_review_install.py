@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
-from crash_bench import CrashBench  # noqa: E402
+from crash_bench import CrashBench
 
 WORD = 0x150  # in CREATOR_SW_CFG, written after the word that lets the product boot
 

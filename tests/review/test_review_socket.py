@@ -225,7 +225,7 @@ def test_a_part_quarantined_by_a_station_that_died_before_its_verdict_is_not_tou
         bench.take_out()
         bench.world.insert(1)
         bench.wait("scan")
-        bench.bench.handle(protocol.SelectRecipe("fake-cp"))
+        bench.choose()
         assert "only a supervisor releases it" in bench.refused(Scan("D1", 1))
     finally:
         bench.close()
@@ -235,7 +235,7 @@ def test_ctrl_c_while_the_command_line_waits_for_a_part_begins_no_run(folder):
     program = str(ROOT / "tests/spine/fake_station.py")
     process = subprocess.Popen(
         [sys.executable, program, "run", "fake-cp", "--label", "D1", "--station", str(folder / "station.toml"),
-         "--operator", "op", "--pin-stdin", "--wait", "30"],
+         "--operator", "eng", "--pin-stdin", "--wait", "30"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:

@@ -368,14 +368,14 @@ def station(folder, monkeypatch, capsys):
 
 
 def run(station, label, code=0):
-    arguments = ["run", "fake-cp", "--label", label, "--operator", "op", "--pin-stdin", "--json", "--wait", "10"]
+    arguments = ["run", "fake-cp", "--label", label, "--operator", "eng", "--pin-stdin", "--json", "--wait", "10"]
     return station(*arguments, given=PIN + b"\n", code=code)
 
 
 def test_run_as_a_process_ends_with_the_code_of_its_verdict(folder):
     World(folder).insert(1)
     World(folder).set(reject="otp")
-    command = [sys.executable, str(PROGRAM), "run", "fake-cp", "--label", "D1", "--operator", "op", "--pin-stdin"]
+    command = [sys.executable, str(PROGRAM), "run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin"]
     done = subprocess.run([*command, "--station", str(folder / "station.toml")], input=PIN, capture_output=True,
                           timeout=60, check=False)  # fmt: skip
     assert done.returncode == 1, done.stderr[-1500:]

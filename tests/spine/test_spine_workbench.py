@@ -176,7 +176,7 @@ def test_stale_epochs_and_wrong_sockets_are_refused(bench):
 
 
 def test_scan_rules(bench):
-    bench.sign_in()
+    bench.sign_in("eng")
     bench.world.insert(1)
     bench.wait("scan")
     assert "choose a recipe first" in bench.refused(Scan("D1"))
@@ -464,7 +464,7 @@ def test_an_interrupted_part_is_checked_and_goes_on(folder):
         state = bench.wait("interrupted")
         assert "Is the part D1 still in socket 1?" in state.prompt.text
         assert bench.refused(Answer(1, state.prompt.id, "Check it")) == "sign in first"
-        bench.sign_in()
+        bench.sign_in("eng")
         assert bench.bench.handle(Answer(1, state.prompt.id, "Check it")), bench.said()
         assert bench.verdict().state == "pass"
         assert bench.world.part("D1").burns() == ["first", "second"]
@@ -482,7 +482,7 @@ def test_an_interrupted_part_that_was_moved(folder, intent, state):
     bench = Bench(folder)
     try:
         asked = bench.wait("interrupted")
-        bench.sign_in()
+        bench.sign_in("eng")
         assert bench.bench.handle(Answer(1, asked.prompt.id, "No: quarantine")), bench.said()
         assert bench.wait(state).verdict is not None
         bench.take_out()
@@ -520,7 +520,7 @@ def test_a_recipe_of_another_realm_is_refused(folder):
         path.write_text(path.read_text().replace('realm = "dev"', 'realm = "production"'))
     bench = Bench(folder)
     try:
-        bench.sign_in()
+        bench.sign_in("eng")
         assert "no part may meet the keys of another realm" in bench.refused(SelectRecipe("fake-cp"))
         assert "did you mean 'fake-cp'" in bench.refused(SelectRecipe("fake-pc"))
     finally:
@@ -536,7 +536,7 @@ def test_the_lot_is_counted_again_after_a_restart(folder):
     second.ready(lot="LOT1")
     assert second.last(Lot).passed == 1
     assert second.bench.typical(second.bench.recipe) > 0
-    second.bench.handle(SelectRecipe("fake-cp", "LOT2"))
+    second.choose("LOT2")
     assert second.last(Lot).passed == 0
     second.close()
 

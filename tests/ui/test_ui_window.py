@@ -439,6 +439,7 @@ RUN = (
     ("step", "unlock", 0.4, "done"),
     ("step", "personalize", 0.2, "failed"),
     ("measurement", "transitions left", 22.0, "[2 … ] inside"),
+    ("burn", "unlock", 0.4, "intent recorded: Test unlock"),
     ("burn", "unlock", 0.5, "read back: done"),
     ("failure", "personalize", 1.0, "the power failed"),
     ("appliance", "EndorseCerts", 6.1, "UDS [675 bytes] → UDS [765 bytes]"),
@@ -551,14 +552,17 @@ def test_run_of_a_socket_is_its_last_one(desk):
             tuple(model.data(model.index(r, c)) for c in range(model.columnCount())) for r in range(model.rowCount())
         ]
 
-    assert cells(dialog.steps) == [("Test unlock", "0.4", "done"), ("Personalize", "0.2", "failed")]
-    assert cells(dialog.burns) == [("◆ Test unlock", "0.5", "read back: done")]
+    assert cells(dialog.steps) == [("Test unlock", "0.400", "done"), ("Personalize", "0.200", "failed")]
+    assert cells(dialog.burns) == [
+        ("◆ Test unlock", "0.400", "intent recorded"),
+        ("◆ Test unlock", "0.500", "read back: done"),
+    ]
     assert cells(dialog.measurements) == [("transitions left", "22", "[2 … ] inside")]
     assert cells(dialog.appliance) == [("EndorseCerts", "6.1", "UDS [675 bytes] → UDS [765 bytes]")]
     assert cells(dialog.kept) == [("rma_token_hash", "16", "bytes, bytes")]
     assert [line for line in cells(dialog.console) if line[1] == "dut"] == [
-        ("1", "dut", "[67 characters]"),
-        ("0.5", "dut", "Waiting ..."),
+        ("1.000", "dut", "[67 characters]"),
+        ("0.500", "dut", "Waiting ..."),
     ]
     assert "QUARANTINE" in dialog.verdict.text() and "bin 99 → Q" in dialog.verdict.text()
     assert "device id: 0a0b" in dialog.facts.text()

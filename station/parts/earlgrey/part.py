@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeVar
 
 from station.deadline import Deadline
@@ -31,6 +30,23 @@ from station.parts.earlgrey.pads import Pads
 from station.parts.earlgrey.personalization import Endorsed, Exported
 from station.parts.earlgrey.spi_console import SpiConsole
 from station.parts.earlgrey.sram import SramLoader
+from station.parts.earlgrey.stages import (
+    CP_DONE,
+    EXPORTS_CP_ID,
+    EXPORTS_TBS,
+    FIRST_WORDS,
+    IMPORTED,
+    IMPORTS,
+    PERSONALIZED,
+    WANTS_BOOTSTRAP,
+    WANTS_CERTIFICATES,
+    WANTS_CP_DATA,
+    WANTS_FT_DATA,
+    WANTS_HASH,
+    Session,
+    Stage,
+    Witness,
+)
 from station.ports import Console, Jtag, Pins, Presence, Spi
 from station.secret import Secret
 
@@ -46,32 +62,6 @@ CODE_SIGNING = ("ROT_CREATOR_AUTH_CODESIGN", "ROT_CREATOR_AUTH_STATE")
 CALIBRATION_PLACE = (0, 0, 128)  # bank, page, byte offset of the AST calibration: opentitan-device sheet 4.4
 CP_ID_PLACE = (0, 0, 384, 4)  # bank, page, byte offset, words: opentitan-device sheet 4.4
 
-WANTS_CP_DATA = "Waiting for CP provisioning data ..."
-EXPORTS_CP_ID = "Exporting CP device ID ..."
-CP_DONE = "CP provisioning done."
-WANTS_FT_DATA = "Waiting for FT SRAM provisioning data ..."
-WANTS_BOOTSTRAP = "Bootstrap requested."
-WANTS_HASH = "Waiting For RMA Unlock Token Hash ..."
-WANTS_CERTIFICATES = "Waiting for certificate inputs ..."
-EXPORTS_TBS = "Exporting TBS certificates ..."
-IMPORTS = "Importing endorsed certificates ..."
-IMPORTED = "Finished importing certificates."
-PERSONALIZED = "Personalization done."
-
-
-class Stage(Enum):
-    """Where the flash firmware of a part in its mission state stands after a boot."""
-
-    WANTS_BOOTSTRAP = WANTS_BOOTSTRAP
-    WANTS_HASH = WANTS_HASH
-    WANTS_CERTIFICATES = WANTS_CERTIFICATES
-    SHIPPED = "ROM_EXT"
-    FAULT = "boot fault"
-    SILENT = "silent"
-
-
-FIRST_WORDS = (Stage.WANTS_BOOTSTRAP, Stage.WANTS_HASH)
-
 
 @dataclass(frozen=True, slots=True)
 class CpSecrets:
@@ -82,32 +72,14 @@ class CpSecrets:
     test_exit_hash: Secret
 
 
-@dataclass(slots=True)
-class _Session:
-    """What this process has seen of the firmware since the part was last reset; evidence, never guesswork."""
-
-    stage: Stage | None = None
-    exported: bool = False
-
-
-@dataclass(slots=True)
-class _Witness:
-    """What this process has seen of the part in this run, resets or not."""
-
-    first_boot: Stage | None = None
-    hash_sent: bool | None = None  # None: the personalize verb was never entered
-    found_failed: bool | None = None  # TestError as it was before this run's first reset took it back
-    install_failed: str = ""
-
-
 class Earlgrey:
     """One part in one socket, with the ports of that socket; a missing port is a configuration error."""
 
     def __init__(self, ports: Mapping[str, object], services: PartServices) -> None:
         self.ports = ports
         self.services = services
-        self._session = _Session()
-        self._witness = _Witness()
+        self._session = Session()
+        self._witness = Witness()
         jtag, spi = self._port("jtag", Jtag), self._port("spi", Spi)
         pause, log = services.pause, services.log
         reset_seconds = self._setting("reset_seconds", 0.01)
@@ -341,7 +313,7 @@ class Earlgrey:
         """The product boots: done. The firmware waits for certificates: not done. Anything else is unknown."""
         if self._session.exported and self._console.waits_for_data():
             return NOT_DONE
-        self._session = _Session()
+        self._session = Session()
         stage = self.stage()
         if stage is Stage.SHIPPED:  # which a product does before the last words of its configuration are written
             self._refuse_found_failed()
@@ -420,12 +392,12 @@ class Earlgrey:
             )
 
     def _enter_life_cycle(self) -> None:
-        self._session = _Session()
+        self._session = Session()
         self._pads.reset(Tap.LC, bootstrap=True)
         self._controller.attach()
 
     def _enter_debug(self) -> None:
-        self._session = _Session()
+        self._session = Session()
         self._pads.reset(Tap.RISCV, bootstrap=True)
         self._sram.attach()
 
@@ -435,7 +407,7 @@ class Earlgrey:
 
     def _start_sram(self, elf: bytes) -> None:
         program = sram_elf.parse(elf)
-        self._session = _Session()
+        self._session = Session()
         self._pads.reset(Tap.RISCV, bootstrap=False)
         self._sram.attach()
         self._console.reset()
@@ -451,7 +423,7 @@ class Earlgrey:
             raise
 
     def _hold(self) -> None:
-        self._session = _Session()
+        self._session = Session()
         self._pads.hold()
         self._uart.clear()
         self._console.reset()

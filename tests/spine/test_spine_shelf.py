@@ -1,0 +1,113 @@
+"""The shelf of the virtual bench: labels once and for all, and which die is taken next."""
+
+from __future__ import annotations
+
+import pytest
+
+
+from station import shelf as shelves
+from station.errors import ConfigError, Refused
+from station.journal_rows import Context
+from station.shelf import Shelf, next_die, wafer_name
+
+
+class ShelfBench:
+    """What the shelf asks of a workbench."""
+
+    def __init__(self, journal, lot="", wafer=""):
+        self.journal, self.lot, self.wafer = journal, lot, wafer
+        self.in_sockets, self.on_bench = set(), []
+
+    def seated_dies(self):
+        return self.in_sockets
+
+    def shelf(self):
+        return self.on_bench
+
+
+@pytest.fixture
+def bench(journal):
+    return ShelfBench(journal, "L24-0117", "W2")
+
+
+def judge(journal, kind, label, flow, verdict, pending=False):
+    """A run of that flow with that verdict."""
+    start = journal.start(Context(socket=1, label_kind=kind, label=label, flow=flow, recipe=flow), {})
+    if verdict:
+        detail = {"kind": verdict, "bin_id": verdict, "reason": "", "pending": pending}
+        journal.verdict(start.context, detail)
+
+
+def take(bench, shelf, kind="die"):
+    flow = "chip_probe" if kind == "die" else "final_test"
+    return next_die(bench, shelf, kind, flow)
+
+
+def probed(bench, shelf, verdict="pass"):
+    name = take(bench, shelf)
+    judge(bench.journal, "die", shelf.label(name, "die"), "chip_probe", verdict)
+    return name
+
+
+def test_labels_follow_lot_and_wafer_and_are_the_same_after_a_restart(bench, tmp_path):
+    shelf = Shelf(tmp_path)
+    first = probed(bench, shelf)
+    second = probed(bench, shelf)
+    bench.wafer = "3"
+    third = probed(bench, shelf)
+    bench.lot, bench.wafer = "", ""
+    fourth = probed(bench, shelf)
+    places = [shelf.label(name, "die") for name in (first, second, third, fourth)]
+    assert places == ["L24-0117/W2/X0/Y0", "L24-0117/W2/X1/Y0", "L24-0117/W3/X0/Y0", "DEMO/W1/X0/Y0"]
+    assert [shelf.label(name, "part") for name in (first, fourth)] == ["P000001", "P000004"]
+    assert list(Shelf(tmp_path)) == list(shelf)
+
+
+def test_a_die_on_hold_is_taken_again_before_a_new_one_and_one_in_a_socket_never(bench, tmp_path):
+    shelf = Shelf(tmp_path)
+    held = probed(bench, shelf, "hold")
+    bench.in_sockets = {held}
+    other = take(bench, shelf)
+    assert other != held
+    bench.in_sockets = {other}
+    assert take(bench, shelf) == held
+    bench.wafer = "W9"
+    assert shelf.label(take(bench, shelf), "die") == "L24-0117/W9/X0/Y0", "a die of another wafer is not taken"
+
+
+@pytest.mark.parametrize(("verdict", "again"), [("bench", True), ("fail", False), ("quarantine", False), ("", False)])
+def test_only_hold_and_bench_go_again(bench, tmp_path, verdict, again):
+    shelf = Shelf(tmp_path)
+    name = probed(bench, shelf, verdict)
+    assert (take(bench, shelf) == name) is again
+
+
+def test_final_test_takes_what_passed_chip_probe(bench, tmp_path):
+    shelf = Shelf(tmp_path)
+    with pytest.raises(Refused, match="run Chip Probe first"):
+        take(bench, shelf, "part")
+    failed, passed, later = probed(bench, shelf, "fail"), probed(bench, shelf), probed(bench, shelf)
+    assert failed not in (passed, later)
+    assert take(bench, shelf, "part") == passed
+    judge(bench.journal, "part", shelf.label(passed, "part"), "final_test", "hold")
+    assert take(bench, shelf, "part") == passed, "a part on hold goes again"
+    judge(bench.journal, "part", shelf.label(passed, "part"), "final_test", "hold", pending=True)
+    assert take(bench, shelf, "part") == later, "what waits for the outbox does not"
+    judge(bench.journal, "part", shelf.label(later, "part"), "final_test", "pass")
+    with pytest.raises(Refused, match="no die that passed"):
+        take(bench, shelf, "part")
+
+
+def test_dies_the_bench_has_already_are_not_printed_again(bench, tmp_path):
+    bench.on_bench = ["die-0007", "another"]
+    assert take(bench, Shelf(tmp_path)) == "die-0008"
+
+
+def test_wafers_and_a_broken_file(tmp_path):
+    assert [wafer_name(text) for text in ("", "2", "W2", "w02", "W12")] == ["W1", "W2", "W2", "W2", "W12"]
+    for text in ("W123", "X1", "2a"):
+        with pytest.raises(Refused, match="expected a wafer"):
+            wafer_name(text)
+    (tmp_path / shelves.FILE).write_text("[1]")
+    with pytest.raises(ConfigError, match="shelf.json"):
+        Shelf(tmp_path)
