@@ -339,14 +339,21 @@ class Journal:
 
 
 def part_query(labels: Sequence[tuple[str, str]], device_id: str) -> tuple[str, list[object]]:
-    """The text after ``FROM journal`` (and its parameters) that finds all rows of one part."""
+    """The text after ``FROM journal`` (and its parameters) that finds all rows of one part.
+
+    Of the rows of a label those of another chip count for its quarantine and verdicts only: never are one chip's
+    burns, kept values or registrations taken for another's, even after a supervisor released a mix-up.
+    """
     chosen, parameters = [], list[object]()
+    place = [device_id.lower()[:32], device_id.lower()[:32] + "g"]
     for kind, label in labels:
-        chosen.append("SELECT seq FROM journal WHERE label != '' AND label_kind = ? AND label = ?")
-        parameters += [kind, label]
+        mine = " AND (device_id = '' OR device_id >= ? AND device_id < ? OR kind IN ('quarantine','verdict','release'))"
+        chosen.append(f"SELECT seq FROM journal WHERE label != '' AND label_kind = ? AND label = ?"
+                      f"{mine if device_id else ''}")  # fmt: skip
+        parameters += [kind, label, *(place if device_id else [])]
     if device_id:
         chosen.append("SELECT seq FROM journal WHERE device_id != '' AND device_id >= ? AND device_id < ?")
-        parameters += [device_id.lower()[:32], device_id.lower()[:32] + "g"]
+        parameters += place
     if not chosen:
         return "WHERE 0", []
     kinds = ",".join(f"'{kind}'" for kind in PART_KINDS)

@@ -13,6 +13,7 @@ from ui.event_lines import LogRow
 from ui.query_dialogs import QueryDialog
 from ui.rows_table import SIGNS, RowsModel, cell_text, rows_view
 from ui.theme import RADIUS, Theme
+from ui.words import sentence
 
 LogOf = Callable[[int, float, float], Sequence[LogRow]]
 FACTS = ("label", "device_id", "recipe", "attempt", "socket", "time", "seconds", "operator", "mode", "build", "fixture")
@@ -178,7 +179,7 @@ class RunDialog(QueryDialog):
         words = [f"{SIGNS.get(kind, '▸')} {kind.upper() or self.tr('RUNNING')}"]
         if kind:
             words.append(self.tr("bin {bin} → {tray}").format(bin=run.get("bin"), tray=run.get("tray")))
-        words += [str(run[name]) for name in ("reason", "part_state") if run.get(name)]
+        words += [sentence(str(run[name])) for name in ("reason", "part_state") if run.get(name)]
         self.verdict.setText("   ".join(words))
         self.verdict.setStyleSheet(
             f"background: {pair.surface}; color: {pair.ink}; border: 2px solid {pair.edge}; font-weight: bold;"

@@ -195,6 +195,13 @@ QLineEdit, QComboBox, QPlainTextEdit {{
     min-height: 20px;
 }}
 QComboBox::drop-down {{ border: none; width: 26px; }}
+QComboBox::down-arrow {{
+    width: 0;
+    height: 0;
+    border-left: 5px solid {card};
+    border-right: 5px solid {card};
+    border-top: 6px solid {muted};
+}}
 QLineEdit:focus, QComboBox:focus {{ border-color: {run}; }}
 QTableView {{
     background: {card};

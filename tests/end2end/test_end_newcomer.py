@@ -108,7 +108,7 @@ def test_times_are_local_iso_8601_for_people_and_seconds_for_machines(used):
     station("history", "--data", "whole", "--csv", "runs.csv", folder=used, **zone)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(first["time"] + 3 * 3600))
     written = (used / "runs.csv").read_text()
-    assert f"{text}.{int(first['time'] * 1000) % 1000:03d}+03:00" in written or f"{text}." in written
+    assert f"{text}." in written
     assert "+03:00" in written
     run = ("history", "--data", "whole", "--query", "run", "--where", f"run={first['run']}")
     assert text in station(*run, folder=used, **zone).stdout.decode()
@@ -166,7 +166,7 @@ def test_ctrl_c_ends_the_demo_with_130_and_the_record_names_it(tmp_path):
         stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        while b"cp" not in (line := process.stdout.readline()):  # the first part passed Chip Probe, the second stage runs
+        while b"cp" not in (line := process.stdout.readline()):  # then Final Test runs
             assert line, process.stderr.read().decode()
         time.sleep(0.8)
         process.send_signal(signal.SIGINT)

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.xvfb, pytest.mark.timeout(150)]
 BANNER = (20, 100, 1580, 188)
 TILE = (20, 210, 930, 980)  # the one tile of a one-socket bench at 1600 × 1000
 HEAD = (30, 245, 920, 330)
+MIDDLE = (580, 380, 1000, 560)  # over which dialogs open
 ENGINEER_BUTTON = (1376, 53)
 LABEL, PACKAGE = "DEMO/W1/X0/Y0", "P000001"
 ANSWERS = (30, 900, 470, 970)
@@ -63,9 +64,7 @@ def shown(window, role, name):
 def choose_first_recipe(window):
     """Space opens the dialog, Enter takes the first recipe, Chip Probe."""
     wait_until("the engine", lambda: window.last("SignedIn").get("operator") and window.state(1))
-    window.calm(BANNER)
-    window.screen.keys("space")
-    window.calm((560, 340, 1030, 580), 0.4)
+    window.open_dialog(BANNER, MIDDLE)
     window.screen.keys("Return")
     wait_until("the recipe", lambda: window.last("Hello", recipe="earlgrey-cp"))
 
@@ -126,7 +125,7 @@ def test_a_part_by_keys_alone_from_raw_to_prod(screen, tmp_path):
         screen.click(*ENGINEER_BUTTON)
         window.calm(TILE, 0.3)
         screen.keys("Up", "Up", "Up", "Up", "Return")  # themes, text sizes, stop, recipe
-        window.calm((560, 340, 1030, 580), 0.4)
+        window.calm(MIDDLE, 0.4)
         screen.keys("Down", "Return")
         wait_until("the recipe", lambda: window.last("Hello", recipe="earlgrey-ft"))
         insert_and_start(window)
@@ -259,13 +258,11 @@ def try_again(window, done):
 
 def sign_in(window, name, pin):
     wait_until("the engine", lambda: window.last("Hello") and window.state(1))
-    window.calm(BANNER)
-    window.screen.keys("space")
-    window.calm((560, 340, 1030, 580), 0.4)
+    window.open_dialog(BANNER, MIDDLE)
     window.screen.type(name)
     window.screen.keys("Tab")
     window.screen.type(pin)
-    window.calm((560, 340, 1030, 580), 0.4)
+    window.calm(MIDDLE, 0.4)
     window.screen.picture().save(SCREENSHOTS / "xvfb_sign_in.png")
     window.screen.keys("Return")
     wait_until("the sign-in", lambda: window.last("SignedIn", operator=name))

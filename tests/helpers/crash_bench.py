@@ -15,7 +15,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,7 +44,8 @@ BURNS = {
 }
 IDENTITY = {"lot": 117, "wafer": 12, "x": 7, "y": 19, "year": 4, "week": 31, "seed": "5a" * 32}
 SERVE = (
-    "import sys; from pathlib import Path; from station.appliance.commands import serve_command;"
+    "import ctypes, sys; ctypes.CDLL(None).prctl(1, 15);"  # PR_SET_PDEATHSIG: it ends with the test process
+    "from pathlib import Path; from station.appliance.commands import serve_command;"
     "sys.exit(serve_command(folder=Path(sys.argv[1]), port=0, as_json=True, log_level=sys.argv[2]))"
 )
 STATION = """\
@@ -200,10 +200,13 @@ class CrashBench:
         assert self.server.stdout is not None and self.server.stdout.readline()
         self.bench = Bench(folder / "bench", 1, open_chip=self._open_chip)
         self.bench.start()
-        self.zygote = Zygote(environment)
         self.station = self._station_file()
+        try:
+            self.zygote = Zygote(environment)
+        except BaseException:
+            self._end()
+            raise
         self._number = 0
-        self._power: threading.Timer | None = None
 
     def _station_file(self) -> Path:
         files = client_files(self.appliance.resolve(), "matrix-1")
@@ -221,6 +224,9 @@ class CrashBench:
 
     def close(self) -> None:
         self.zygote.close()
+        self._end()
+
+    def _end(self) -> None:
         self.bench.stop()
         self.server.terminate()
         with contextlib.closing(self.server.stdout):  # type: ignore[type-var]

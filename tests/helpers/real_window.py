@@ -233,6 +233,12 @@ class Window:
                 continue
         raise AssertionError(f"three presses of {key} had no effect: {what}")
 
+    def open_dialog(self, banner: Box, place: Box) -> None:
+        """Press Space until something has opened over a place in the middle of the screen, and wait for it."""
+        before = self.calm(banner).crop(place)
+        self.press("space", banner, lambda: self.screen.picture().crop(place) != before, "a dialog")
+        self.calm(place, 0.4)
+
 
 @contextmanager
 def screen_in(folder: Path, size: tuple[int, int] = SIZE) -> Iterator[Screen]:

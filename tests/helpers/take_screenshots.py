@@ -43,10 +43,11 @@ FAULTS = {
     ("ft", 30): "test_error",
 }
 LIMITS = "\n[limits]\nlot_size = 460\nyield_limit = 0.85\nyield_minimum_parts = 30\n"
+MIDDLE = (580, 380, 1000, 560)
 BANNER = (20, 100, 1580, 188)
 ENGINEER_BUTTON = (1376, 53)
 HISTORY_FIND, HISTORY_PART = (500, 145), (1435, 145)
-RELEASE = (1130, 250)
+RELEASE, DIALOG = (1130, 250), (800, 147)
 MENU_UPS = {"bench": 6, "step_times": 8, "yield": 11, "history": 12, "run": 13, "run_of_a_failed_part": 16}
 
 
@@ -109,9 +110,7 @@ class Camera:
     def sign_in(self) -> None:
         """Name and PIN."""
         wait_until("the engine", lambda: self.window.last("Hello") and self.window.state(1))
-        self.window.calm(_scaled(BANNER))
-        self.screen.keys("space")
-        time.sleep(0.6)
+        self.window.open_dialog(_scaled(BANNER), _scaled(MIDDLE))
         self.screen.type(NAME)
         self.screen.keys("Tab")
         self.screen.type(PIN.decode())
@@ -121,9 +120,7 @@ class Camera:
 
     def choose_recipe(self) -> None:
         """Final Test with its lot and tray."""
-        self.window.calm(_scaled(BANNER))
-        self.screen.keys("space")
-        time.sleep(0.6)
+        self.window.open_dialog(_scaled(BANNER), _scaled(MIDDLE))
         self.screen.keys("Down", "Tab")
         self.screen.type(LOT)
         self.screen.keys("Tab")
@@ -165,6 +162,7 @@ class Camera:
         for name in ("run", "run_of_a_failed_part", "yield", "step_times", "bench"):
             self.menu(name)
             self.take(name)
+            self.screen.click(*_scaled(DIALOG))  # without a window manager a dialog gets the keys when it is clicked
             self.screen.keys("Escape")
             time.sleep(0.4)
         self.menu("history")

@@ -244,3 +244,23 @@ def test_no_piece_of_an_answer_is_logged_however_it_is_cut_into_frames(cut):
     assert "171" not in text
     if cut > 20:
         assert "Exporting TBS certificates ..." in text and "Importing ..." in text
+
+
+def test_what_was_kept_for_one_chip_is_never_used_for_another_under_the_same_label(journal):
+    def provision(run):
+        run.identify(CHIP_ID)
+        run.keep("rma_token_hash", b"\x01" * 16)
+        answers = iter([NOT_DONE, DONE])
+        run.burn(PLAN.first, done=lambda: next(answers), do=lambda: None)
+        run.hold_registration(REGISTRATION)
+        raise ApplianceError("down")
+
+    assert carry_out(journal, provision)[0].kind == "hold"
+    assert carry_out(journal, lambda run: run.identify(OTHER_CHIP))[0].kind == "quarantine"
+    assert journal.find("L1").quarantine and journal.find(CHIP_ID).kept
+    release(journal)
+    run = new_run(journal)
+    run.identify(OTHER_CHIP)
+    assert run.kept("rma_token_hash") is None
+    assert not run.part.registrations and run.part.burn("fake", "first").state is BurnState.NOTHING
+    assert journal.find(CHIP_ID).kept == {"rma_token_hash": b"\x01" * 16}

@@ -77,8 +77,8 @@ class Engine:
 
     def load(self, label: str = "D1") -> dict[str, object]:
         """Sign in, choose, insert, scan: the state that may be started."""
-        self.tell("SignIn", operator="op", pin=PIN.decode())
-        self.until("SignedIn", operator="op")
+        self.tell("SignIn", operator="eng", pin=PIN.decode())
+        self.until("SignedIn", operator="eng")
         self.tell("SelectRecipe", recipe="fake-cp")
         self.world.insert(1)
         self.until("SocketState", socket=1, state="scan", label="")
@@ -204,7 +204,7 @@ def test_a_frozen_window_stops_no_run(folder):
     os.close(writing)
     stream = os.fdopen(reading, "rb")
     try:
-        for body in ({"type": "SignIn", "operator": "op", "pin": PIN.decode()},
+        for body in ({"type": "SignIn", "operator": "eng", "pin": PIN.decode()},
                      {"type": "SelectRecipe", "recipe": "fake-cp"}):  # fmt: skip
             process.stdin.write(json.dumps(body).encode() + b"\n")
         process.stdin.flush()
@@ -422,7 +422,7 @@ def test_operators_doctor_sockets_and_answer_from_the_command_line(folder, stati
     }  # fmt: skip
     assert all(check["ok"] for check in json.loads(station("doctor", "--json")))
     World(folder).set(appliance="down", adapter="gone")
-    assert "no appliance listens" in station("doctor", code=2)
+    assert "no appliance listens" in station("doctor", code=4)
     assert "the adapter is gone" in station("sockets", "check", code=3)
     World(folder).set(appliance="up", adapter="here")
     assert json.loads(station("sockets", "check", "--json"))[0]["ok"] is True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-
 from station import shelf as shelves
 from station.errors import ConfigError, Refused
 from station.journal_rows import Context
@@ -109,5 +108,5 @@ def test_wafers_and_a_broken_file(tmp_path):
         with pytest.raises(Refused, match="expected a wafer"):
             wafer_name(text)
     (tmp_path / shelves.FILE).write_text("[1]")
-    with pytest.raises(ConfigError, match="shelf.json"):
+    with pytest.raises(ConfigError, match=r"shelf\.json"):
         Shelf(tmp_path)
