@@ -94,7 +94,7 @@ class Burning:
             power_lost = PowerLost(self._run.contact_lost)
         self._outcome(answer, power_lost, error)
         if power_lost is not None:
-            reason = f"power or adapter was lost during '{self._title.text}': {sentence_of(power_lost)}"
+            reason = f"contact with the part was lost during '{self._title.text}': {sentence_of(power_lost)}"
             raise self._run.quarantined(reason, self._title)
         if answer.evidence is Evidence.UNKNOWN and not self._may_act_unasked(error):
             reason = f"the part cannot say whether '{self._title.text}' happened ({answer.reason})"

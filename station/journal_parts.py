@@ -150,7 +150,7 @@ class PartRecord:
         facts.power_lost = facts.power_lost or bool(row.detail.get("power_lost"))
         facts.failed_inside = facts.failed_inside or bool(row.detail.get("failed_inside"))
         if row.detail.get("power_lost"):  # the verdict says so, too, unless the station dies before it
-            self._quarantine_for(row, f"power or adapter was lost during '{row.title}'")
+            self._quarantine_for(row, f"contact with the part was lost during '{row.title}'")
         if evidence != "done" and row.detail.get("interrupted"):
             facts.interrupted += 1
         elif evidence == "not_done":

@@ -67,5 +67,7 @@ class CallFailed(Exception):
             return f"the appliance does not accept this computer ({self.details}): issue a client certificate for it"
         if self.call == "InitSession" and self.code == "FAILED_PRECONDITION":
             return f"wrong realm ({self.details}): use the appliance of the station's realm"
+        if self.call == "EndorseCerts" and self.code == "INVALID_ARGUMENT":
+            return f"it does not endorse this part ({self.details}): the part needs an engineer"
         advice = _CODES.get(self.code, "correct the request or the SKU's configuration")
         return f"{advice} ({self.code}: {self.details})" if self.details else f"{advice} ({self.code})"

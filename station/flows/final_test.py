@@ -50,6 +50,8 @@ def final_test(run: Run, die: Earlgrey, appliance: Appliance) -> None:
         run.require(life.state in (LcState.TEST_LOCKED0, LcState.TEST_UNLOCKED1, mission), bin="wrong_state",
                     sentence="Final Test does not start from this state", saw=life.state.name)  # fmt: skip
         run.measure("transitions left", life.transitions_left, low=_transitions_needed(life.state), bin="worn_out")
+        if life.state is mission:  # it can say who it is before anything is asked of it
+            run.identify(die.hardware_origin(die.device_id()).hex())
     with run.step(PLAN.tokens):
         appliance.open_session(run.sku)
         test_unlock, test_exit = appliance.derive(run.sku, FT_TOKENS)
@@ -132,4 +134,4 @@ def _endorse_or_reject(run: Run, appliance: Appliance, exported: Exported) -> li
     except ApplianceError as error:
         if error.code != "INVALID_ARGUMENT":
             raise
-        raise Reject(f"the appliance refused to endorse this part: {error}", bin="endorsement") from error
+        raise Reject(str(error), bin="endorsement") from error

@@ -220,7 +220,7 @@ def test_a_part_quarantined_by_a_station_that_died_before_its_verdict_is_not_tou
         prompt = bench.wait("interrupted").prompt
         assert bench.bench.handle(protocol.Answer(1, prompt.id, "Check it")), bench.said()
         shown = bench.verdict()
-        assert shown.verdict.kind == "quarantine" and "power or adapter was lost" in shown.verdict.reason
+        assert shown.verdict.kind == "quarantine" and "contact with the part was lost" in shown.verdict.reason
         assert bench.world.part("D1").burns() == []
         bench.take_out()
         bench.world.insert(1)
