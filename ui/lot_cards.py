@@ -67,8 +67,9 @@ class YieldPlot(pg.PlotWidget):
         axis.setStyle(tickFont=theme.font(12), tickLength=0)
         axis.setWidth(theme.px(42))
         self.showGrid(y=True, alpha=0.15)
-        self._line = self.plot([], pen=pg.mkPen(theme.role("run").edge, width=2), antialias=True)
-        limit_pen = pg.mkPen(theme.role("fail").edge, width=1.5, style=Qt.PenStyle.DashLine)
+        dots = self.devicePixelRatioF()  # widths of these pens are in pixels of the screen
+        self._line = self.plot([], pen=pg.mkPen(theme.role("run").edge, width=2 * dots), antialias=True)
+        limit_pen = pg.mkPen(theme.role("fail").edge, width=1.5 * dots, style=Qt.PenStyle.DashLine)
         self.limit = pg.InfiniteLine(
             angle=0,
             pen=limit_pen,

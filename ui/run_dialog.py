@@ -85,6 +85,7 @@ class RunDialog(QueryDialog):
         """Verdict and facts over two columns of tables, the console below."""
         theme = self._theme
         self.verdict = QLabel()
+        self.verdict.setWordWrap(True)  # a long reason must not widen the page
         self.facts = QLabel()
         self.facts.setWordWrap(True)
         self.facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

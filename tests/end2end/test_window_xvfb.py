@@ -135,6 +135,7 @@ def test_a_part_by_keys_alone_from_raw_to_prod(screen, tmp_path):
         assert window.wait_state(1, "pass", "fail", "hold", "quarantine", "bench_fault")["state"] == "pass"
         shown(window, "pass", "final_test_pass")
         assert chip_of(place)["double_burns"] == [] and chip_of(place)["lc_state"] == "PROD"
+        assert peak_mebibytes(window.process.pid) < 300
         family = children(window.process.pid)
     assert window.process.returncode == 0 and not any(map(alive, family))
     runs = [(run["recipe"], run["label"], run["kind"]) for run in reversed(history(place / "data"))]
@@ -142,6 +143,12 @@ def test_a_part_by_keys_alone_from_raw_to_prod(screen, tmp_path):
                     ("earlgrey-ft", PACKAGE, "pass")]  # fmt: skip
     eyes_can_tell(passed, failed)
     assert time.monotonic() - began < 60
+
+
+def peak_mebibytes(pid):
+    """The largest resident size that a process has had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def eyes_can_tell(passed, failed):
@@ -240,7 +247,7 @@ def test_a_killed_window_leaves_an_engine_that_finishes(screen, tmp_path):
                     assert f"the engine (process {engine}) is finishing socket 1" in second.last("Ended")["sentence"]
                     assert alive(engine)
                     wait_until("ENGINE STOPPED on the screen", lambda: neutral_head(second))
-                    other_screen.picture().save(SCREENSHOTS / "xvfb_engine_is_finishing.png")
+                    second.calm(BANNER, 0.3).save(SCREENSHOTS / "xvfb_engine_is_finishing.png")
                 wait_until("the engine to end by itself", lambda: not alive(engine), 30)
                 assert_nothing_half_done(station.data)
                 try_again(second, lambda: second.last("Hello"))

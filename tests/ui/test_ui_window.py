@@ -573,6 +573,17 @@ def test_run_of_a_socket_is_its_last_one(desk):
     dialog.close()
 
 
+def test_a_long_reason_does_not_widen_the_run_page(desk):
+    desk.feed(*s.bench())
+    desk.window._show_run("17")
+    dialog = shown_dialog(desk.window, RunDialog)
+    rows = [("run", "reason", "the appliance refused " * 30, ""), *(row for row in RUN if row[1] != "reason")]
+    desk.feed(Rows("run", desk.link.sent[-1].request, ("what", "name", "value", "detail"), tuple(rows)))
+    QApplication.processEvents()
+    assert dialog.width() <= 1400 and dialog.minimumSizeHint().width() <= 1400
+    dialog.close()
+
+
 def test_a_socket_without_a_run_says_so(desk):
     desk.feed(*s.bench())
     desk.window._show_run_of(2)
