@@ -33,7 +33,7 @@ class TileListener:
         """DO NOT REMOVE, or not any more."""
         self._view.burning(title)
         if title is not None:
-            self.log(f"◆ {title.text}: intent recorded, writing", "station", "info")
+            self.log(f"◆ {title.text}: irreversible, do not remove", "station", "info")
 
     def log(self, text: str, source: str, level: str) -> None:
         """One line for the log."""

@@ -20,7 +20,7 @@ from station.hands import Hands
 from station.journal import Journal, Probe
 from station.journal_rows import Row
 from station.lot import LotBook
-from station.model import Role
+from station.model import BinKind, Role
 from station.operators import Operators, may
 from station.outbox import Outbox
 from station.ports import Appliance, Handler
@@ -107,12 +107,17 @@ class Workbench:
             if number in interrupted:
                 worker.interrupted(interrupted[number])
         for row in self.journal.seated() if seated else ():
-            if row.context.socket in self.workers:
-                self.workers[row.context.socket].seated(row, recorded_verdict(row.detail, self._bins_for(row)))
+            self._seat(row)
         for worker in self.workers.values():
             worker.start()
         self.appliances.start("")
         self.outbox.start()
+
+    def _seat(self, row: Row) -> None:
+        """Show a verdict again, but never a pass: nobody saw whether the part was changed while the station was off."""
+        verdict = recorded_verdict(row.detail, self._bins_for(row))
+        if row.context.socket in self.workers and verdict.kind != BinKind.PASS:
+            self.workers[row.context.socket].seated(row, verdict)
 
     def close(self, why: str = ENDED) -> None:
         """Finish burns in progress, stop at the next wait, record, release (may be called twice)."""

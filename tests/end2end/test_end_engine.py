@@ -63,11 +63,11 @@ def test_an_engine_killed_before_the_first_burn(bench) -> None:
     """Nothing was burnt: bench fault, the part may go again."""
     place = bench.place()
     bench.insert(place)
-    killed_while(place, "earlgrey-cp", CP_LABEL, lambda tile: tile.state in ("checking", "running"))
+    killed_while(place, "earlgrey-cp", CP_LABEL, lambda tile: tile.state == "running")
     if "intent" in place.kinds():
         pytest.fail("the engine was faster than the kill")
     answered = place.cli("answer", "--socket", "1", "--choice", "quarantine", "--json")
-    assert answered.verdict["kind"] == "bench", answered
+    assert answered.verdict.get("kind") == "bench", answered
     assert "before anything was burnt" in answered.verdict["reason"]
     said = place.run("earlgrey-cp", CP_LABEL)
     assert (said.code, said.verdict["kind"]) == (0, "pass"), said

@@ -234,8 +234,8 @@ def test_a_killed_window_leaves_an_engine_that_finishes(screen, tmp_path):
                 choose_first_recipe(window)
                 told = wait_until("the second window's answer", lambda: second.last("Ended"))
                 assert f"another station (process {engine}) works on the data folder" in told["sentence"]
-                insert_and_start(window)
                 second.calm(BANNER)
+                insert_and_start(window)
                 window.wait_state(1, "burning", burn_title="Write wafer secret and test tokens")
                 with frozen(bench):
                     window.process.kill()

@@ -255,5 +255,5 @@ def test_missing_adapter_is_named(bench):
 
 def test_dead_bench_is_a_bench_error(bench, monkeypatch):
     monkeypatch.setenv("STATION_VIRTUAL_BENCH", "/nonexistent/bench.json")
-    with pytest.raises(BenchError, match="no virtual bench runs"):
+    with pytest.raises(BenchError, match="virtual bench is not running"):
         bench.open()

@@ -84,18 +84,18 @@ def test_a_wrong_key_is_refused(bench):
 
 def test_sentences_of_the_control_channel(bench):
     handler = bench.handler
-    with pytest.raises(BenchError, match=r"does not know the command 'dance'; it knows .*touchdown"):
+    with pytest.raises(ConfigError, match=r"does not know the command 'dance'; it knows .*touchdown"):
         handler.command("dance", 1)
-    with pytest.raises(BenchError, match="sockets 1 to 2, not 3"):
+    with pytest.raises(ConfigError, match="sockets 1 to 2, not 3"):
         handler.state(3)
-    with pytest.raises(BenchError, match="socket 1 is empty"):
+    with pytest.raises(ConfigError, match="socket 1 is empty"):
         handler.remove(1)
     handler.insert(1, "die")
-    with pytest.raises(BenchError, match="socket 1 holds part 'die'"):
+    with pytest.raises(ConfigError, match="socket 1 holds part 'die'"):
         handler.insert(1, "other")
-    with pytest.raises(BenchError, match="part 'die' is in socket 1"):
+    with pytest.raises(ConfigError, match="part 'die' is in socket 1"):
         handler.insert(2, "die")
-    with pytest.raises(BenchError, match="no fault 'nonsense'"):
+    with pytest.raises(ConfigError, match="no fault 'nonsense'"):
         handler.fault(1, "nonsense")
 
 
