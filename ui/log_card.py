@@ -52,6 +52,7 @@ class LogCard(Card):
         self.search.setMaximumWidth(theme.px(160))
         self.search.setMinimumWidth(theme.px(96))
         self.search.setClearButtonEnabled(True)
+        self.search.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab never leads a PIN into a readable field
         self.details = QPushButton(self.tr("Details"))
         self.details.setCheckable(True)
         self.details.setProperty("pill", "true")
@@ -65,6 +66,11 @@ class LogCard(Card):
         self.content.addLayout(self._bar(sockets))
         self.content.addWidget(self.table, 1)
         self._connect()
+
+    def forget_search(self) -> None:
+        """Empty the search field and take the keys away from it."""
+        self.search.clear()
+        self.search.clearFocus()
 
     def _bar(self, sockets: int) -> QHBoxLayout:
         bar = QHBoxLayout()

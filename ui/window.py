@@ -252,6 +252,8 @@ class StationWindow(QMainWindow):
     @Slot()
     def _lock(self) -> None:
         self.send(SignOut())
+        self.operate.log.forget_search()
+        self.sign_in.open()
 
     @Slot(int)
     def _type_label(self, socket: int) -> None:

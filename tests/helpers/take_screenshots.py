@@ -47,6 +47,7 @@ MIDDLE = (580, 380, 1000, 560)
 BANNER = (20, 100, 1580, 188)
 ENGINEER_BUTTON = (1376, 53)
 HISTORY_FIND, HISTORY_PART = (500, 145), (1435, 145)
+INSERT_BUTTONS = ((240, 550), (705, 550), (240, 946), (705, 946))
 RELEASE, DIALOG = (1130, 250), (800, 147)
 MENU_UPS = {"bench": 6, "step_times": 8, "yield": 11, "history": 12, "run": 13, "run_of_a_failed_part": 16}
 
@@ -132,9 +133,11 @@ class Camera:
     def mixed_states(self) -> None:
         """Four parts, started one after another; the chips are stopped in time when the states differ."""
         window = self.window
-        for socket in range(1, SOCKETS + 1):
-            window.press("space", _scaled(BANNER), lambda s=socket: window.state(s).get("may_start"), f"part {socket}")
-            self.take(f"ready_{socket}") if socket == 1 else None
+        for socket, place in enumerate(INSERT_BUTTONS, 1):
+            self.window.calm(_scaled(BANNER))
+            self.screen.click(*_scaled(place))
+            window.wait_state(socket, "scan", may_start=True)
+        self.take("ready")
         hands(self.bench_file, 1, "corrupt_blob:body")
         for socket in range(1, SOCKETS + 1):
             if socket == SOCKETS:
