@@ -108,7 +108,7 @@ def _sign_in(view: BenchView) -> Primary:
 
 
 def _longest_waiting(view: BenchView) -> Primary | None:
-    """The socket that waits longest; parts come before empty sockets, what the key can serve before what needs hands."""
+    """The socket that waits longest; parts come before empty sockets, key before hands."""
     waiting = [(state, action) for state in view.sockets.values() if (action := _of_socket(state, view.virtual))]
     waiting.sort(key=lambda pair: (not pair[1].kind, pair[1].kind == "insert", pair[0].since, pair[0].socket))
     return waiting[0][1] if waiting else None
