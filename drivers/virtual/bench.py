@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +27,7 @@ BENCH_FILE = "bench.json"
 IMAGES = Path(__file__).resolve().parents[2] / "resources" / "skus"
 """Programs that the virtual chips know: the images of all built-in SKU packs."""
 
-PARENT_POLL = 0.5
+SIGNAL_POLL = 0.1
 LINGER_SECONDS = 120.0
 """A killed window must not cut the power of parts that its engine still writes: so long the bench waits for it."""
 
@@ -142,9 +142,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> int:
     data = options.data or platformdirs.user_data_path("provisioning-station", appauthor=False) / "virtual-bench"
-    ended = threading.Event()
+    asked: list[int] = []  # a handler that set an Event could meet its lock held by the wait it interrupts
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, _: asked.append(number))
     watch = _parent_watch(options.parent_pid)
     try:
         bench = Bench(data, options.sockets, remote_bitbang=options.remote_bitbang)
@@ -159,8 +159,9 @@ def _serve(options: argparse.Namespace) -> int:
         ready = f"virtual bench ready: {len(bench.state.sockets)} socket(s), {bench.file}"
         print(address if options.json else ready, flush=True)
         alone = 0.0
-        while not ended.wait(PARENT_POLL if watch else None):
-            alone += PARENT_POLL if watch is not None and not watch() else 0.0
+        while not asked:
+            time.sleep(SIGNAL_POLL)
+            alone += SIGNAL_POLL if watch is not None and not watch() else 0.0
             if alone and (not bench.busy or alone > LINGER_SECONDS):
                 break
     finally:

@@ -27,6 +27,7 @@ from station.secret import Secret, harden_process
 
 log = logging.getLogger(__name__)
 
+SIGNAL_POLL = 0.1
 DRAIN_SECONDS = 5.0
 LOCK_FILE = "serve.lock"
 SPYING_VARIABLES = ("GRPC_TRACE", "GRPC_VERBOSITY", "SSLKEYLOGFILE")
@@ -50,7 +51,7 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
         _refuse_spying(settings.realm)
-        stack.enter_context(_signals(stop))  # until the drain is over
+        asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
         server = _start(settings, store, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)
@@ -60,7 +61,8 @@ def serve(
         log.info("appliance of realm %s is ready on %s", settings.realm, endpoint["target"])
         if ready is not None:
             ready(endpoint)
-        stop.wait()
+        while not asked and not stop.wait(SIGNAL_POLL):
+            pass
         log.info("appliance drains")
     return 0
 
@@ -114,18 +116,22 @@ def _refuse_spying(realm: Realm) -> None:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set ``stop``; only in the main thread, and restored afterwards."""
+def _signals() -> Iterator[list[int]]:
+    """The list that SIGTERM and SIGINT put their number into; only in the main thread, handlers restored afterwards.
+
+    A handler may interrupt another one, or a wait, inside the lock of an ``Event``: setting one there can deadlock.
+    """
+    asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        asked.append(number)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

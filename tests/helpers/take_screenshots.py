@@ -115,7 +115,7 @@ class Camera:
         self.screen.type(NAME)
         self.screen.keys("Tab")
         self.screen.type(PIN.decode())
-        self.take("sign_in")
+        self.take("sign_in", BANNER)
         self.screen.keys("Return")
         wait_until("the sign-in", lambda: self.window.last("SignedIn", operator=NAME))
 
@@ -164,22 +164,22 @@ class Camera:
         """History, one run, one part in quarantine with its release, yield, bench."""
         for name in ("run", "run_of_a_failed_part", "yield", "step_times", "bench"):
             self.menu(name)
-            self.take(name)
+            self.take(name, BANNER)
             self.screen.click(*_scaled(DIALOG))  # without a window manager a dialog gets the keys when it is clicked
             self.screen.keys("Escape")
             time.sleep(0.4)
         self.menu("history")
-        self.take("history")
+        self.take("history", BANNER)
         self.screen.click(*_scaled(HISTORY_FIND))
         self.screen.type("quarantine")
         time.sleep(0.4)
         self.screen.click(*_scaled(HISTORY_PART))
         time.sleep(1.0)
-        self.take("part")
+        self.take("part", BANNER)
         self.screen.click(*_scaled(RELEASE))
         time.sleep(0.8)
         self.screen.type("read back at the engineer's bench")
-        self.take("release")
+        self.take("release", BANNER)
 
     def menu(self, name: str) -> None:
         """Open an entry of the engineer menu, counted from its end."""

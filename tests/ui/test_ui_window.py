@@ -252,8 +252,11 @@ def test_sign_in_by_key_and_badge_leaves_nothing_behind(desk, qtbot):
     assert dialog.isVisible() and dialog.message.text() == "wrong PIN"
     desk.feed(SignedIn("op-117", "operator"))
     assert not dialog.isVisible() and dialog.name.text() == ""
+    desk.window.operate.log.search.setText("op-117")
     qtbot.mouseClick(desk.window.operate.header.lock_button, Qt.MouseButton.LeftButton)
-    assert desk.link.sent == [SignOut()]
+    assert desk.link.sent == [SignOut()] and dialog.isVisible()  # whoever comes next types a PIN into nothing else
+    assert desk.window.operate.log.search.text() == ""
+    dialog.reject()
 
 
 def test_a_scanned_badge_opens_the_sign_in_and_proves_nothing(desk):
