@@ -15,11 +15,14 @@ from station.socket_worker import CHECK_IT, QUARANTINE_IT
 GARBAGE = b"no command\n"
 
 
-def killed_while(place, recipe: str, label: str, seen) -> None:
-    """Start a part and SIGKILL the engine at the first tile that fits."""
+def killed_while(place, recipe: str, label: str, state: str) -> None:
+    """Start a part and SIGKILL the engine at the first tile of this state; burning means that the intent is stored."""
     engine = Engine(place)
     engine.begin(recipe, label)
-    engine.state(seen, "the moment to strike")
+    engine.state(lambda tile: tile.state == state, "the moment to strike")
+    ends = time.monotonic() + 10
+    while state == "burning" and "intent" not in place.kinds() and time.monotonic() < ends:
+        pass  # the tile says DO NOT REMOVE a moment before the intent is on disk
     engine.kill()
 
 
@@ -27,7 +30,7 @@ def test_an_engine_killed_during_a_burn(bench) -> None:
     """The next station asks before it touches anything; the part finishes without a second burn."""
     place = bench.place()
     bench.insert(place)
-    killed_while(place, "earlgrey-cp", CP_LABEL, lambda tile: tile.state == "burning")
+    killed_while(place, "earlgrey-cp", CP_LABEL, "burning")
     assert place.verdicts() == []
     rows = place.length()
     said = place.run("earlgrey-cp", CP_LABEL)
@@ -44,7 +47,7 @@ def test_an_engine_killed_and_the_part_moved(bench) -> None:
     """Nobody can know any more: quarantine, in the window too."""
     place = bench.place()
     bench.insert(place)
-    killed_while(place, "earlgrey-cp", CP_LABEL, lambda tile: tile.state == "burning")
+    killed_while(place, "earlgrey-cp", CP_LABEL, "burning")
     chip = place.chip_digest()
     with Engine(place) as engine:
         tile = engine.state(lambda tile: tile.state == "interrupted", "the question")
@@ -61,11 +64,14 @@ def test_an_engine_killed_and_the_part_moved(bench) -> None:
 
 def test_an_engine_killed_before_the_first_burn(bench) -> None:
     """Nothing was burnt: bench fault, the part may go again."""
-    place = bench.place()
-    bench.insert(place)
-    killed_while(place, "earlgrey-cp", CP_LABEL, lambda tile: tile.state == "running")
-    if "intent" in place.kinds():
-        pytest.fail("the engine was faster than the kill")
+    for _ in range(3):  # a busy machine may let the engine be faster than the kill
+        place = bench.place()
+        bench.insert(place)
+        killed_while(place, "earlgrey-cp", CP_LABEL, "running")
+        if "intent" not in place.kinds():
+            break
+    else:
+        pytest.fail("the engine was faster than the kill three times")
     answered = place.cli("answer", "--socket", "1", "--choice", "quarantine", "--json")
     assert answered.verdict.get("kind") == "bench", answered
     assert "before anything was burnt" in answered.verdict["reason"]
