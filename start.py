@@ -221,7 +221,10 @@ def _run(command: list[str], **extra: str) -> int:
 
 
 def _check(command: list[str]) -> None:
-    if subprocess.run(command, stdout=sys.stderr).returncode:
+    """Run one step; what it says (pip warns of much that is nobody's business) is shown only when it failed."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        sys.stderr.write((done.stdout or b"").decode(errors="replace"))
         raise SystemExit(_fail(f"this step failed, its messages are above: {' '.join(command)}"))
 
 

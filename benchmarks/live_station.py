@@ -107,7 +107,7 @@ class Engine:
 
     def seat(self, socket: int, shelf: str, label: str) -> None:
         """Insert a part, close the lid, scan the label; then the socket may be started."""
-        self.send(Handle(socket, "insert", shelf))
+        self.send(Handle(socket, "insert", f"{shelf}@{label}" if "/" in label else shelf))
         self.send(Handle(socket, "lid", "closed"))
         self.wait_state(socket, "scan")
         self.send(Scan(label, socket))

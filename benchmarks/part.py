@@ -140,7 +140,7 @@ class Bench:
 
     def one(self, shelf: str, label: str) -> Cost:
         """One part from insertion to removal; the cost is that from start to verdict."""
-        self._hands.do(1, "insert", shelf)
+        self._hands.do(1, "insert", f"{shelf}@{label}" if "/" in label else shelf)
         self._hands.do(1, "lid", "closed")
         self._wait("the scan", lambda state: state.state == "scan")
         self._must(Scan(label, 1))

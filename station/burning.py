@@ -128,7 +128,7 @@ class Burning:
         detail: dict[str, object] = {"evidence": answer.evidence.value, "reason": answer.reason}
         if power_lost is not None:
             detail["power_lost"] = True
-        if answer.evidence is Evidence.UNKNOWN and isinstance(error, FirmwareFailed):
+        if answer.evidence not in (Evidence.DONE, Evidence.NOT_DONE) and isinstance(error, FirmwareFailed):
             detail["failed_inside"] = True
         if error is not None:
             detail["error"] = sentence_of(error)

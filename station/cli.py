@@ -258,6 +258,18 @@ def part_release(name: str, reason: str, **options: Any) -> int:
     return release_part(name, reason, **options)
 
 
+@part.command("registered")
+@click.argument("name")
+@click.option("--reason", required=True, help="Who found it where, in words; it is recorded.")
+@station_options
+@operator_options
+def part_registered(name: str, reason: str, **options: Any) -> int:
+    """Take a pending registration for acknowledged: the part was found in the registry (supervisor)."""
+    from station.cli_records import confirm_part
+
+    return confirm_part(name, reason, **options)
+
+
 @cli.group()
 def operator() -> None:
     """Who may work at this bench."""

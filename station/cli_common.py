@@ -38,18 +38,32 @@ def is_whole(folder: Path | None) -> bool:
     return folder is not None and (folder / LOCAL).is_file() and not (folder / "journal.sqlite").exists()
 
 
+def is_data(folder: Path) -> bool:
+    """True for a data folder that a station has used."""
+    return any((folder / name).exists() for name in MARKS)
+
+
 def inner(data: Path | None) -> Path | None:
     """The data folder that ``--data`` means: of a whole station's folder the one inside."""
     return data / "data" if data is not None and is_whole(data) else data
 
 
+def beside(data: Path) -> Path | None:
+    """The station file that belongs to what ``--data`` names: in that folder or in the one above it."""
+    return next((folder / LOCAL for folder in (data, data.absolute().parent) if (folder / LOCAL).is_file()), None)
+
+
 def find_station(given: Path | None, data: Path | None = None) -> Path:
-    """The station file: given, in the folder of ``--data``, here, this user's, or the window's virtual one."""
+    """The station file: given, that of ``--data``, here, this user's; without ``--data`` also the window's own."""
     if given is not None:
         return given
-    if data is not None and is_whole(data):
-        return data / LOCAL
-    found = next((path for path in (LOCAL, user_folder() / LOCAL) if path.exists()), None)
+    found = beside(data) if data is not None else None
+    found = found or next((path for path in (LOCAL, user_folder() / LOCAL) if path.exists()), None)
+    if found is None and data is not None:
+        raise ConfigError(
+            f"expected a station file at {data / LOCAL} or {data.absolute().parent / LOCAL}, but there is none; "
+            "name it with --station FILE"
+        )
     if found is None and (virtual_folder() / LOCAL).exists():
         found = virtual_folder() / LOCAL
         click.echo(f"station: no station file here; using the virtual station {found}", err=True)
@@ -76,7 +90,7 @@ def find_data(station_file: Path | None, data: Path | None) -> Path:
 def find_records(station_file: Path | None, data: Path | None) -> Path:
     """The same, when it must have been used before: a mistyped folder is no empty one."""
     folder = find_data(station_file, data)
-    if data is not None and not any((folder / name).exists() for name in MARKS):
+    if data is not None and not is_data(folder):
         raise ConfigError(
             f"expected the data folder of a station, but {folder} is none; name the right one with --data"
         )

@@ -66,6 +66,21 @@ def release_part(
     return EXIT_PASS
 
 
+def confirm_part(
+    name: str, reason: str, *, station_file: Path | None, data: Path | None, operator: str, pin_stdin: bool
+) -> int:
+    """``station part registered``."""
+    from station.commands import confirm_registration
+    from station.model import Role
+
+    with opened_bench(station_file, data) as bench:
+        sign_in(bench, operator, pin_stdin)
+        bench.require(Role.SUPERVISOR)
+        confirm_registration(bench, name, reason)
+    click.echo(f"{name} counts as registered")
+    return EXIT_PASS
+
+
 def verify_journal(*, station_file: Path | None, data: Path | None, as_json: bool) -> int:
     """``station journal verify``."""
     from station.journal_reader import verify

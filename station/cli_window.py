@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from station import plugins
-from station.cli_common import LOCAL, find_station, inner, is_whole, user_folder, virtual_folder
+from station.cli_common import LOCAL, beside, find_station, inner, is_data, is_whole, user_folder, virtual_folder
 from station.model import Role
 from station.operators import Operators
 from station.program import station_command
@@ -18,17 +18,34 @@ DEFAULT_SKU = "sival"
 
 def open_gui(station_file: Path | None, data: Path | None, sockets: int, window_arguments: Sequence[str]) -> int:
     """``station gui``: with a station file its engine, without one a virtual bench of this user."""
-    whole = data is not None and is_whole(data) and (data / "bench").is_dir()
-    if station_file is None and (whole or not (LOCAL.exists() or (user_folder() / LOCAL).exists())):
-        return _virtual(data or virtual_folder(), sockets, DEFAULT_SKU, window_arguments)
+    if code := _window(["--check"]):  # before anything is made or started
+        return code
+    virtual = _virtual_home(data) if station_file is None else None
+    if virtual is not None:
+        return _virtual(virtual, sockets, DEFAULT_SKU, window_arguments)
     chosen = find_station(station_file, data)
     options = ["--data", str(inner(data))] if data is not None else []
     command = station_command("engine", "--station", str(chosen), *options)
     return _window([*window_arguments, *options, "--engine", *command])
 
 
+def _virtual_home(data: Path | None) -> Path | None:
+    """The folder of the virtual station that is meant; None when there is a station file of another kind."""
+    nowhere = not (LOCAL.exists() or (user_folder() / LOCAL).exists())
+    if data is None:
+        return virtual_folder() if nowhere else None
+    found = beside(data)
+    if found is None:
+        return data if nowhere and not is_data(data) else None
+    home = found.parent.absolute()
+    meant = is_whole(data) or data.absolute() == home / "data"
+    return home if meant and (home / "bench").is_dir() else None
+
+
 def open_demo_window(data: Path | None, sockets: int, sku: str, parts: int, driver: str) -> int:
     """``station demo`` without ``--headless``: the same set-up, then the window; hands are on its bench page."""
+    if code := _window(["--check"]):
+        return code
     with demo_folder(data) as folder:
         return _virtual(folder, sockets, sku, (), driver)
 

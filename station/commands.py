@@ -11,6 +11,7 @@ from station.errors import Refused
 from station.journal_rows import Context
 from station.model import Role
 from station.operators import may
+from station.run import STOPPED
 from station.socket_worker import CHECK_IT, Order, SocketWorker, recovery_verdict
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def _select_recipe(bench: Workbench, command: protocol.SelectRecipe) -> None:
     for worker in bench.workers.values():
         worker.unlabel()
     bench.select(recipe, command.lot, command.wafer)
+    bench.remember(recipe)
 
 
 def _scan(bench: Workbench, command: protocol.Scan) -> None:
@@ -137,10 +139,10 @@ def _start(bench: Workbench, command: protocol.Start) -> None:
 
 
 def _stop(bench: Workbench, command: protocol.Stop) -> None:
-    bench.require(Role.OPERATOR)
+    """Anybody may stop, signed in or not: a PIN must never stand between a hand and a part in trouble."""
     chosen = [bench.worker(command.socket)] if command.socket else list(bench.workers.values())
     for worker in chosen:
-        worker.stop()
+        worker.stop(f"{STOPPED} ({bench.operator or 'nobody signed in'})")
 
 
 def _acknowledge(bench: Workbench, command: protocol.Acknowledge) -> None:
@@ -205,9 +207,31 @@ def release(bench: Workbench, part: str, reason: str) -> None:
         bench.journal.write(context, "release", "", {"reason": reason, "was": record.quarantine})
 
 
+def _confirm_registration(bench: Workbench, command: protocol.ConfirmRegistration) -> None:
+    bench.require(Role.SUPERVISOR)
+    confirm_registration(bench, command.part, command.reason)
+
+
+def confirm_registration(bench: Workbench, part: str, reason: str) -> None:
+    """Take a part's pending registration for acknowledged: somebody has looked into the registry."""
+    reason = reason.strip()
+    if not 3 <= len(reason) <= LONGEST_REASON:
+        raise Refused("a registration found by hand needs a reason in words: who looked where")
+    record = bench.journal.find(part)
+    if not record.labels and not record.device_id:
+        raise Refused(f"this station knows no part {part!r}")
+    pending = [row for row in bench.journal.pending_registrations() if row.context.run in record.registrations]
+    if not pending:
+        raise Refused(f"no registration of part {part} waits for an acknowledgement")
+    if any(worker.running and worker.view.now.label == pending[0].context.label for worker in bench.workers.values()):
+        raise Refused(f"part {part} is running; wait for its verdict")
+    bench.outbox.confirm(pending[0], bench.operator, reason)
+
+
 def _query(bench: Workbench, command: protocol.Query) -> None:
     from station.queries import answer
 
+    bench.require(Role.OPERATOR)
     columns, rows = answer(bench, command.query, command.arguments)
     bench.emit(protocol.Rows(command.query, command.request, tuple(columns), tuple(tuple(row) for row in rows)))
 
@@ -264,6 +288,7 @@ _HANDLERS: dict[type[Any], Callable[[Any, Any], None]] = {
     protocol.Acknowledge: _acknowledge,
     protocol.Answer: _answer,
     protocol.Release: _release,
+    protocol.ConfirmRegistration: _confirm_registration,
     protocol.Query: _query,
     protocol.Snapshot: _snapshot,
     protocol.Shutdown: lambda bench, command: None,

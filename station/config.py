@@ -36,12 +36,13 @@ class SocketEntry(PluginEntry):
 
 
 class LotLimits(Strict):
-    """``[limits]``: when the lot stops (0 switches a rule off)."""
+    """``[limits]``: when the lot stops (0 switches a rule off); ``day_starts``: the hour of a day without a lot."""
 
     yield_limit: float = Field(default=0.0, ge=0.0, le=1.0)
     yield_minimum_parts: int = Field(default=20, ge=1)
     consecutive_fails: int = Field(default=0, ge=0)
     lot_size: int = Field(default=0, ge=0)
+    day_starts: int = Field(default=0, ge=0, le=23)
 
 
 class StationFile(Strict):

@@ -59,7 +59,9 @@ def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str)
             f"whether all of it was written"
         )
     match facts.state, answer.evidence:
-        case (BurnState.DONE, Evidence.NOT_DONE):
+        case (_, Evidence.CONTRADICTS):
+            return _contradicted(facts, answer, text)
+        case (BurnState.DONE, _) if answer.unfinished or answer.evidence is Evidence.NOT_DONE:
             return _quarantine(
                 f"the journal says '{text}' was done, the part says it was not: wrong part, or damage{_why(answer)}"
             )
@@ -75,6 +77,16 @@ def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str)
             return _fresh_or_guarded(answer, terms, text)
         case _:
             return _again(facts, terms, text)
+
+
+def _contradicted(facts: BurnFacts, answer: Answer, text: str) -> Decision:
+    """The part holds another value than the burn leaves: no guard, no repeat and no release makes it the right one."""
+    if facts.state is BurnState.DONE:
+        return _quarantine(
+            f"the journal says '{text}' was done, the part holds something else: wrong part, another SKU pack, or "
+            f"damage{_why(answer)}"
+        )
+    return _quarantine(f"the part holds something else than '{text}' leaves, for good{_why(answer)}")
 
 
 def _foreign(facts: BurnFacts, terms: Terms, text: str) -> Decision:

@@ -19,13 +19,14 @@ import click
 
 from station import plugins
 from station.cli_run import state_object
-from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, StationError, Stopped, nearest
+from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, Stopped, nearest
 from station.hands import Hands
 from station.model import Role
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
 from station.shelf import Shelf
 from station.socket_worker import QUARANTINE_IT
+from station.verdict import sentence_of
 from station.virtual_station import DEMO_OPERATOR, DEMO_PIN, VirtualStation, demo_folder
 from station.watching import FINAL, Watcher, clock_text
 from station.workbench import Workbench
@@ -54,6 +55,12 @@ class Teller:
 
     as_json: bool
     guard: threading.Lock = field(default_factory=threading.Lock)
+    ended: bool = False
+
+    def end(self, counts: dict[str, Any], words: str) -> None:
+        """The last event of a demo."""
+        self.ended = True
+        self.event({"event": "demo_ended", **counts}, f"demo ended: {words}")
 
     def event(self, body: dict[str, Any], sentence: str) -> None:
         """One event."""
@@ -72,6 +79,25 @@ def run_demo(
     as_json: bool,
 ) -> int:  # fmt: skip
     """Set everything up, run the parts (or open the window), end everything; returns the exit code."""
+    teller = Teller(as_json)
+    try:
+        return _run_demo(chip, sku, parts, sockets, fault, driver, data, headless, teller)
+    except BaseException as error:  # whoever reads the lines is never left waiting for the last one
+        if as_json and not teller.ended:
+            teller.end(_counts(chip, parts, []) | {"error": _said(error)}, "")
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped(STOPPED) from None
+        raise
+
+
+def _said(error: BaseException) -> str:
+    return STOPPED if isinstance(error, KeyboardInterrupt) else sentence_of(error)
+
+
+def _run_demo(
+    chip: str, sku: str, parts: int, sockets: int, fault: str, driver: str, data: Path | None, headless: bool,
+    teller: Teller,
+) -> int:  # fmt: skip
     if chip not in STAGES:
         raise ConfigError(f"the demo knows no chip '{chip}'{nearest(chip, STAGES)}; it knows {', '.join(STAGES)}")
     if fault:
@@ -80,15 +106,12 @@ def run_demo(
         from station.cli_window import open_demo_window
 
         return open_demo_window(data, sockets, sku, parts, driver)
-    try:
-        with (
-            _interruptible(),
-            demo_folder(data) as folder,
-            VirtualStation(folder, sockets, sku, driver, kept=data is not None) as station,
-        ):
-            return Demo(station, chip, parts, fault, Teller(as_json)).run()
-    except KeyboardInterrupt:
-        raise Stopped(STOPPED) from None
+    with (
+        _interruptible(),
+        demo_folder(data) as folder,
+        VirtualStation(folder, sockets, sku, driver, kept=data is not None) as station,
+    ):
+        return Demo(station, chip, parts, fault, teller).run()
 
 
 class Demo:
@@ -109,8 +132,8 @@ class Demo:
         """All parts; the exit code is 0 only when all passed. The summary comes on every way out."""
         try:
             self._run()
-        except (StationError, KeyboardInterrupt) as error:
-            self._summary(str(error) or STOPPED)
+        except BaseException as error:  # the summary first, then whatever it was
+            self._summary(_said(error))
             raise
         return self._summary()
 
@@ -247,18 +270,15 @@ class Demo:
             raise ConfigError("the demo's own operator could not sign in")
 
     def _summary(self, error: str = "") -> int:
-        kinds = Counter(die.kind for die in self._dies)
-        counts = {
-            "chip": self._chip, "parts": self._parts, "passed": kinds["pass"], "failed": kinds["fail"],
-            "held": kinds["hold"], "quarantined": kinds["quarantine"], "bench_faults": kinds["bench"],
-            "seconds": round(time.monotonic() - self._began, 2), **({"error": error} if error else {}),
-        }  # fmt: skip
+        kinds = [die.kind for die in self._dies]
+        counts = _counts(self._chip, self._parts, kinds, time.monotonic() - self._began)
+        counts |= {"error": error} if error else {}
         words = ", ".join(f"{name} {value}" for name, value in counts.items())
-        if kinds["pass"] != self._parts and not self._station.kept:
+        if counts["passed"] != self._parts and not self._station.kept:
             counts["hint"] = HINT
             words += f"; {HINT}"
-        self._teller.event({"event": "demo_ended", **counts}, f"demo ended: {words}")
-        return EXIT_PASS if kinds["pass"] == self._parts else EXIT_FAIL
+        self._teller.end(counts, words)
+        return EXIT_PASS if counts["passed"] == self._parts else EXIT_FAIL
 
     def _tell(self, event: str, sentence: str, **body: Any) -> None:
         self._teller.event({"event": event, "chip": self._chip, **body}, sentence)
@@ -271,6 +291,15 @@ class Demo:
         except BaseException as error:  # a thread must hand over whatever ended it
             self._errors.append(error)
             self._stopped.set()
+
+
+def _counts(chip: str, parts: int, kinds: list[str], seconds: float = 0.0) -> dict[str, Any]:
+    """The figures of the summary."""
+    found = Counter(kinds)
+    return {
+        "chip": chip, "parts": parts, "passed": found["pass"], "failed": found["fail"], "held": found["hold"],
+        "quarantined": found["quarantine"], "bench_faults": found["bench"], "seconds": round(seconds, 2),
+    }  # fmt: skip
 
 
 def _fresh_dies(hands: Hands, data: Path, count: int) -> list[Die]:

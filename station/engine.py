@@ -58,6 +58,7 @@ def _serve(
     writer.snapshots_from(bench.snapshot)
     try:
         bench.start(seated=True)
+        bench.resume_recipe()
         if operator:
             sign_in_virtual(bench, operator)
         for event in bench.snapshot():

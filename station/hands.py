@@ -16,6 +16,7 @@ class Hands:
     def __init__(self, config: StationConfig) -> None:
         if config.handler is None:
             raise ConfigError("the station file names no handler")
+        self._data = config.data
         settings = dict(config.handler.settings)
         if config.virtual_bench is not None:
             settings.setdefault("bench", str(config.virtual_bench))
@@ -30,8 +31,16 @@ class Hands:
             method(socket)
         elif action in ("lid", "power"):
             method(socket, argument.lower() in ("closed", "close", "on", "true", "1"))
+        elif action == "insert" and "@" not in argument and (place := self._shelf_place(argument)):
+            method(socket, f"{argument}@{place}")
         else:
             method(socket, argument)
+
+    def _shelf_place(self, name: str) -> str:
+        """Where a die of the shelf comes from: its label says it, and so must the die."""
+        from station.shelf import Shelf
+
+        return next((printed.die for known, printed in Shelf(self._data) if known == name), "")
 
     def close(self) -> None:
         """Let go of the bench."""

@@ -2,7 +2,7 @@
 
 ``intend``, ``outcome``, ``verdict``, ``scan`` and ``keep`` are committed on their own and are on the disk when they
 return. Everything else is buffered and shares the next commit. Times never run back: a row is never older than the one
-before it, nor older than the last time heard from the appliance.
+before it. No call of the Provisioning Appliance tells its time, so the last record is the only floor there is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id, wri
 from station.errors import JournalError
 from station.journal_file import DiskFull, JournalFile
 from station.journal_parts import PART_KINDS, Bindings, PartRecord, record_of
-from station.journal_rows import NO_HASH, Context, Row, canonical, detail_text, first_damage, link, row_of
+from station.journal_rows import (
+    AT_SOCKET,
+    NAMING,
+    NO_HASH,
+    Context,
+    Row,
+    detail_text,
+    encoded_row,
+    first_damage,
+    link,
+    row_of,
+)  # fmt: skip
 
 SOFT_ROWS = 512  # so many buffered rows are written without a sync, to bound memory
 TAIL_ROWS = 20_000  # so many last rows are verified at every start; `journal verify` does all
@@ -75,7 +86,7 @@ class Journal:
         damage = verify_file(self._store, max(0, self._sequence - TAIL_ROWS)) or self._check_anchor()
         if damage:
             raise JournalError(f"{damage}; restore {self._folder.journal} from a copy, do not go on with it")
-        for values in self._store.read("WHERE kind IN ('bind', 'release') ORDER BY seq"):
+        for values in self._store.read(f"WHERE {NAMING} ORDER BY seq"):
             self._bindings.feed(row_of(values))
 
     def _check_anchor(self) -> str:
@@ -170,8 +181,9 @@ class Journal:
         sequence = self._sequence + 1
         now, monotonic = self._now_us(), time.monotonic_ns() // 1000
         context = context if context.station else context.but(station=self.station)
-        values = (sequence, now, monotonic, self.boot, *context.values, kind, title, text)
-        encoded = canonical(values)  # raises before anything has changed
+        stamp = (sequence, now, monotonic, self.boot)
+        encoded = encoded_row(stamp, context, kind, title, text)  # raises before anything has changed
+        values = (*stamp, *context.values, kind, title, text)
         self._sequence, self._floor_us = sequence, now
         self._buffer.append((values, encoded))
         row = Row(sequence, now, monotonic, self.boot, context, kind, title, detail, "")
@@ -227,11 +239,6 @@ class Journal:
 
     def _now_us(self) -> int:
         return max(int(self._clock() * 1e6), self._floor_us)
-
-    def appliance_time(self, seconds: float) -> None:
-        """The appliance said what time it is: no later row may be older."""
-        with self._guard:
-            self._floor_us = max(self._floor_us, int(seconds * 1e6))
 
     @property
     def clock_sentence(self) -> str:
@@ -302,8 +309,8 @@ class Journal:
         return self.rows(
             "WHERE seq IN (SELECT max(v.seq) FROM journal v JOIN journal s ON s.run = v.run AND s.kind = 'start' "
             "WHERE v.kind = 'verdict' AND s.seq IN (SELECT max(seq) FROM journal WHERE kind = 'start' GROUP BY socket) "
-            "AND NOT EXISTS (SELECT 1 FROM journal r WHERE r.kind IN ('removed', 'scan') AND r.socket = s.socket "
-            "AND r.seq > s.seq) GROUP BY s.socket) ORDER BY socket"
+            f"AND NOT EXISTS (SELECT 1 FROM journal r WHERE {AT_SOCKET} AND r.kind != 'start' "
+            "AND r.socket = s.socket AND r.seq > s.seq) GROUP BY s.socket) ORDER BY socket"
         )
 
     def pending_registrations(self) -> list[Row]:

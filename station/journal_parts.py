@@ -155,7 +155,7 @@ class PartRecord:
             facts.interrupted += 1
         elif evidence == "not_done":
             facts.failed += 1
-        if evidence != "unknown":
+        if evidence in ("done", "not_done"):
             facts.state = BurnState.DONE if evidence == "done" else BurnState.NOT_DONE
 
     def _found_done(self, row: Row) -> None:

@@ -11,7 +11,7 @@ from station.errors import JournalError
 from station.journal import export_rows, part_query, verify_file
 from station.journal_file import JournalFile
 from station.journal_parts import Bindings, PartRecord, record_of
-from station.journal_rows import row_of
+from station.journal_rows import NAMING, row_of
 
 
 @contextmanager
@@ -31,9 +31,10 @@ def read_part(folder: Path, text: str) -> PartRecord:
     """Everything known of the part that somebody names by label or device id."""
     with open_journal(folder) as file:
         bindings = Bindings()
-        for values in file.read("WHERE kind IN ('bind', 'release') ORDER BY seq"):
+        for values in file.read(f"WHERE {NAMING} ORDER BY seq"):
             bindings.feed(row_of(values))
-        named = [row_of(values) for values in file.read("WHERE label = ? ORDER BY seq DESC LIMIT 1", (text,))]
+        by_label = "WHERE label != '' AND label = ? ORDER BY seq DESC LIMIT 1"
+        named = [row_of(values) for values in file.read(by_label, (text,))]
         labels = {(named[0].context.label_kind, text)} if named else set()
         device = bindings.device_of(named[0].context.label_kind, text) if named else text.lower().removeprefix("0x")
         labels.update(bindings.labels_of(device))

@@ -29,6 +29,10 @@ CHAIN_FIELDS = ("previous", "hash")
 FIELDS = (*STAMP_FIELDS, *CONTEXT_FIELDS, *EVENT_FIELDS, *CHAIN_FIELDS)
 INTEGERS = frozenset({"seq", "time_us", "monotonic_us", "socket", "touchdown", "attempt", "run", "x", "y"})
 COLUMN = {name: index for index, name in enumerate(FIELDS)}
+AT_SOCKET = "(kind = 'scan' OR kind = 'start' OR kind = 'removed')"
+NAMING = "(kind = 'bind' OR kind = 'release')"
+"""Terms of the partial indexes. SQLite takes such an index for a query only that holds the same term (or one side of
+its OR), and would build a table for an IN at every insertion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,17 @@ class Context:
     operator: str = ""
     mode: str = "production"
     values: tuple[object, ...] = field(init=False, compare=False, repr=False, default=())
+    _encoded: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(getattr(self, name) for name in CONTEXT_FIELDS))
+
+    @property
+    def encoded(self) -> str:
+        """The values as they stand in a row's encoding, without brackets; made once, since a run has many rows."""
+        if not self._encoded:
+            object.__setattr__(self, "_encoded", _canonical_json(self.values)[1:-1])
+        return self._encoded
 
     def but(self, **changes: Any) -> Context:
         """A copy with some fields changed."""
@@ -115,6 +127,13 @@ def canonical(values: tuple[object, ...]) -> bytes:
     return _canonical_json(values).encode()
 
 
+def encoded_row(stamp: tuple[int, int, int, str], context: Context, kind: str, title: str, detail: str) -> bytes:
+    """What ``canonical`` gives for the same row, with the context encoded once for many rows."""
+    seq, time_us, monotonic_us, boot = stamp
+    event = f"{_canonical_json(kind)},{_canonical_json(title)},{_canonical_json(detail)}"
+    return f"[{seq:d},{time_us:d},{monotonic_us:d},{_canonical_json(boot)},{context.encoded},{event}]".encode()
+
+
 def chain(previous: bytes, values: tuple[object, ...]) -> bytes:
     """The hash of a row that follows the row with hash ``previous``."""
     return link(previous, canonical(values))
@@ -145,10 +164,13 @@ def schema() -> str:
     refuse = "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
     return f"""
         CREATE TABLE journal (seq INTEGER PRIMARY KEY, {columns});
-        CREATE INDEX journal_label ON journal(label_kind, label) WHERE label != '';
+        CREATE INDEX journal_label ON journal(label, label_kind) WHERE label != '';
         CREATE INDEX journal_device ON journal(device_id) WHERE device_id != '';
-        CREATE INDEX journal_kind ON journal(kind, recipe);
         CREATE INDEX journal_run ON journal(run);
+        CREATE INDEX journal_verdict ON journal(recipe, mode) WHERE kind = 'verdict';
+        CREATE INDEX journal_socket ON journal(socket) WHERE {AT_SOCKET};
+        CREATE INDEX journal_bind ON journal(kind) WHERE {NAMING};
+        CREATE INDEX journal_registration ON journal(kind) WHERE kind = 'registration';
         CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal {refuse};
         CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal {refuse};
         PRAGMA application_id = {APPLICATION_ID};

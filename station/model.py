@@ -77,14 +77,19 @@ class Evidence(StrEnum):
     DONE = "done"
     NOT_DONE = "not_done"
     UNKNOWN = "unknown"
+    CONTRADICTS = "contradicts"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A part's answer to ``done``: the evidence and, for UNKNOWN always, the reason in words."""
+    """A part's answer to ``done``: the evidence and, for UNKNOWN and CONTRADICTS always, the reason in words.
+
+    ``unfinished`` belongs to UNKNOWN: the burn is certainly not complete, but how far it came cannot be seen.
+    """
 
     evidence: Evidence
     reason: str = ""
+    unfinished: bool = False
 
 
 DONE = Answer(Evidence.DONE)
@@ -94,6 +99,16 @@ NOT_DONE = Answer(Evidence.NOT_DONE)
 def UNKNOWN(reason: str) -> Answer:  # noqa: N802 - beside DONE and NOT_DONE it reads as what it is
     """The part cannot say, and why."""
     return Answer(Evidence.UNKNOWN, reason)
+
+
+def UNFINISHED(reason: str) -> Answer:  # noqa: N802 - as above
+    """The burn is not complete; whether it was begun the part cannot say."""
+    return Answer(Evidence.UNKNOWN, reason, unfinished=True)
+
+
+def CONTRADICTS(reason: str) -> Answer:  # noqa: N802 - as above
+    """The part shows something that this burn does not leave and that cannot be taken back (docs/decisions/0007)."""
+    return Answer(Evidence.CONTRADICTS, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from station.bins import Bins
-from station.crash_report import write_crash_report
-from station.errors import StationError
+from station.crash_report import CrashReports
+from station.errors import ApplianceError, StationError
 from station.journal import Journal
 from station.journal_rows import Row
 from station.ports import Appliance
 from station.protocol import Verdict
-from station.registrations import Sealer, acknowledge, deliver, kept_of
+from station.registrations import Sealer, acknowledge, confirm, deliver, kept_of
 from station.verdict import verdict_of
 
 FIRST_DELAY = 2.0
 LONGEST_DELAY = 300.0
+MAY_BE_THERE = (
+    "; if it stays so, the part may be registered already: look in the registry, then a supervisor says "
+    "'station part registered'"
+)
 
 
 class Outbox:
@@ -31,6 +36,7 @@ class Outbox:
         busy: Callable[[Row], bool],
         delivered: Callable[[Row, Verdict | None], None],
         log: Callable[[str, str], None],
+        crashes: CrashReports,
     ) -> None:
         self._journal = journal
         self._sealer = sealer
@@ -39,6 +45,7 @@ class Outbox:
         self._busy = busy
         self._delivered = delivered
         self._log = log
+        self._crashes = crashes
         self._delay = FIRST_DELAY
         self._wake = threading.Event()
         self._ending = False
@@ -71,7 +78,7 @@ class Outbox:
                 self._log(str(error), "error")
                 failed = True
             except Exception as error:  # the thread must live: what waits here nobody else delivers
-                self._log(write_crash_report(self._journal.folder, error), "error")
+                self._log(self._crashes.note(error).sentence, "error")
                 failed = True
             self._delay = min(self._delay * 2, LONGEST_DELAY) if failed else FIRST_DELAY
 
@@ -91,24 +98,32 @@ class Outbox:
             appliance.open_session(kept.sku)
             deliver(kept, appliance, self._sealer)
         except StationError as error:
-            self._log(f"registration of {row.context.label or row.context.device_id} waits: {error}", "warning")
+            hint = MAY_BE_THERE if isinstance(error, ApplianceError) and error.code == "INTERNAL" else ""
+            self._log(f"registration of {row.context.label or row.context.device_id} waits: {error}{hint}", "warning")
             return False
         except Exception as error:  # one request that cannot be read or sent must not hold up the others
-            said = write_crash_report(self._journal.folder, error)
+            said = self._crashes.note(error).sentence
             self._log(f"registration of {row.context.label or row.context.device_id} waits: {said}", "error")
             return False
         acknowledge(self._journal, row.context, kept)
-        self._delivered(row, self._promote(row))
+        self._delivered(row, self._promote(row, "the outbox delivered the registration"))
         return True
 
-    def _promote(self, row: Row) -> Verdict | None:
+    def confirm(self, row: Row, operator: str, reason: str) -> None:
+        """Take a pending registration for acknowledged because ``operator`` found it in the registry."""
+        context = row.context.but(operator=operator)
+        confirm(self._journal, context, kept_of(row), reason)
+        words = f"registered, as {operator} found in the registry: {reason}"
+        self._delivered(row, self._promote(replace(row, context=context), words))
+
+    def _promote(self, row: Row, words: str) -> Verdict | None:
         """Hold becomes pass when nothing but the registration was missing."""
         context = row.context
         record = self._journal.known(context.label_kind, context.label, context.device_id)
         last = record.verdicts.get(context.flow)
         if last is None or last.bin_id != "registration_pending" or record.open_burns() or record.quarantine:
             return None
-        verdict = verdict_of(self._bins["pass"], "the outbox delivered the registration", "provisioned and registered")
+        verdict = verdict_of(self._bins["pass"], words, "provisioned and registered")
         detail = {
             "kind": str(verdict.kind), "bin_id": verdict.bin_id, "soft": verdict.bin, "hard": verdict.hard_bin,
             "reason": verdict.reason, "part_state": verdict.part_state, "tray": verdict.tray, "seconds": 0.0,

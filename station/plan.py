@@ -45,7 +45,10 @@ class Plan:
         return len(self._titles)
 
     def __contains__(self, title: object) -> bool:
-        return isinstance(title, Title) and self._titles.get(title.id) == title
+        if not isinstance(title, Title):
+            return False
+        own = self._titles.get(title.id)
+        return own is title or own == title
 
     def check(self, title: Title, burn: bool) -> None:
         """Raise ``ConfigError`` when the title is not of this plan or is run with the wrong verb."""

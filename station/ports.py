@@ -81,6 +81,9 @@ class Console(Protocol):
 class Pins(Protocol):
     """Named signals; True means asserted, whatever the polarity on the board."""
 
+    reset_seconds: float
+    """Time for the fixture's reset line to settle after every change: a property of the board, not of the part."""
+
     def drive(self, levels: Mapping[str, bool]) -> None:
         """Set outputs, all of one bank in one transfer."""
         ...
@@ -178,8 +181,12 @@ class Handler(Protocol):
         """Arm a fault, ``NAME`` or ``NAME:ARGUMENT``; only a virtual bench has any."""
         ...
 
+    def faults(self) -> Mapping[str, str]:
+        """The faults that can be armed, with one sentence each; empty where there is nothing to simulate."""
+        ...
+
     def state(self, socket: int) -> Mapping[str, object]:
-        """What is known of the socket and its part, as plain values."""
+        """What is known of the socket and its part, as plain values; ``armed`` are its faults."""
         ...
 
     def parts(self) -> list[str]:

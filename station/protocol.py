@@ -169,7 +169,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """This lot: counts, yield line, bins, map; ``to_go`` is negative when nobody said how large the lot is."""
+    """This lot: counts, yield line, bins, map; ``to_go`` is negative when nobody said how large the lot is.
+
+    Without a lot the figures are those since ``since`` (the start of the day). A part on hold has no result yet: it is
+    in no yield. ``map_name`` is the wafer or tray of the cells.
+    """
 
     lot: str
     wafer: str
@@ -186,6 +190,8 @@ class Lot:
     bins: tuple[BinCount, ...] = ()
     map_kind: str = "wafer"
     cells: tuple[MapCell, ...] = ()
+    since: float = 0.0
+    map_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,8 +354,16 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmRegistration:
+    """A supervisor has found a part in the registry whose registration nobody acknowledged here, and says how."""
+
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
-    """Ask for history, run, yield, pareto, bench, operators or part; answered by ``Rows`` with the same number."""
+    """Ask for history, run, yield, pareto, bench, faults, operators or part; answered by ``Rows`` with its number."""
 
     query: str
     request: int
@@ -377,7 +391,7 @@ class Handle:
 
 Command = (
     SignIn | SignOut | SelectRecipe | Scan | Start | Stop | Acknowledge | Answer | Release | Query | Snapshot | Shutdown
-    | Handle
+    | Handle | ConfirmRegistration
 )  # fmt: skip
 
 _EVENTS: dict[str, type[Any]] = {c.__name__: c for c in typing.get_args(Event)}

@@ -63,7 +63,14 @@ def _bench(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
         now, physical = worker.view.now, worker.physical
         rows.append((number, physical.entry.driver, physical.identity, now.state, now.contacts, now.contacts_limit,
                      now.present, now.lid_closed))  # fmt: skip
-    return columns, rows
+    if bench.config.virtual_bench is None:
+        return columns, rows
+    return (*columns, "armed"), [(*row, bench.armed(row[0])) for row in rows]
 
 
-_LIVE = {"part": _part, "operators": _operators, "bench": _bench}
+def _faults(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
+    """The virtual bench's own list, so that nobody keeps another."""
+    return ("name", "meaning"), list(bench.faults().items())
+
+
+_LIVE = {"part": _part, "operators": _operators, "bench": _bench, "faults": _faults}

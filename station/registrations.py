@@ -43,7 +43,11 @@ def open_registration(sealed_hex: str, sealer: Sealer) -> Registration:
 
 
 def deliver(kept: KeptRegistration, appliance: Appliance, sealer: Sealer) -> None:
-    """Send a kept request; a device that is registered already counts as acknowledged."""
+    """Send a kept request; a device that is registered already counts as acknowledged.
+
+    Only an appliance that says ALREADY_EXISTS is believed: an upstream one answers INTERNAL to a duplicate as to every
+    other failure of its registry (opentitan-appliance sheet 1.6, 6.2), and none can be asked (docs/decisions/0009).
+    """
     try:
         appliance.register(open_registration(kept.sealed_hex, sealer))
     except ApplianceError as error:
@@ -56,6 +60,13 @@ def acknowledge(journal: Journal, context: Context, kept: KeptRegistration) -> R
     row = journal.write(context.but(run=kept.run), "registered", "", {"registration": kept.run})
     journal.anchored(kept.anchor)
     return row
+
+
+def confirm(journal: Journal, context: Context, kept: KeptRegistration, reason: str) -> Row:
+    """Record that somebody found the part in the registry; no appliance has acknowledged the anchor by that."""
+    return journal.write(
+        context.but(run=kept.run), "registered", "", {"registration": kept.run, "by_hand": True, "reason": reason}
+    )
 
 
 def kept_of(row: Row) -> KeptRegistration:

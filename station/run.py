@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from station.protocol import Verdict
 from station.registrations import acknowledge, deliver, seal_registration
 from station.run_services import Listener, RunServices, Silent
 from station.secret import Sealed, Secret
+from station.stop_signal import StopSignal
 from station.verdict import Facts, derive, sentence_of
 
 __all__ = ["STOPPED", "Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
@@ -44,7 +44,7 @@ class Run:
         self._services = services
         self._journal = services.journal
         self._listener = services.listener
-        self._stop = threading.Event()
+        self._stop = StopSignal()
         self._stopped_by = ""
         self._burning = False
         self._quarantine = ""

@@ -34,8 +34,7 @@ class SocketView:
         with self._guard:
             if self._now.state not in RUNNING:
                 return self._now
-            elapsed = round(time.monotonic() - self._began, 3)
-            return replace(self._now, elapsed=elapsed, percent=self._percent(elapsed))
+            return replace(self._now, **self._clock(self._now.steps))
 
     def change(self, **changes: Any) -> None:
         """Change fields; nothing goes out when all are as they were."""
@@ -50,8 +49,10 @@ class SocketView:
                 different["epoch"] = self._now.epoch + 1
             if "state" in different:
                 different["since"] = time.time()
+            if different.get("state", self._now.state) in RUNNING:
+                different = self._clock(different.get("steps", self._now.steps)) | different
             self._now = replace(self._now, **different)
-            self._emit(self.now)
+            self._emit(self._now)
 
     def change_when(self, fits: Callable[[SocketState], bool], **changes: Any) -> bool:
         """Change fields only while the state fits; False when it does not (any more)."""
@@ -99,8 +100,12 @@ class SocketView:
             elapsed = round(time.monotonic() - self._began, 3) if self._began else 0.0
             self.change(state=state, elapsed=elapsed, percent=100, burn_title="", stop_allowed=False, **changes)
 
-    def _percent(self, elapsed: float) -> int:
+    def _clock(self, steps: tuple[StepState, ...]) -> dict[str, Any]:
+        elapsed = round(time.monotonic() - self._began, 3)
+        return {"elapsed": elapsed, "percent": self._percent(elapsed, steps)}
+
+    def _percent(self, elapsed: float, steps: tuple[StepState, ...]) -> int:
         if self._now.typical > 0:
             return min(99, int(100 * elapsed / self._now.typical))
-        done = sum(step.status != "running" for step in self._now.steps)
+        done = sum(step.status != "running" for step in steps)
         return min(99, 100 * done // max(1, len(self._now.plan)))

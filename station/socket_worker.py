@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from station.bins import Bins
 from station.burning import settle_left
-from station.crash_report import write_crash_report
+from station.crash_report import CrashReports
 from station.credentials import CredentialStore
 from station.errors import BenchError, ConfigError, JournalError, PowerLost, Refused, StationError
 from station.journal import Journal
@@ -41,6 +41,7 @@ class Bench(Protocol):
 
     journal: Journal
     credentials: CredentialStore
+    crashes: CrashReports
 
     def emit(self, event: Event) -> None:
         """Send an event to everybody who listens."""
@@ -227,7 +228,7 @@ class SocketWorker:
             except JournalError as error:
                 self._bench.latch(str(error))
             except Exception as error:  # the thread must live: the other runs of this socket are not to blame
-                self._log(write_crash_report(self._bench.journal.folder, error), level="error")
+                self._note_crash(error)
                 self._fault(f"an error in the program ({type(error).__name__}) stopped this socket for now")
             if self._order is None:
                 self._wake.wait(POLL)
@@ -317,7 +318,7 @@ class SocketWorker:
             verdict, error = execute(run, lambda: self._flow(run, recipe))
             self.last_error = error
             if error is not None and not isinstance(error, StationError):
-                self._log(write_crash_report(bench.journal.folder, error), level="error")
+                self._note_crash(error)
             self._show_verdict(verdict, run)
             bench.ended(run.last_row, recipe)
         except JournalError:
@@ -368,6 +369,12 @@ class SocketWorker:
         """Show a verdict that was written outside a run (recovery)."""
         state = str(verdict.kind) if verdict.kind != BinKind.BENCH else "bench_fault"
         self.view.change(state=state, verdict=verdict, needs_acknowledge=verdict.kind != BinKind.PASS, prompt=None)
+
+    def _note_crash(self, error: BaseException) -> None:
+        """An error of every poll is one report and few lines."""
+        noted = self._bench.crashes.note(error)
+        if noted.worth_saying:
+            self._log(noted.sentence, level="error")
 
     def _log(self, text: str, source: str = "station", level: str = "info") -> None:
         self._tile.log(text, source, level)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from station.credentials import CredentialStore
 from station.data_folder import DataFolder
-from station.errors import BenchError, ConfigError
+from station.errors import BenchError, ConfigError, nearest
 from station.model import Realm
 from station.processes import Child, child_environment
 from station.program import station_command
@@ -69,6 +68,7 @@ class VirtualStation:
         self._ways_out = contextlib.ExitStack()
 
     def __enter__(self) -> VirtualStation:
+        _refuse_unknown(self._sku)
         try:
             self._take_folder()
             self._refuse_when_taken()
@@ -120,7 +120,6 @@ class VirtualStation:
 
     def _start_bench(self) -> list[str]:
         bench = self.folder / "bench"
-        _copy_programs(resources_folder() / "skus" / self._sku / "images", bench / "images")
         arguments = ["simulate", "--data", str(bench), "--sockets", str(self._sockets), "--json"]
         if self._driver != BUILTIN_DRIVER:
             arguments.append("--remote-bitbang")
@@ -176,11 +175,9 @@ def last_line(log: Path) -> str:
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it is empty")
 
 
-def _copy_programs(images: Path, target: Path) -> None:
-    """The virtual chips know the synthetic SRAM programs by their bytes."""
-    if not images.is_dir():
-        raise ConfigError(f"expected the images of the SKU pack in {images}, but there are none")
-    for program in images.rglob("*.elf"):
-        copy = target / program.relative_to(images)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(program, copy)
+def _refuse_unknown(sku: str) -> None:
+    """The bench's chips know the programs of the built-in SKU packs, whose appliance can be made here."""
+    packs = resources_folder() / "skus"
+    known = sorted(folder.name for folder in packs.iterdir() if (folder / "pack.toml").is_file())
+    if sku not in known:
+        raise ConfigError(f"there is no SKU pack '{sku}'{nearest(sku, known)}; there are {', '.join(known)}")

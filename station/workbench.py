@@ -11,14 +11,15 @@ from dataclasses import replace
 from station.appliances import Appliances
 from station.bins import Bins, load_bins
 from station.build import build_text
+from station.chosen_recipe import ChosenRecipe
 from station.config import StationConfig
-from station.crash_report import write_crash_report
+from station.crash_report import CrashReports
 from station.credentials import CredentialStore
 from station.data_folder import DataFolder
-from station.errors import ConfigError, JournalError, Refused, StationError
+from station.errors import BenchError, ConfigError, JournalError, Refused, StationError
 from station.hands import Hands
 from station.journal import Journal, Probe
-from station.journal_rows import Row
+from station.journal_rows import AT_SOCKET, Row
 from station.lot import LotBook
 from station.model import BinKind, Role
 from station.operators import Operators, may
@@ -57,6 +58,7 @@ class Workbench:
         self.config = config
         self.bins = load_bins(file_in(config.resources, "bins.toml"))
         self.folder = DataFolder(config.data)
+        self.crashes = CrashReports(config.data)
         self.journal = Journal(self.folder, config.name, probe=probe)
         try:
             self._build()
@@ -71,6 +73,7 @@ class Workbench:
         self.operator = ""
         self.role: Role | None = None
         self.recipe: Recipe | None = None
+        self._chosen: ChosenRecipe | None = None
         self.lot = ""
         self.wafer = ""
         self.book: LotBook | None = None
@@ -87,7 +90,7 @@ class Workbench:
             self.workers[number] = SocketWorker(PhysicalSocket(number, entry), view, self)
         self.outbox = Outbox(
             self.journal, self.credentials, self.bins, lambda: self.appliance(0), self._is_busy, self._delivered,
-            lambda text, level: self.log(text, level, "pa"),
+            lambda text, level: self.log(text, level, "pa"), self.crashes,
         )  # fmt: skip
 
     # ---- life -----------------------------------------------------------------------------------------------------
@@ -112,6 +115,29 @@ class Workbench:
             worker.start()
         self.appliances.start("")
         self.outbox.start()
+
+    def resume_recipe(self) -> None:
+        """Go on with the recipe that an engineer chose last, and remember from now on what is chosen (the engine only).
+
+        It was chosen by somebody who may, so that restoring it needs no role; what is gone or wrong meanwhile is said.
+        """
+        self._chosen = ChosenRecipe(self.config.data)
+        try:
+            name = self._chosen.name()
+            if name and name not in self.recipes():
+                raise ConfigError(f"the recipe '{name}' chosen last is not there any more; an engineer chooses another")
+            if name:
+                self.select(self.load_recipe(name), "", "")
+        except StationError as error:
+            self.log(str(error), "warning")
+
+    def remember(self, recipe: Recipe) -> None:
+        """Keep an engineer's choice for the next start; the choice itself holds even when it cannot be kept."""
+        if self._chosen is not None:
+            try:
+                self._chosen.keep(recipe.name)
+            except ConfigError as error:
+                self.log(str(error), "warning")
 
     def _seat(self, row: Row) -> None:
         """Show a verdict again, but never a pass: nobody saw whether the part was changed while the station was off."""
@@ -190,9 +216,10 @@ class Workbench:
             self.emit(CommandRefused(type(command).__name__, getattr(command, "socket", 0), str(error)))
             return False
         except Exception as error:  # one bad command must not end the runs of the other sockets
-            sentence = write_crash_report(self.folder.path, error)
-            self.log(sentence, "error")
-            self.emit(CommandRefused(type(command).__name__, getattr(command, "socket", 0), sentence))
+            noted = self.crashes.note(error)
+            if noted.worth_saying:
+                self.log(noted.sentence, "error")
+            self.emit(CommandRefused(type(command).__name__, getattr(command, "socket", 0), noted.sentence))
             return False
         return True
 
@@ -217,17 +244,26 @@ class Workbench:
     def select(self, recipe: Recipe, lot: str, wafer: str) -> None:
         """Work on this recipe and lot from now on."""
         self.recipe, self.lot, self.wafer = recipe, lot, wafer
-        book = LotBook(lot, wafer, recipe.map_kind, self.bins_of(recipe), self.config.limits)
-        where, parameters = "WHERE kind = 'verdict' AND recipe = ? AND mode = ?", [recipe.name, str(self.config.mode)]
-        if lot:
-            where, parameters = f"{where} AND lot = ?", [*parameters, lot]
-        book.feed_all(self.journal.rows(f"{where} ORDER BY seq", parameters))
-        self.book = book
+        self.book = self._open_book(recipe)
         for worker in self.workers.values():
             worker.expect(recipe.label_prompt)
         self.appliances.check_soon(recipe.pack.sku)
         self.emit(self.hello())
-        self.emit(book.event())
+        self.emit(self.book.event())
+
+    def _open_book(self, recipe: Recipe) -> LotBook:
+        """What is counted: this lot, or without one the parts of today."""
+        book = LotBook(self.lot, self.wafer, recipe.map_kind, self.bins_of(recipe), self.config.limits)
+        where, value = ("lot = ?", self.lot) if self.lot else ("time_us >= ?", book.start_of_day(time.time()))
+        sql = f"WHERE kind = 'verdict' AND recipe = ? AND mode = ? AND {where} ORDER BY seq"
+        book.feed_all(self.journal.rows(sql, (recipe.name, str(self.config.mode), value)))
+        return book
+
+    def _count(self, row: Row) -> None:
+        """One more verdict for the lot card; a part of another recipe is none of it."""
+        if self.book is not None and self.recipe is not None and row.context.recipe == self.recipe.name:
+            self.book.feed(row)
+            self.emit(self.book.event())
 
     def bins_of(self, recipe: Recipe) -> Bins:
         """The station's bins with the pack's own."""
@@ -269,6 +305,18 @@ class Workbench:
         port = self._handler()
         return {str(port.state(number).get("label") or "") for number in self.workers}
 
+    def faults(self) -> dict[str, str]:
+        """The faults that the virtual bench can simulate, with one sentence each; empty on a real bench."""
+        return dict(self._handler().faults()) if self.config.virtual_bench is not None else {}
+
+    def armed(self, socket: int) -> str:
+        """The faults that are armed in a socket of the virtual bench, in words for its page."""
+        try:
+            found = self._handler().state(socket).get("armed", ())
+        except BenchError:  # the bench is gone, which its sockets say themselves
+            return "unknown"
+        return ", ".join(map(str, found)) if isinstance(found, (list, tuple)) else ""
+
     def _handler(self) -> Handler:
         if self._hands is None:
             self._hands = Hands(self.config)
@@ -279,10 +327,7 @@ class Workbench:
     def ended(self, row: Row, recipe: Recipe) -> None:
         """A run got its verdict: lot, typical time, outbox and header follow."""
         self._typical.pop(recipe.name, None)
-        book = self.book
-        if book is not None and self.recipe is not None and row.context.recipe == self.recipe.name:
-            book.feed(row)
-            self.emit(book.event())
+        self._count(row)
         if row.detail.get("pending"):
             self.outbox.wake()
         if row.detail.get("error") == "ApplianceError" or row.detail.get("pending") or not self.appliances.state.ok:
@@ -316,10 +361,8 @@ class Workbench:
         worker = self.workers.get(row.context.socket)
         if worker is not None:
             worker.promoted(row.context.label, verdict)
-        if self.book is not None:
-            detail = {"kind": str(verdict.kind), "bin_id": verdict.bin_id}
-            self.book.feed(replace(row, detail=detail))
-            self.emit(self.book.event())
+        detail = {"kind": str(verdict.kind), "bin_id": verdict.bin_id}
+        self._count(replace(row, detail=detail, time_us=int(time.time() * 1e6)))
 
     def _is_busy(self, row: Row) -> bool:
         label = row.context.label
@@ -330,5 +373,5 @@ class Workbench:
 
     def _last_touchdowns(self) -> list[Row]:
         return self.journal.rows(
-            "WHERE seq IN (SELECT max(seq) FROM journal WHERE kind IN ('scan', 'start') GROUP BY socket)"
+            f"WHERE seq IN (SELECT max(seq) FROM journal WHERE {AT_SOCKET} AND kind != 'removed' GROUP BY socket)"
         )

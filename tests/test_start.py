@@ -80,7 +80,7 @@ class World:
         code = next((code for word, code in self.codes.items() if word in command), 0)
         if "venv" in command and not code:
             self.make_environment()
-        return subprocess.CompletedProcess(command, code)
+        return subprocess.CompletedProcess(command, code, b"warning: pip has something to say\n")
 
     def _execve(self, program, command, environment) -> None:
         self.handed_over.append((command, environment))
@@ -260,10 +260,30 @@ def test_an_interrupted_environment_is_made_again(world):
 def test_a_failed_step_is_named_and_not_remembered(world, capsys):
     world.codes = {"--require-hashes": 1}
     assert world.start("doctor") == 2
-    assert "this step failed, its messages are above:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.index("pip has something to say") < said.index("this step failed, its messages are above:")
     assert not world.handed_over
     world.codes = {}
     assert world.start("doctor") is None
+
+
+def test_what_pip_says_stays_with_it_while_all_is_well(world, capfd):
+    world.modules.add("import pip")
+    assert world.start("doctor") is None
+    assert world.commands("--require-hashes")
+    said = capfd.readouterr()
+    assert said.out == "" and said.err == "installing what requirements.lock lists (once) …\n"
+
+
+def test_a_step_keeps_both_outputs_until_it_fails(world, monkeypatch, capfd):
+    monkeypatch.undo()
+    step = [sys.executable, "-c", "import sys; print('one'); sys.stderr.write('two'); sys.exit(len(sys.argv) - 1)"]
+    world.module._check(step)
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(SystemExit):
+        world.module._check([*step, "fail"])
+    said = capfd.readouterr()
+    assert said.out == "" and "one" in said.err and "two" in said.err
 
 
 def test_options_of_the_suite(world):

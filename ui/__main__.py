@@ -29,6 +29,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--replay", type=Path, metavar="FILE", help="play a recorded event file instead of an engine")
     parser.add_argument("--speed", type=float, default=1.0, help="pace of the replay; 0 is as fast as possible")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the engine's events to a file for --replay")
+    parser.add_argument("--check", action="store_true", help="end with 0 when a window can be opened here, else with 2")
     parser.add_argument("--full-screen", action="store_true", help="cover the whole screen")
     parser.add_argument(
         "--engine", nargs=argparse.REMAINDER, metavar="CMD", help="engine command: the rest of the line"
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not has_display():
         print("There is no display for the window: run `station run` here, or open a desktop session.", file=sys.stderr)
         return EXIT_NO_DISPLAY
+    if options.check:
+        return 0
     if options.replay and not options.replay.is_file():
         print(f"{options.replay}: expected a recorded event file, but there is none.", file=sys.stderr)
         return EXIT_NO_DISPLAY

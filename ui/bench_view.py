@@ -52,6 +52,11 @@ class BenchView:
         """True when the sockets belong to a live virtual bench, so that the window may be its hand."""
         return self.mode == "virtual"
 
+    @property
+    def locked(self) -> bool:
+        """True while nobody is signed in: states stay visible, what was written and recorded does not."""
+        return not self.signed_in.operator and not self.replay
+
     def burning(self) -> tuple[int, ...]:
         """Sockets between first burn and its read-back."""
         return tuple(number for number, state in sorted(self.sockets.items()) if state.state == "burning")

@@ -14,7 +14,7 @@ from ui.settings import TEXT_SIZES, WindowSettings
 
 
 class EngineerMenu(QMenu):
-    """Run detail per socket, history, yield, bench, recipe, stop, text size and theme."""
+    """Run detail per socket, history, yield, bench, recipe, stop, text size and theme; locked only the last three."""
 
     run_chosen = Signal(int)
     query_chosen = Signal(str, str)
@@ -25,10 +25,11 @@ class EngineerMenu(QMenu):
     def __init__(self, view: BenchView, settings: WindowSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._runs(view)
-        self._queries()
-        self.addSeparator()
-        self.addAction(self.tr("Recipe and lot…"), self.recipe_chosen.emit)
+        if not view.locked:
+            self._runs(view)
+            self._queries()
+            self.addSeparator()
+            self.addAction(self.tr("Recipe and lot…"), self.recipe_chosen.emit)
         self.addAction(self.tr("Stop all sockets"), self.stop_chosen.emit)
         self.addSeparator()
         self._text_sizes()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from station.protocol import MAX_LINE, Event, ProtocolError, decode_event
-
-LogRow = tuple[float, int, str, str, str]
+from ui.log_lines import HEAD, LogRow, Rows, line_of, row_in
 
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
-    """Log lines that follow one another: (time, socket, source, level, text)."""
+    """Log lines that follow one another, as they came; ``rows`` reads them: (time, socket, source, level, text)."""
 
-    rows: list[LogRow]
+    lines: list[bytes]
+
+    @property
+    def rows(self) -> Sequence[LogRow]:
+        """The lines as rows, each read when it is asked for."""
+        return Rows(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ Item = Event | LogLines | BadLine
 
 
 class EventParser:
-    """Splits the byte stream into lines and reads them; one instance per stream, used by the reader thread only."""
+    """Splits the byte stream into lines and reads them; one instance per stream, used by one thread only."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -37,64 +41,48 @@ class EventParser:
 
     def feed(self, chunk: bytes) -> list[Item]:
         """All items that are complete after this chunk."""
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+        whole += newline
         items: list[Item] = []
-        if self._skipping and lines:
-            lines, self._skipping = lines[1:], False
+        if self._skipping and whole:
+            whole, self._skipping = whole.partition(b"\n")[2], False
         if len(self._rest) > MAX_LINE:
             self._rest, self._skipping = b"", True
             items.append(BadLine(f"expected lines of at most {MAX_LINE} bytes; the longer one was left out"))
-        return parse_lines([line for line in lines if line.strip()]) + items
+        return _items(whole) + items
 
 
-def parse_lines(lines: list[bytes]) -> list[Item]:
-    """Read whole lines; what cannot be read becomes a ``BadLine`` in its place."""
-    bodies = _bodies(lines)
+def _items(whole: bytes) -> list[Item]:
+    """Whole lines as items; what cannot be read becomes a ``BadLine`` in its place."""
+    lines = whole.split(b"\n")
+    lines.pop()
+    others = [place for place, line in enumerate(lines) if not line.startswith(HEAD)]
     items: list[Item] = []
-    rows: list[LogRow] = []
-    for line, body in zip(lines, bodies, strict=True):
-        row = _log_row(body)
-        if row is not None:
-            rows.append(row)
-            continue
-        if rows:
-            items.append(LogLines(rows))
-            rows = []
-        items.append(_event(line))
-    if rows:
-        items.append(LogLines(rows))
+    first = 0
+    for place in others:
+        if place > first:
+            items.append(LogLines(lines[first:place]))
+        if lines[place].strip():
+            items.append(_item(lines[place]))
+        first = place + 1
+    if first < len(lines):
+        items.append(LogLines(lines[first:]))
     return items
 
 
-def _bodies(lines: list[bytes]) -> list[Any]:
-    """All lines read as one JSON array, which is several times faster than one by one; damaged ones give None."""
-    try:
-        bodies = json.loads(b"[" + b",".join(lines) + b"]")
-        if len(bodies) == len(lines):
-            return list(bodies)
-    except ValueError:
-        pass
-    return [_body(line) for line in lines]
-
-
-def _body(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _log_row(body: Any) -> LogRow | None:
-    try:
-        if body["type"] == "Log":
-            return (body["time"], body["socket"], body["source"], body["level"], body["text"])
-    except (KeyError, TypeError):
-        pass
-    return None
-
-
-def _event(line: bytes) -> Event | BadLine:
+def _item(line: bytes) -> Item:
+    """An event, or a log line that is written in another way than the engine does: in a recording, or by hand."""
+    if b'"Log"' in line and (row := _log_row(line)) is not None:
+        return LogLines([line_of(row)])
     try:
         return decode_event(line)
     except ProtocolError as error:
         return BadLine(str(error))
+
+
+def _log_row(line: bytes) -> LogRow | None:
+    try:
+        body = json.loads(line)
+        return row_in(body) if body["type"] == "Log" else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

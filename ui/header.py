@@ -144,7 +144,9 @@ class Header(QFrame):
     def show_view(self, view: BenchView) -> None:
         """Show what is known now."""
         hello, lot = view.hello, view.lot
-        self.station.setText(hello.station if hello else "…")
+        station = hello.station if hello else "…"
+        if station != self.station.text():
+            self.station.setText(station)
         self.flow.set_value((hello.recipe_title or hello.recipe) if hello else "")
         self.sku.set_value(hello.sku if hello else "")
         self.lot.set_value(lot.lot if lot else "")

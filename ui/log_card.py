@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, QTimer, Slot
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -14,16 +15,21 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableView,
     QWidget,
 )
 
-from ui.event_lines import LogRow
-from ui.log_model import LogModel
+from ui.log_lines import LogRow
+from ui.log_model import CAPACITY, COLUMNS, Index, LogModel
 from ui.lot_cards import Card
 from ui.theme import Theme
 
-BATCH_MILLISECONDS = 50
+BATCH_MILLISECONDS = 25
+CELL_MARGIN = 3
+CELL_ALIGNMENT = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextSingleLine)
 
 
 class WholeRows(QTableView):
@@ -37,13 +43,35 @@ class WholeRows(QTableView):
             self.setViewportMargins(0, rest, 0, 0)
 
 
+class LinePainter(QStyledItemDelegate):
+    """Draws a cell without asking the style sheet for each: a third of the time, twenty times a second."""
+
+    def __init__(self, model: LogModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._model = model
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        """Draw the text of one cell, elided; the view has painted what is below it, also the selection."""
+        text, ink, bold = self._model.cell(index.row(), index.column())
+        box = option.rect
+        selected = bool(option.state & QStyle.StateFlag.State_Selected)
+        font = bold or option.font
+        room = box.width() - 2 * CELL_MARGIN
+        if index.column() == COLUMNS - 1:
+            text = QFontMetrics(font).elidedText(text[:room], Qt.TextElideMode.ElideRight, room)
+        painter.setFont(font)
+        painter.setPen(option.palette.highlightedText().color() if selected else ink)
+        painter.drawText(box.adjusted(CELL_MARGIN, 0, -CELL_MARGIN, 0), CELL_ALIGNMENT, text)
+
+
 class LogCard(Card):
     """Collects lines and shows them in batches; while paused they wait, and their count is shown."""
 
     def __init__(self, theme: Theme, model: LogModel, sockets: int, parent: QWidget | None = None) -> None:
         super().__init__(theme, "", parent)
         self.model = model
-        self._waiting: list[LogRow] = []
+        self._waiting: deque[bytes | LogRow] = deque(maxlen=CAPACITY)  # more would leave the ring at once
+        self._arrived = 0  # since the last flush
         self._dropped = 0
         self.title.setText(self.tr("Log"))
         self.pills = QButtonGroup(self)
@@ -65,7 +93,21 @@ class LogCard(Card):
         self.table = self._table()
         self.content.addLayout(self._bar(sockets))
         self.content.addWidget(self.table, 1)
+        self.locked = QLabel(self.tr("Sign in to see the log."))
+        self.locked.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.locked.hide()
+        self.content.addWidget(self.locked, 1)
         self._connect()
+
+    def set_locked(self, locked: bool) -> None:
+        """Show no line and no way to look for one; the lines are kept for whoever signs in."""
+        if locked != self.locked.isHidden():
+            return
+        self.locked.setVisible(locked)
+        for widget in (self.table, self.search, self.details, self.pause, self.note, *self.pills.buttons()):
+            widget.setVisible(not locked)
+        if not locked:
+            self.table.scrollToBottom()
 
     def forget_search(self) -> None:
         """Empty the search field and take the keys away from it."""
@@ -95,6 +137,7 @@ class LogCard(Card):
     def _table(self) -> QTableView:
         table = WholeRows()
         table.setModel(self.model)
+        table.setItemDelegate(LinePainter(self.model, table))
         table.setFont(self.theme.font(13, mono=True))
         table.setStyleSheet(f"QTableView {{ font-family: 'DejaVu Sans Mono'; font-size: {self.theme.px(13)}px; }}")
         table.setShowGrid(False)
@@ -124,9 +167,10 @@ class LogCard(Card):
         self._timer.setInterval(BATCH_MILLISECONDS)
         self._timer.timeout.connect(self.flush)
 
-    def add(self, rows: Sequence[LogRow]) -> None:
+    def add(self, lines: Sequence[bytes | LogRow]) -> None:
         """Take lines; they are shown at the next tick of the timer."""
-        self._waiting += rows
+        self._waiting += lines
+        self._arrived += len(lines)
         if self.pause.isChecked():
             self._note()
         elif not self._timer.isActive():
@@ -144,8 +188,10 @@ class LogCard(Card):
             return
         bar = self.table.verticalScrollBar()
         at_end = bar.value() >= bar.maximum() - 1
-        rows, self._waiting = self._waiting, []
-        self.model.append(rows)
+        lines = list(self._waiting)
+        self._waiting.clear()
+        self._arrived = 0
+        self.model.append(lines)
         if at_end:
             self.table.scrollToBottom()
 
@@ -163,7 +209,7 @@ class LogCard(Card):
     def _note(self) -> None:
         parts = []
         if self.pause.isChecked():
-            parts.append(self.tr("{n} waiting").format(n=len(self._waiting)))
+            parts.append(self.tr("{n} waiting").format(n=self._arrived))
         if self._dropped:
             parts.append(self.tr("{n} lines dropped").format(n=self._dropped))
         self.note.setText(" · ".join(parts))

@@ -8,13 +8,16 @@ from datetime import datetime
 from itertools import islice
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFont
 
-from ui.event_lines import LogRow
+from ui.log_lines import LogFilter, LogRow, Rows, as_lines, between, row_of
 from ui.theme import Theme
 
 CAPACITY = 100_000
 COLUMNS = 4
+DISPLAY, INK = int(Qt.ItemDataRole.DisplayRole), int(Qt.ItemDataRole.ForegroundRole)
+FONT, TIP = int(Qt.ItemDataRole.FontRole), int(Qt.ItemDataRole.ToolTipRole)
+ANSWERED = frozenset((DISPLAY, INK, FONT, TIP))  # the view asks for five other roles of every cell it paints
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -24,11 +27,9 @@ class LogModel(QAbstractTableModel):
     def __init__(self, theme: Theme, capacity: int = CAPACITY, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._capacity = capacity
-        self._all: deque[LogRow] = deque(maxlen=capacity)
-        self._shown: list[LogRow] = []
-        self._socket = 0
-        self._needle = ""
-        self._details = False
+        self._all: deque[bytes] = deque(maxlen=capacity)
+        self._shown: list[bytes] = []
+        self._filter = LogFilter()
         self.set_theme(theme)
 
     def set_theme(self, theme: Theme) -> None:
@@ -51,60 +52,56 @@ class LogModel(QAbstractTableModel):
     @property
     def rows(self) -> Sequence[LogRow]:
         """The lines that pass the filter, oldest first."""
-        return self._shown
+        return Rows(self._shown)
 
-    def append(self, rows: Sequence[LogRow]) -> None:
+    def append(self, lines: Sequence[bytes | LogRow]) -> None:
         """Add lines at the end; the oldest ones leave when the ring is full."""
-        if not rows:
+        if not lines:
             return
-        leaving = max(0, len(self._all) + len(rows) - self._capacity)
+        new = as_lines(lines)
+        leaving = max(0, len(self._all) + len(new) - self._capacity)
         if leaving and leaving >= len(self._all):
-            self._all.extend(rows)
+            self._all.extend(new)
             self._refilter()
             return
-        self._drop_front(leaving)
-        self._all.extend(rows)
-        self._insert([row for row in rows if self._passes(row)])
+        gone = self._shown_of_first(leaving)
+        self._all.extend(new)
+        self._remove(gone)
+        self._insert(self._filter.shown(new))
 
     def set_filter(self, socket: int, needle: str, details: bool = False) -> None:
         """Show one socket (0: all) and lines that contain ``needle``, whatever the case; debug lines on request."""
-        wanted = (socket, needle.casefold(), details)
-        if wanted != (self._socket, self._needle, self._details):
-            self._socket, self._needle, self._details = wanted
+        chosen = LogFilter(socket, needle, details)
+        if chosen.wanted != self._filter.wanted:
+            self._filter = chosen
             self._refilter()
-
-    def _passes(self, row: LogRow) -> bool:
-        return (
-            (not self._socket or row[1] == self._socket)
-            and (self._details or row[3] != "debug")
-            and (not self._needle or self._needle in row[4].casefold() or self._needle in row[2].casefold())
-        )
 
     def between(self, socket: int, first: float, last: float) -> list[LogRow]:
         """All kept lines of one socket in a span of time, details included."""
-        return [row for row in self._all if row[1] == socket and first <= row[0] <= last]
+        return between(self._all, socket, first, last)
 
     def _refilter(self) -> None:
         self.beginResetModel()
-        self._shown = [row for row in self._all if self._passes(row)]
+        self._shown = self._filter.shown(self._all)
         self.endResetModel()
 
-    def _drop_front(self, count: int) -> None:
-        if not count:
-            return
-        shown = sum(1 for row in islice(self._all, count) if self._passes(row))
-        for _ in range(count):
-            self._all.popleft()
-        if shown:
-            self.beginRemoveRows(QModelIndex(), 0, shown - 1)
-            del self._shown[:shown]
+    def _shown_of_first(self, count: int) -> int:
+        """How many of the oldest lines the table shows; the filter is asked only when it holds anything back."""
+        if count == 0 or len(self._shown) == len(self._all):
+            return count
+        return len(self._filter.shown(islice(self._all, count)))
+
+    def _remove(self, count: int) -> None:
+        if count:
+            self.beginRemoveRows(QModelIndex(), 0, count - 1)
+            del self._shown[:count]
             self.endRemoveRows()
 
-    def _insert(self, rows: list[LogRow]) -> None:
-        if rows:
+    def _insert(self, lines: list[bytes]) -> None:
+        if lines:
             first = len(self._shown)
-            self.beginInsertRows(QModelIndex(), first, first + len(rows) - 1)
-            self._shown += rows
+            self.beginInsertRows(QModelIndex(), first, first + len(lines) - 1)
+            self._shown += lines
             self.endInsertRows()
 
     # ---- what the view asks, for visible rows only --------------------------------------------------------------
@@ -117,18 +114,24 @@ class LogModel(QAbstractTableModel):
         """Time, socket, source, text."""
         return 0 if parent.isValid() else COLUMNS
 
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
+    def data(self, index: Index, role: int = DISPLAY) -> object:
         """Text, colour and weight of one cell."""
-        row = self._shown[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(row, index.column())
-        if role == Qt.ItemDataRole.ForegroundRole:
-            return self._ink_of(row, index.column())
-        if role == Qt.ItemDataRole.FontRole and index.column() == 1:
-            return self._bold
-        if role == Qt.ItemDataRole.ToolTipRole and index.column() == 3:
-            return row[4]
-        return None
+        if role not in ANSWERED:
+            return None
+        column = index.column()
+        if role == FONT:
+            return self._bold if column == 1 else None
+        row = row_of(self._shown[index.row()])
+        if role == DISPLAY:
+            return self._text(row, column)
+        if role == INK:
+            return self._ink_of(row, column)
+        return row[4] if column == 3 else None
+
+    def cell(self, row: int, column: int) -> tuple[str, QColor, QFont | None]:
+        """What is painted in one cell: text, colour, and a font where it is not the view's."""
+        line = row_of(self._shown[row])
+        return self._text(line, column), self._ink_of(line, column), self._bold if column == 1 else None
 
     def _text(self, row: LogRow, column: int) -> str:
         if column == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QDateTime, QEvent, QPointF, QRectF, QSize, Qt, QTimer, Slot
 from PySide6.QtGui import QColor, QHelpEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
@@ -12,6 +12,7 @@ from ui.signs import ROLES, draw_cell
 from ui.theme import Theme
 
 NOTHING = "–"
+MINUTE, DAY = 60_000, 24 * 3600  # milliseconds, seconds
 LEAST_COLUMNS, LEAST_ROWS = 10, 5  # the engine sends used places only; the first part must not fill the card
 
 
@@ -102,7 +103,8 @@ class LotCard(Card):
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(theme, "", parent)
-        self.title.setText(self.tr("This lot"))
+        self._shown: Lot | None = None
+        self._title()
         self.number = QLabel(NOTHING)
         self.number.setStyleSheet(f"font-size: {theme.px(40)}px; font-weight: bold;")
         self.hint = QLabel()
@@ -124,10 +126,29 @@ class LotCard(Card):
         self.content.addLayout(row)
         self.content.addWidget(self.hint)
         self.content.addWidget(self.plot, 1)
+        timer = QTimer(self)
+        timer.timeout.connect(self._title)  # midnight comes without an event
+        timer.start(MINUTE)
+
+    @Slot()
+    def _title(self) -> None:
+        """Which parts are counted: this lot's, or without one those of today."""
+        lot = self._shown
+        if lot is None or lot.lot or not lot.since:
+            self.title.setText(self.tr("This lot"))
+            return
+        began, now = QDateTime.fromSecsSinceEpoch(int(lot.since)), QDateTime.currentDateTime()
+        if began.secsTo(now) < DAY:
+            words = self.tr("Today since {clock} · no lot").format(clock=began.toString("HH:mm"))
+        else:
+            words = self.tr("Since {moment} · no lot").format(moment=began.toString("yyyy-MM-dd HH:mm"))
+        self.title.setText(words)
 
     def show_lot(self, lot: Lot) -> None:
         """Show the lot's figures."""
-        known = lot.passed + lot.failed + lot.held + lot.quarantined > 0
+        self._shown = lot
+        self._title()
+        known = bool(lot.yield_line)  # a part on hold has no result yet
         self.number.setText(self.tr("{value:.1f} %").format(value=100 * lot.first_pass_yield) if known else NOTHING)
         hint = self.tr("first-pass yield")
         self.hint.setText(f"{hint} · {lot.stop_hint}" if lot.stop_hint else hint)
@@ -286,5 +307,5 @@ class MapCard(Card):
     def show_lot(self, lot: Lot) -> None:
         """Show the lot's map."""
         name = self.tr("Wafer {name}") if lot.map_kind == "wafer" else self.tr("Tray {name}")
-        self.title.setText(name.format(name=lot.wafer))
+        self.title.setText(name.format(name=lot.map_name or lot.wafer).rstrip())
         self.map.show_cells(lot.cells, lot.map_kind == "wafer")

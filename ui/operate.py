@@ -91,6 +91,7 @@ class OperateScreen(QWidget):
         """Show everything that is known; unchanged parts cost next to nothing."""
         self.band.show_mode(view.mode)
         self.header.show_view(view)
+        self.log.set_locked(view.locked)
         context = TileContext(latched=view.latched.sentence if view.latched else "", lost=view.lost)
         for number, tile in self.tiles.items():
             tile.show_state(view.sockets.get(number), context, virtual=view.virtual, live=not view.replay)

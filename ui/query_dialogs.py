@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, Qt, Signal, Slot
-from PySide6.QtWidgets import QComboBox, QDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from station.protocol import Handle, Query, Rows
+from station.protocol import Query, Rows
 from ui.rows_table import RowsModel, rows_view
 from ui.theme import Theme
 
-FAULTS = (
-    "test_error",
-    "no_contact",
-    "console_silence",
-    "corrupt_blob:body",
-    "wrong_state:DEV",
-    "power_cut:before:1",
-    "power_cut:inside:1",
-    "power_cut:after:1",
-    "clear",
-)
 REASON_WIDTH = 320
 RECENT = "1500"  # runs that are fetched at once; what is older is asked for by name with Enter
 FIRST_COLUMNS = ("run", "time", "label", "recipe", "kind", "bin", "tray", "reason", "attempt", "socket", "operator")
@@ -193,53 +182,3 @@ class HistoryDialog(QueryDialog):
             return self.model.index(0, 0)
         self.note.setText(self.tr("Choose a row first."))
         return QModelIndex()
-
-
-class BenchDialog(QueryDialog):
-    """Sockets, adapters, contact counters; hands and simulated faults on a virtual bench."""
-
-    def __init__(self, theme: Theme, sockets: int, virtual: bool, parent: QWidget | None = None) -> None:
-        super().__init__(theme, "bench", "", parent)
-        self.heading.setText(self.tr("Bench"))
-        self.setWindowTitle(self.tr("Bench"))
-        self.socket = QComboBox()
-        self.action = QComboBox()
-        self.argument = QComboBox()
-        again = QPushButton(self.tr("Ask again"))
-        again.setAutoDefault(False)
-        again.clicked.connect(self.ask)
-        self.bar.addWidget(again)
-        if virtual:
-            self._add_hands(sockets)
-
-    def _add_hands(self, sockets: int) -> None:
-        for number in range(1, sockets + 1):
-            self.socket.addItem(self.tr("Socket {n}").format(n=number), number)
-        for title, action, argument in (
-            (self.tr("Simulate fault"), "fault", None),
-            (self.tr("Insert part"), "insert", None),
-            (self.tr("Remove part"), "remove", ""),
-            (self.tr("Open lid"), "lid", "open"),
-            (self.tr("Close lid"), "lid", "close"),
-            (self.tr("Power off"), "power", "off"),
-            (self.tr("Power on"), "power", "on"),
-            (self.tr("Unplug adapter"), "unplug", ""),
-            (self.tr("Plug adapter in"), "replug", ""),
-        ):
-            self.action.addItem(title, (action, argument))
-        self.argument.setEditable(True)
-        self.argument.addItems(FAULTS)
-        self.argument.setMinimumWidth(200)
-        go = QPushButton(self.tr("Do it"))
-        go.setAutoDefault(False)
-        go.clicked.connect(self.handle)
-        for widget in (self.socket, self.action, self.argument, go):
-            self.bar.addWidget(widget)
-
-    @Slot()
-    def handle(self) -> None:
-        """Send what the hand is to do."""
-        action, argument = self.action.currentData()
-        if argument is None:
-            argument = self.argument.currentText().strip()
-        self.commanded.emit(Handle(int(self.socket.currentData()), action, argument))

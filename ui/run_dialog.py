@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QGridLayout, QHeaderView, QLabel, QPushButton, QTableView, QVBoxLayout, QWidget
 
 from station.protocol import Rows
-from ui.event_lines import LogRow
+from ui.log_lines import LogRow
 from ui.query_dialogs import QueryDialog
 from ui.rows_table import SIGNS, RowsModel, cell_text, rows_view
 from ui.theme import RADIUS, Theme

@@ -16,8 +16,14 @@ from typing import Any, BinaryIO, Protocol
 
 from PySide6.QtCore import QCoreApplication
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, whose pipes are made as large as is asked for
+    fcntl = None  # type: ignore[assignment]
+
 translate = QCoreApplication.translate
-CHUNK = 1 << 18
+CHUNK = 1 << 16
+PIPE_BYTES = 1 << 18
 LONGEST_PAUSE = 2.0  # seconds between two lines of a replay, however long the bench was idle
 
 
@@ -61,6 +67,8 @@ class EngineProcess:
             bufsize=0,
             **_own_session(),
         )
+        assert process.stdout is not None
+        _widen(process.stdout.fileno())
         return process
 
     @property
@@ -127,6 +135,15 @@ def _own_session() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_BREAKAWAY_FROM_JOB}
     return {"start_new_session": True}
+
+
+def _widen(descriptor: int) -> None:
+    """Room in the engine's pipe for what it writes while the window paints; where it cannot be had, less must do."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            pass  # the limit of this user is reached
 
 
 class Recording:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QWidget
 
@@ -44,6 +44,8 @@ class TextBlock(QWidget):
         super().__init__(parent)
         self._font = theme.font(size, bold=bold, mono=mono, narrow=narrow)
         self._base = self._font.pixelSize()
+        self._metrics = QFontMetricsF(self._font)
+        self._broken: dict[tuple[int, int], list[str]] = {}  # by width and number of lines, until text or size changes
         self._colour = QColor(theme.ink)
         self._text = ""
         self.most_lines = 1
@@ -55,6 +57,8 @@ class TextBlock(QWidget):
         wanted = max(SMALLEST_TEXT, round(self._base * factor))
         if wanted != self._font.pixelSize():
             self._font.setPixelSize(wanted)
+            self._metrics = QFontMetricsF(self._font)
+            self._broken.clear()
             self.update()
 
     def text(self) -> str:
@@ -71,23 +75,32 @@ class TextBlock(QWidget):
         if text == self._text and wanted == self._colour:
             return
         self._text, self._colour = text, wanted
+        self._broken.clear()
         self.setAccessibleName(text)
         self.update()
 
+    def _lines(self, width: int, most: int) -> list[str]:
+        key = (width, most)
+        if key not in self._broken:
+            if len(self._broken) > 8:  # a tile that is being resized
+                self._broken.clear()
+            self._broken[key] = break_lines(self._text, self._font, width, most)
+        return self._broken[key]
+
     def natural_width(self) -> int:
         """Width of the text on one line."""
-        return round(QFontMetricsF(self._font).horizontalAdvance(self._text) + 1)
+        return round(self._metrics.horizontalAdvance(self._text) + 1)
 
     def line_height(self) -> int:
         """Height of one line."""
-        return round(QFontMetricsF(self._font).height())
+        return round(self._metrics.height())
 
     def height_at(self, width: int, most_lines: int) -> int:
         """Height of the text at a width, with a limit of lines that is also remembered for painting."""
         self.most_lines = most_lines
         if not self._text:
             return 0
-        return len(break_lines(self._text, self._font, width, most_lines)) * self.line_height()
+        return len(self._lines(width, most_lines)) * self.line_height()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """One line of the text."""
@@ -100,7 +113,7 @@ class TextBlock(QWidget):
         painter.setPen(self._colour)
         height = self.line_height()
         most = max(1, min(self.most_lines, self.height() // height))
-        for number, line in enumerate(break_lines(self._text, self._font, self.width(), most)):
+        for number, line in enumerate(self._lines(self.width(), most)):
             painter.drawText(QRectF(0, number * height, self.width(), height), int(self.alignment), line)
 
 
@@ -136,9 +149,11 @@ class FitWord(QWidget):
 
     def place(self, x: int, y: int, width: int, height: int, limit: float) -> None:
         """Give the word its box and its largest size."""
-        self._limit = limit
-        self.setGeometry(x, y, width, height)
-        self._fit()
+        box = QRect(x, y, width, height)
+        if (box, limit) != (self.geometry(), self._limit):
+            self._limit = limit
+            self.setGeometry(box)
+            self._fit()
 
     def _fit(self) -> None:
         one = self._size_of([self._text])

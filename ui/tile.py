@@ -6,6 +6,8 @@ the checklist takes what is left. So a long reason never moves the other tiles.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
@@ -38,6 +40,8 @@ class SocketTile(QWidget):
         self._virtual = False
         self._live = False
         self._lit = True
+        self._shown: object = None
+        self._drawn: object = None
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self._build()
         self.show_state(None, TileContext(), virtual=False)
@@ -71,9 +75,17 @@ class SocketTile(QWidget):
         return self._words
 
     def show_state(self, state: SocketState | None, context: TileContext, *, virtual: bool, live: bool = True) -> None:
-        """Show a state; ``live`` is False when commands would reach nobody."""
-        self._state, self._virtual, self._live = state, virtual, live and context.lost is None
-        self._words = words = tile_words(state, context)
+        """Show a state; ``live`` is False when commands would reach nobody. The same again costs next to nothing."""
+        self._state = state  # also when it looks the same: its epoch goes into the commands
+        seen = replace(state, epoch=0, since=0.0) if state else None
+        wanted = (seen, context, virtual, live)
+        if wanted != self._shown:
+            self._shown = wanted
+            self._virtual, self._live = virtual, live and context.lost is None
+            self._words = tile_words(state, context)
+            self._show_words(state, self._words)
+
+    def _show_words(self, state: SocketState | None, words: TileWords) -> None:
         pair = self._theme.role(words.role)
         theme = self._theme
         head_ink = pair.ink if words.role == "neutral" else theme.muted
@@ -90,7 +102,15 @@ class SocketTile(QWidget):
         self._show_buttons(state)
         self.setAccessibleName(f"{self.name.text()}: {words.word}. {words.lead} {words.reason}")
         self._arrange()
-        self.update()
+        self._repaint_if_changed()
+
+    def _repaint_if_changed(self) -> None:
+        """Paint card, head and border again when they look different; the blocks on them see to themselves."""
+        words = self._words
+        drawn = (words.role, words.hatched, words.alarm, self.band.height() if words.band else 0)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.update()
 
     def _show_run(self, state: SocketState | None, words: TileWords, colour: str) -> None:
         rows = rows_of(state.plan, state.steps) if state and words.shows_plan else []

@@ -25,17 +25,19 @@ from station.protocol import (
     SignOut,
     Stop,
 )
+from ui.bench_dialog import BenchDialog
 from ui.bench_view import BenchView
 from ui.engine_link import EngineLink
 from ui.engineer_menu import EngineerMenu
 from ui.entry_dialogs import LabelDialog, RecipeDialog
-from ui.event_lines import BadLine, Item, LogLines, LogRow
+from ui.event_lines import BadLine, Item, LogLines
 from ui.guard import KeyGuard
+from ui.log_lines import LogRow
 from ui.log_model import LogModel
 from ui.operate import OperateScreen
 from ui.part_dialogs import PartDialog, ReleaseDialog
 from ui.primary import primary
-from ui.query_dialogs import BenchDialog, HistoryDialog, QueryDialog
+from ui.query_dialogs import HistoryDialog, QueryDialog
 from ui.run_dialog import RunDialog
 from ui.scanner import KeyFilter
 from ui.settings import WindowSettings, save
@@ -130,7 +132,7 @@ class StationWindow(QMainWindow):
         """A batch from the link."""
         for item in items:
             if isinstance(item, LogLines):
-                self.operate.log.add(item.rows)
+                self.operate.log.add(item.lines)
             elif isinstance(item, BadLine):
                 self._log("warning", item.sentence)
             else:
@@ -151,6 +153,8 @@ class StationWindow(QMainWindow):
             self.operate.log.add_dropped(event.count)
         elif isinstance(event, SignedIn):
             self.sign_in.answered(event)
+            if self.view.locked:
+                self._close_pages()
         elif isinstance(event, Ended):
             self._log("info", event.sentence)
         if self.view.hello is not None and event is self.view.hello:
@@ -254,6 +258,11 @@ class StationWindow(QMainWindow):
         self.send(SignOut())
         self.operate.log.forget_search()
         self.sign_in.open()
+
+    def _close_pages(self) -> None:
+        """Nobody is signed in any more: no page with records stays open."""
+        for dialog in list(self._dialogs):
+            dialog.close()
 
     @Slot(int)
     def _type_label(self, socket: int) -> None:

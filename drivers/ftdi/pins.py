@@ -74,6 +74,7 @@ class FtdiPins:
     """Signals by name; True means asserted."""
 
     def __init__(self, board: Board, banks: Mapping[str, Bank]) -> None:
+        self.reset_seconds = board.reset_seconds
         self._outputs = {s.name: s for s in board.signals.values() if s.output}
         self._inputs = {bank: board.of_bank(bank, output=False) for bank in banks}
         self._banks = banks

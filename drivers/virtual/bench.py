@@ -20,7 +20,7 @@ from typing import IO, Any
 import platformdirs
 
 from drivers.virtual.bench_server import BenchServer
-from drivers.virtual.bench_state import BENCH_FAULTS, BenchState
+from drivers.virtual.bench_state import BENCH_FAULTS, BenchState, known_faults
 from drivers.virtual.pads import ChipPads
 
 BENCH_FILE = "bench.json"
@@ -133,9 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--remote-bitbang", action="store_true", help="open a remote_bitbang port per socket")
     parser.add_argument("--check-traces", type=Path, metavar="DIR", help="replay golden JTAG traces and end")
     parser.add_argument("--list-faults", action="store_true", help="show the faults that can be armed, and end")
-    parser.add_argument(
-        "--check-fault", metavar="NAME", help="end with 0 when this fault can be armed, else 2"
-    )
+    parser.add_argument("--check-fault", metavar="NAME", help="end with 0 when this fault can be armed, else 2")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     return parser
 
@@ -189,9 +187,7 @@ def _alive(pid: int) -> bool:
 
 
 def _list_faults(as_json: bool) -> int:
-    from drivers.virtual.earlgrey.faults import FAULTS
-
-    faults = {**FAULTS, **BENCH_FAULTS}
+    faults = known_faults()
     if as_json:
         print(json.dumps(faults))
     else:
@@ -214,7 +210,7 @@ def _check_fault(fault: str) -> int:
             return 0
         name, argument = split(fault, "")
         if name not in FAULTS:
-            known = [*FAULTS, *BENCH_FAULTS]
+            known = list(known_faults())
             hint = nearest(name, known) or nearest(name.rpartition(":")[0], known)
             raise ValueError(f"no fault is called {name!r}{hint}")
         if name == "wrong_state":

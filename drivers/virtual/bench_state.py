@@ -25,6 +25,13 @@ BENCH_FAULTS = {
 OpenChip = Callable[[Path], ChipPads]
 
 
+def known_faults() -> dict[str, str]:
+    """Every fault that can be simulated, the chip's and the bench's, with one sentence: the one list there is."""
+    from drivers.virtual.earlgrey.faults import FAULTS
+
+    return {**FAULTS, **BENCH_FAULTS}
+
+
 class BenchState:
     """Adapters and sockets, numbered from 1; every method may be called from any thread."""
 
@@ -90,7 +97,7 @@ class BenchState:
         return self.sockets[number - 1]
 
     def do_insert(self, body: Mapping[str, Any]) -> None:
-        """Put the part with this label into a socket; a new label is a fresh die."""
+        """Put the part with this label into a socket; a new label is a fresh die, of the wafer ``place`` if given."""
         socket = self._socket(body)
         label = str(body.get("label") or "")
         if not label:
@@ -100,6 +107,8 @@ class BenchState:
             raise ValueError(f"part {label!r} is in socket {other}; remove it first")
         folder = Path(str(body["folder"])) if body.get("folder") else self._chips / folder_name(label)
         folder.mkdir(parents=True, exist_ok=True)
+        if body.get("place"):
+            _lie_at(folder, str(body["place"]))
         socket.insert(label, folder)
         self._remember()
 
@@ -142,6 +151,8 @@ class BenchState:
         else:
             if head == "clear":
                 self._unplug_after.pop(socket.number, None)
+                if socket.chip is None:
+                    return  # an empty socket has nothing else to clear
             socket.fault(name, argument)
 
     def _arm_unplug(self, number: int, argument: str) -> None:
@@ -168,7 +179,20 @@ class BenchState:
         adapter = self.adapters[socket.number - 1]
         channels = {channel.bank: {"mode": channel.mode, **channel.transfers} for channel in adapter.channels}
         tck = {channel.bank: channel.engine.tck for channel in adapter.channels}
-        return {**socket.state(), "plugged": adapter.plugged, **adapter.entry(), "channels": channels, "tck": tck}
+        state = {**socket.state(), "plugged": adapter.plugged, **adapter.entry(), "channels": channels, "tck": tck}
+        return {**state, "armed": self._armed(socket)}
+
+    def _armed(self, socket: VirtualSocket) -> list[str]:
+        """Faults of this socket that wait to strike or have struck and are not put right."""
+        pending = self._unplug_after.get(socket.number)
+        bench = [f"unplug:{pending}"] if pending is not None else []
+        bench += [] if self.adapters[socket.number - 1].plugged else ["unplug"]
+        bench += [] if socket.supply_on else ["power_off"]
+        return [*bench, *(socket.chip.state().get("faults", ()) if socket.chip is not None else ())]  # type: ignore[misc]
+
+    def do_faults(self, body: Mapping[str, Any]) -> dict[str, str]:
+        """Every fault that can be armed, with one sentence."""
+        return known_faults()
 
     def do_edges(self, body: Mapping[str, Any]) -> list[list[object]]:
         """Recorded edges of the nets the adapter drives: time, signal, level; ``clear`` empties the record."""
@@ -230,3 +254,14 @@ def folder_name(label: str) -> str:
 def _label_of(folder: Path) -> str:
     name = folder / "label"
     return name.read_text() if name.exists() else folder.name
+
+
+def _lie_at(folder: Path, place: str) -> None:
+    """A die that is made anew in this folder comes from this place, ``LOT/WAFER/X/Y`` with numbers in each."""
+    found = re.fullmatch(r"[^/]*?([0-9]{0,3})/W([0-9]+)/X([0-9]+)/Y([0-9]+)", place)
+    if found is None:
+        raise ValueError(f"expected a place such as L24-0117/W12/X7/Y19, got {place!r}")
+    chosen = folder / "identity.json"
+    if not chosen.exists():
+        numbers = [int(text or "0") for text in found.groups()]
+        chosen.write_text(json.dumps(dict(zip(("lot", "wafer", "x", "y"), numbers, strict=True))), encoding="utf-8")

@@ -22,8 +22,12 @@ class VirtualHandler:
             raise BenchError(f"{error.strerror}; start it with: station simulate") from None
 
     def insert(self, socket: int, label: str) -> None:
-        """Put the part with this label into the socket; a label never seen is a fresh die."""
-        self.command("insert", socket, label=label)
+        """Put the part with this label into the socket; a label never seen is a fresh die.
+
+        ``NAME@LOT/WAFER/X/Y`` says where on a wafer a fresh die comes from; without it nobody knows.
+        """
+        name, _, place = label.partition("@")
+        self.command("insert", socket, label=name, place=place)
 
     def remove(self, socket: int) -> None:
         """Take the part out."""
@@ -57,6 +61,11 @@ class VirtualHandler:
     def parts(self) -> list[str]:
         """Labels of all parts this bench has."""
         return list(self.command("parts", 1))
+
+    def faults(self) -> Mapping[str, str]:
+        """Every fault that this bench can simulate, with one sentence."""
+        answer: Mapping[str, str] = self.command("faults", 1)
+        return answer
 
     def command(self, do: str, socket: int, **arguments: object) -> Any:
         """Any command of the bench's control channel; raises ``BenchError`` with the bench's sentence.

@@ -3,19 +3,23 @@
 <TS version="2.1" sourcelanguage="en">
 <context>
     <name>BenchDialog</name>
+    <message><source>Arm fault</source><translation type="unfinished"></translation></message>
+    <message><source>Armed in {list}</source><translation type="unfinished"></translation></message>
     <message><source>Ask again</source><translation type="unfinished"></translation></message>
     <message><source>Bench</source><translation type="unfinished"></translation></message>
+    <message><source>Clear faults</source><translation type="unfinished"></translation></message>
     <message><source>Close lid</source><translation type="unfinished"></translation></message>
     <message><source>Do it</source><translation type="unfinished"></translation></message>
     <message><source>Insert part</source><translation type="unfinished"></translation></message>
+    <message><source>No fault is armed.</source><translation type="unfinished"></translation></message>
     <message><source>Open lid</source><translation type="unfinished"></translation></message>
     <message><source>Plug adapter in</source><translation type="unfinished"></translation></message>
     <message><source>Power off</source><translation type="unfinished"></translation></message>
     <message><source>Power on</source><translation type="unfinished"></translation></message>
     <message><source>Remove part</source><translation type="unfinished"></translation></message>
-    <message><source>Simulate fault</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}</source><translation type="unfinished"></translation></message>
     <message><source>Unplug adapter</source><translation type="unfinished"></translation></message>
+    <message><source>socket {n}: {faults}</source><translation type="unfinished"></translation></message>
 </context>
 <context>
     <name>BinsCard</name>
@@ -85,12 +89,15 @@
     <message><source>Find…</source><translation type="unfinished"></translation></message>
     <message><source>Log</source><translation type="unfinished"></translation></message>
     <message><source>Pause</source><translation type="unfinished"></translation></message>
+    <message><source>Sign in to see the log.</source><translation type="unfinished"></translation></message>
     <message><source>{n} lines dropped</source><translation type="unfinished"></translation></message>
     <message><source>{n} waiting</source><translation type="unfinished"></translation></message>
 </context>
 <context>
     <name>LotCard</name>
+    <message><source>Since {moment} · no lot</source><translation type="unfinished"></translation></message>
     <message><source>This lot</source><translation type="unfinished"></translation></message>
+    <message><source>Today since {clock} · no lot</source><translation type="unfinished"></translation></message>
     <message><source>fail</source><translation type="unfinished"></translation></message>
     <message><source>first-pass yield</source><translation type="unfinished"></translation></message>
     <message><source>hold · quarantine</source><translation type="unfinished"></translation></message>

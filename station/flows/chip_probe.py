@@ -6,8 +6,9 @@ the order (docs/decisions/0003).
 
 from __future__ import annotations
 
+from station.flows.whose import check_place, identify
 from station.formats.lc import LcState
-from station.model import TokenRequest
+from station.model import Answer, TokenRequest
 from station.parts.earlgrey import CpSecrets, Earlgrey
 from station.ports import Appliance
 from station.run import Burn, Plan, Run
@@ -44,9 +45,16 @@ def chip_probe(run: Run, die: Earlgrey, appliance: Appliance) -> None:
         raw_unlock = run.credential("raw_unlock_token")
     run.burn(PLAN.unlock, done=lambda: die.has_reached(LcState.TEST_UNLOCKED0),
              do=lambda: die.unlock_raw(raw_unlock), tries=2, anyones=True)  # fmt: skip
-    run.burn(PLAN.secrets, done=lambda: die.holds_cp_secrets(secrets),
+    run.burn(PLAN.secrets, done=lambda: _secrets_of_this_label(run, die, secrets),
              do=lambda: die.provision_cp(run.image("cp_sram"), secrets))  # fmt: skip
     with run.step(PLAN.identity):
         if die.look().state is LcState.TEST_UNLOCKED0:  # a locked die cannot be asked; the journal knew it before
-            run.identify(die.cp_device_id().hex())
+            identify(run, die.cp_device_id(), die.lot_number)
     run.burn(PLAN.lock, done=lambda: die.has_reached(LcState.TEST_LOCKED0), do=die.lock, tries=2, anyones=True)
+
+
+def _secrets_of_this_label(run: Run, die: Earlgrey, secrets: CpSecrets) -> Answer:
+    """The die's answer, once what wafer probing left in it has shown that it is the die of this label."""
+    answer = die.holds_cp_secrets(secrets)
+    check_place(run, die.probed_place, die.lot_number)
+    return answer

@@ -6,6 +6,7 @@ Evidence and settle time of every burn: docs/burns.md.
 from __future__ import annotations
 
 from station.errors import ApplianceError, Reject
+from station.flows.whose import identify
 from station.formats.lc import LcState
 from station.model import TokenRequest
 from station.parts.earlgrey import Earlgrey, Endorsed, Exported, Stage
@@ -38,6 +39,8 @@ FT_TOKENS = (
 )
 RMA_TOKEN = TokenRequest("RMA token hash", "keygen", 128, b"rma", hashed=True)
 WAS_DIVERSIFIER = b"was"
+SENT, COMPARED = "certificates_sent", "certificates_compared"
+"""Names under which the hash of the endorsed certificates is kept: before they are sent; when the part has it, too."""
 SKIPS_LOCKED_SECRET1 = "personalization firmware writes SECRET1 only while its digest is not computed"
 SKIPS_LOCKED_SECRET2 = "personalization firmware writes SECRET2 only while its digest is not computed"
 
@@ -51,7 +54,7 @@ def final_test(run: Run, die: Earlgrey, appliance: Appliance) -> None:
                     sentence="Final Test does not start from this state", saw=life.state.name)  # fmt: skip
         run.measure("transitions left", life.transitions_left, low=_transitions_needed(life.state), bin="worn_out")
         if life.state is mission:  # it can say who it is before anything is asked of it
-            run.identify(die.hardware_origin(die.device_id()).hex())
+            identify(run, die.hardware_origin(die.device_id()))
     with run.step(PLAN.tokens):
         appliance.open_session(run.sku)
         test_unlock, test_exit = appliance.derive(run.sku, FT_TOKENS)
@@ -61,7 +64,7 @@ def final_test(run: Run, die: Earlgrey, appliance: Appliance) -> None:
              do=lambda: die.individualize(run.image("individualize")), tries=2, anyones=True)  # fmt: skip
     with run.step(PLAN.identity):
         device_id = die.device_id()
-        run.identify(die.hardware_origin(device_id).hex())
+        identify(run, die.hardware_origin(device_id))
         run.keep("device_id", device_id)
     run.burn(PLAN.test_exit, done=lambda: die.has_reached(mission),
              do=lambda: die.test_exit(test_exit), tries=2, anyones=True)  # fmt: skip
@@ -104,16 +107,27 @@ def _rma_token(run: Run, appliance: Appliance) -> bytes:
 
 
 def _certify(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> None:
-    """Export, endorse, keep the complete registration, import; a part that boots its product already has it all."""
+    """Export, endorse, keep the complete registration, import; a part that boots its product already has it all.
+
+    A part that says nothing although its installation was begun is only asked: no new firmware covers that up.
+    """
     endorsed: Endorsed | None = None
-    if die.stage() is not Stage.SHIPPED:
-        if die.stage() is not Stage.WANTS_CERTIFICATES:
-            with run.step(PLAN.load_bundle):
-                die.load(run.image("bundle"))
+    begun = (run.context.flow, PLAN.install.id) in run.part.open_burns()
+    wants = die.stage() is Stage.WANTS_CERTIFICATES
+    if not wants and not begun and die.stage() is not Stage.SHIPPED:
+        with run.step(PLAN.load_bundle):
+            die.load(run.image("bundle"))
+        wants = True
+    if wants:
         with run.step(PLAN.endorse):
             endorsed = _endorse(run, die, appliance, device_id)
-    run.burn(PLAN.install, done=die.is_installed, do=lambda: die.install(endorsed), tries=2,
-             only_powered=True)  # fmt: skip
+    run.burn(PLAN.install, done=lambda: die.is_installed(_hash_compared(run)),
+             do=lambda: die.install(endorsed, lambda seen: run.keep(COMPARED, seen)), only_powered=True)  # fmt: skip
+
+
+def _hash_compared(run: Run) -> bool:
+    """Whether the part answered with the hash of the certificates that it was last sent; true if nothing was sent."""
+    return run.kept(SENT) in (None, run.kept(COMPARED))
 
 
 def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> Endorsed:
@@ -124,6 +138,7 @@ def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) ->
     endorsed = die.endorsed(exported, certificates, root, ica)
     seed = run.kept("wrapped_rma_seed")
     run.require(seed is not None, bin="certificate", sentence="no wrapped RMA seed of this part is in this journal")
+    run.keep(SENT, endorsed.certs_sha256)
     run.hold_registration(die.registration(run.sku, device_id, seed or b"", endorsed))
     return endorsed
 

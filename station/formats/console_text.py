@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 from zlib import crc32
@@ -26,7 +26,8 @@ STATUS_CODES = (
 
 _SPACE = " \t\n\v\f\r"
 _QUOTE, _BACKSLASH, _OPEN = b'"\\{'
-_DECIMAL = re.compile(r"[0-9]{1,20}\Z")
+MOST_DIGITS = 20
+_DECIMAL = re.compile(rf"[0-9]{{1,{MOST_DIGITS}}}\Z")
 _LINE = re.compile(r"RESP_(OK|ERR):(.*) CRC:([0-9]{1,10})(?:\r?\n)?\Z", re.DOTALL)
 _LINE_IN_STREAM = re.compile(rb"RESP_(?:OK|ERR):[^\n]* CRC:[0-9]{1,10}\n")
 
@@ -200,6 +201,8 @@ def numbers(value: object, bits: int, count: int, name: str) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) != count:
         seen = f"{len(value)}" if isinstance(value, list) else "no array"
         raise FormatError(f"expected {count} numbers in {name}, saw {seen}: check the firmware generation")
+    if set(map(type, value)) == {int} and min(value) >= 0 and max(value) < 1 << bits:
+        return tuple(value)  # thousands of bytes are common; what is not plain is looked at one by one
     return tuple(number(item, bits, name) for item in value)
 
 
@@ -236,14 +239,21 @@ def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-_DECODER = json.JSONDecoder(
-    parse_int=_integer, parse_float=_refuse_number, parse_constant=_refuse_number, object_pairs_hook=_unique
-)
+def _decoder(parse_int: Callable[[str], int] | None) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_int=parse_int, parse_float=_refuse_number, parse_constant=_refuse_number, object_pairs_hook=_unique
+    )
+
+
+_STRICT, _QUICK = _decoder(_integer), _decoder(None)
+_SUSPECT = re.compile(rf"-|[0-9]{{{MOST_DIGITS + 1}}}")
+"""Only with a minus sign or this many digits can a text hold an integer that ``_integer`` refuses."""
 
 
 def _decode(text: str, start: int) -> tuple[object, int]:
+    decoder = _STRICT if _SUSPECT.search(text) else _QUICK
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        value, end = decoder.raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise FormatError(f"expected JSON, saw an error at character {error.pos}: {error.msg}") from None
     except RecursionError:

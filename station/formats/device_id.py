@@ -18,6 +18,9 @@ CREATOR_NUVOTON = 0x4001
 PRODUCT_EARLGREY_A1 = 0x0002
 PRODUCT_EARLGREY_A2 = 0x0003
 BLIND_DIN = (1 << 64) - 1
+BLIND_NUMBERS = (BLIND_DIN, BLIND_DIN >> 8)
+"""All ones, and what the CP program makes of an erased probe page: every chip of a blind assembly has the same."""
+
 FORMAT_VERSION = 1
 
 _DIN_FIELDS = (("year", 1), ("week", 2), ("lot", 3), ("wafer", 2), ("x", 3), ("y", 3))
@@ -80,9 +83,14 @@ class HardwareOrigin:
     reserved: int = 0
 
     @property
+    def is_blind(self) -> bool:
+        """Whether the chip was assembled without knowing its die: its number, and so its whole id, is not its own."""
+        return self.din_value in BLIND_NUMBERS
+
+    @property
     def din(self) -> Din:
-        """The device number's fields; raises FormatError when it is not BCD."""
-        return Din.parse(self.din_value)
+        """The device number's fields; raises FormatError when it is neither BCD nor blind."""
+        return Din(blind=True) if self.is_blind else Din.parse(self.din_value)
 
     @classmethod
     def parse(cls, raw: bytes) -> HardwareOrigin:

@@ -183,11 +183,10 @@ def present_encrypt(key: int, block: int) -> int:
     """PRESENT with a 128-bit key and 32 round keys on one 64-bit block."""
     _require_block(block)
     *rounds, last = _round_keys(key)
+    t0, t1, t2, t3, t4, t5, t6, t7 = _FORWARD
     for round_key in rounds:
-        state = (block ^ round_key).to_bytes(8, "little")
-        block = 0
-        for table, value in zip(_FORWARD, state, strict=True):
-            block |= table[value]
+        b0, b1, b2, b3, b4, b5, b6, b7 = (block ^ round_key).to_bytes(8, "little")
+        block = t0[b0] | t1[b1] | t2[b2] | t3[b3] | t4[b4] | t5[b5] | t6[b6] | t7[b7]
     return block ^ last
 
 

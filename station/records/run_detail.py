@@ -32,7 +32,8 @@ def _intent(row: Row, at: float) -> list[Line]:
 
 
 def _outcome(row: Row, at: float) -> list[Line]:
-    words = {"done": "read back: done", "not_done": "read back: not done", "unknown": "read back: unknown"}
+    words = {"done": "read back: done", "not_done": "read back: not done", "unknown": "read back: unknown",
+             "contradicts": "read back: something else"}  # fmt: skip
     detail = words.get(str(row.detail["evidence"]), str(row.detail["evidence"]))
     return [("burn", row.title, at, _with_reason(detail, row))]
 

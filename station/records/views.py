@@ -49,15 +49,20 @@ def run(records: History, arguments: Mapping[str, str]) -> Table:
 
 
 def yields(records: History, arguments: Mapping[str, str]) -> Table:
-    """Per recipe and lot: parts, first-attempt passes, first-pass yield; one mode at a time (production by default)."""
+    """Per recipe and lot: parts with a result, how many passed first, first-pass yield, and parts still on hold.
+
+    A part on hold has no result yet; its first pass, fail or quarantine counts. One mode at a time, production by
+    default.
+    """
     where, parameters = _where({"mode": "production", **arguments})
     sql = f"""
-        SELECT recipe, lot, count(*), sum(first_kind = 'pass'), round(1.0 * sum(first_kind = 'pass') / count(*), 4)
-        FROM (SELECT recipe, lot, label, kind AS first_kind, min(run) FROM runs {where}
+        SELECT recipe, lot, count(result), sum(result IS NOT NULL AND kind = 'pass'),
+               round(1.0 * sum(result IS NOT NULL AND kind = 'pass') / count(result), 4), sum(result IS NULL)
+        FROM (SELECT recipe, lot, label, kind, min(CASE WHEN kind != 'hold' THEN run END) AS result FROM runs {where}
               {"AND" if where else "WHERE"} kind IN ('pass', 'fail', 'hold', 'quarantine')
               GROUP BY recipe, lot, label)
         GROUP BY recipe, lot ORDER BY recipe, lot"""
-    return ("recipe", "lot", "parts", "first_passes", "first_pass_yield"), records.rows(sql, parameters)
+    return ("recipe", "lot", "parts", "first_passes", "first_pass_yield", "on_hold"), records.rows(sql, parameters)
 
 
 def pareto(records: History, arguments: Mapping[str, str]) -> Table:

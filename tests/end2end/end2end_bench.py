@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from station_file import station_text
+
 from drivers.virtual.handler import VirtualHandler
 from station import protocol
 from station.credentials import CredentialStore
@@ -36,32 +38,6 @@ SUPERVISOR, PIN = "sup", b"358901"
 RUN_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
 FUSES = "fuses.bin"
-
-STATION = """\
-schema = 1
-name = "hostile-1"
-realm = "{realm}"
-mode = "virtual"
-data = "data"
-virtual_bench = "{bench}"
-{more}
-[[socket]]
-driver = "ft4232h"
-[socket.settings]
-serial = "{serial}"
-usb_backend = "drivers.virtual.usb_backend"
-
-[appliance]
-driver = "grpc"
-[appliance.settings]
-endpoint = "{endpoint}"
-ca = "{ca}"
-certificate = "{certificate}"
-key = "{key}"
-
-[handler]
-driver = "virtual"
-"""
 
 
 def environment() -> dict[str, str]:
@@ -112,7 +88,7 @@ class Place:
     def write(self, **changes: str) -> Place:
         """Write the station file, with some settings changed."""
         self.settings = {**self.settings, **changes}
-        self.station.write_text(STATION.format(**self.settings))
+        self.station.write_text(station_text(**self.settings))
         return self
 
     def cli(self, *arguments: str, seconds: float = RUN_SECONDS, file_size: int = resource.RLIM_INFINITY) -> Said:
@@ -211,7 +187,7 @@ class EndBench:
             (folder / "chip").mkdir()
         client = self.appliance / "clients" / CLIENT
         settings = {
-            "realm": "dev", "bench": str(self.bench_file), "serial": "VB0001", "more": "",
+            "name": "hostile-1", "realm": "dev", "bench": str(self.bench_file), "serial": "VB0001",
             "endpoint": str(self.appliance / "endpoint.json"), "ca": str(self.appliance / "tls" / "ca-cert.pem"),
             "certificate": str(client / "cert.pem"), "key": str(client / "key.pem"),
         }  # fmt: skip
@@ -239,7 +215,8 @@ class EndBench:
     def insert(self, place: Place) -> None:
         """The place's chip goes into the socket, the lid is closed."""
         self.tidy()
-        self.hands.command("insert", 1, label=place.folder.name, folder=str(place.chip))
+        self.hands.command("insert", 1, label=place.folder.name, folder=str(place.chip),
+                           place=CP_LABEL)  # fmt: skip
         self.hands.lid(1, True)
 
     def tidy(self) -> None:

@@ -68,6 +68,8 @@ def test_the_demo_ends_by_itself(tmp_path, fault) -> None:
 
 def test_a_fault_that_there_is_not(tmp_path) -> None:
     code, events, said = demo(tmp_path, "lid_opened")
-    assert (code, events) == (2, []), said
+    (ended,) = events
+    assert (code, ended["event"], ended["parts"], ended["passed"]) == (2, "demo_ended", 1, 0), said
+    assert "no fault is called 'lid_opened'" in str(ended["error"])
     assert "no fault is called 'lid_opened' (did you mean 'lid_open'?)" in said and "--list-faults" in said
     assert not (tmp_path / "demo").exists(), "nothing was started"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -10,6 +11,8 @@ from end2end_bench import CP_LABEL, FT_LABEL, Engine
 
 from station import protocol
 from station.event_writer import QUEUE, SPARE
+from station.model import Role
+from station.operators import Operators
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 
 GARBAGE = b"no command\n"
@@ -60,6 +63,40 @@ def test_an_engine_killed_and_the_part_moved(bench) -> None:
     assert place.chip_digest() == chip
     said = place.run("earlgrey-cp", CP_LABEL)
     assert said.code == 2 and "in quarantine" in said.sentence, said
+
+
+def test_no_puts_the_interrupted_part_into_quarantine_for_good(bench) -> None:
+    """An operator says no: a verdict in the journal, a part that no start takes again, and no word to the chip."""
+    place = bench.place()
+    Operators(place.data).add("ann", Role.OPERATOR, b"480213")
+    bench.insert(place)
+    killed_while(place, "earlgrey-cp", CP_LABEL, "burning")
+    chip, before = place.chip_digest(), place.rows()
+    (start,) = [row for row in before if row["kind"] == "start"]
+    with Engine(place, ("--operator", "ann")) as engine:
+        asked = engine.state(lambda tile: tile.state == "interrupted", "the question")
+        engine.send(protocol.Answer(1, asked.prompt.id, QUARANTINE_IT))
+        shown = engine.state(lambda tile: tile.needs_acknowledge, "a verdict that somebody must read")
+        assert (shown.state, shown.verdict.kind, shown.prompt) == ("quarantine", "quarantine", None)
+        (row,) = [row for row in place.rows(len(before)) if row["kind"] == "verdict"]
+        assert (row["run"], row["label"], row["operator"]) == (start["run"], CP_LABEL, "ann")
+        assert json.loads(row["detail"])["bin_id"] == "quarantine"
+        engine.send(protocol.Acknowledge(1, shown.epoch))
+        bench.tidy()
+        engine.state(lambda tile: tile.state == "insert_part", "an empty socket")
+        bench.insert(place)
+        engine.state(lambda tile: tile.state == "scan", "the part that was put back")
+        position = len(engine.events)
+        engine.send(protocol.Scan(CP_LABEL, 1))
+        assert "in quarantine" in engine.refusal(position)
+        position = len(engine.events)
+        engine.send(protocol.Release(CP_LABEL, "it looks well to me"))
+        assert "needs the role supervisor" in engine.refusal(position)
+        assert not engine.tile.may_start and engine.end() == 0
+    assert place.kinds(len(before)).count("start") == 0 and place.chip_digest() == chip
+    shown_part = place.cli("part", "show", CP_LABEL)
+    assert shown_part.code == 0 and "quarantine" in shown_part.out
+    assert place.cli("journal", "verify").code == 0
 
 
 def test_an_engine_killed_before_the_first_burn(bench) -> None:

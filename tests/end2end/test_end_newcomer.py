@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from end2end_bench import environment
 
+from station.data_folder import DataFolder
 from station.errors import ConfigError
 from station.virtual_station import VirtualStation
 
@@ -66,6 +67,41 @@ def test_data_takes_the_whole_folder_of_a_demo(used):
         assert (whole.returncode, whole.stdout) == (0, inner.stdout), whole.stderr
     assert not (used / "whole" / "journal.sqlite").exists()
     assert station("history", "--data", "whole", folder=used).stdout
+
+
+def test_a_data_folder_finds_the_station_file_above_it(used, tmp_path):
+    inside = used / "whole" / "data"
+    checked = station("sockets", "check", "--data", inside, folder=tmp_path)
+    assert checked.returncode == 3 and b"the virtual bench is not running" in checked.stdout, checked.stderr
+    assert station("engine", "--data", inside, folder=tmp_path).returncode == 0
+    (tmp_path / "elsewhere").mkdir()
+    lost = station("sockets", "check", "--data", "elsewhere", folder=tmp_path)
+    assert lost.returncode == 2
+    assert f"expected a station file at elsewhere/station.toml or {tmp_path}/station.toml, but there is none" in told(
+        lost
+    )
+
+
+def test_the_window_says_that_there_is_no_display_before_anything_is_made(tmp_path):
+    blind = {"QT_QPA_PLATFORM": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    for arguments in (("gui",), ("gui", "--data", "new"), ("demo", "--data", "new")):
+        done = station(*arguments, folder=tmp_path, **blind)
+        assert done.returncode == 2 and "There is no display for the window" in told(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_folder_of_a_whole_station_opens_that_station(used, tmp_path, monkeypatch):
+    from station import cli_window
+
+    opened = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(cli_window, "_window", lambda arguments: 0)
+    monkeypatch.setattr(cli_window, "_virtual", lambda folder, *more: opened.append(folder) or 0)
+    for data in (used / "whole", used / "whole" / "data", tmp_path / "new", None):
+        assert cli_window.open_gui(None, data, 4, ()) == 0
+    whole = used / "whole"
+    assert opened == [whole, whole, tmp_path / "new", tmp_path / "user" / "provisioning-station" / "virtual"]
 
 
 def test_without_options_the_windows_own_station_is_found_and_named(used, tmp_path):
@@ -157,6 +193,43 @@ def test_a_failed_demo_in_a_passing_folder_says_how_to_keep_the_records(tmp_path
     assert last["hint"] == "use --data DIR to keep the records" and "data" not in first
     assert "station-demo-" not in done.stdout.decode()
     assert not list(tmp_path.glob("station-demo-*"))
+
+
+@pytest.mark.parametrize("why", ["folder", "sku", "chip", "taken"])
+def test_a_demo_that_cannot_begin_ends_its_lines_too(tmp_path, why):
+    arguments = {"folder": ("--data", "/proc/foo"), "sku": ("--sku", "sivall"), "chip": ("--chip", "earlgray"),
+                 "taken": ("--data", "taken")}[why]  # fmt: skip
+    words = {"folder": "/proc/foo", "sku": "did you mean 'sival'", "chip": "did you mean 'earlgrey'", "taken": "works"}
+    folder = DataFolder(tmp_path / "taken")
+    folder.lock("in")
+    try:
+        done = station("demo", "--headless", "--parts", "3", "--json", *arguments, folder=tmp_path)
+    finally:
+        folder.release()
+    (ended,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 2 and (ended["event"], ended["parts"], ended["passed"]) == ("demo_ended", 3, 0)
+    assert words[why] in ended["error"] and ended["error"] in told(done)
+    assert not list(tmp_path.glob("*/appliance")), "nothing was made"
+
+
+def test_ctrl_c_before_the_demo_has_begun(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "station", "demo", "--headless", "--json", "--data", "whole"], cwd=tmp_path,
+        env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        ends = time.monotonic() + SECONDS
+        while not (tmp_path / "whole" / "station.lock").exists():
+            assert process.poll() is None and time.monotonic() < ends
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, err.decode()
+    ended = json.loads(out.splitlines()[-1])
+    assert (ended["event"], ended["error"]) == ("demo_ended", "the demo was stopped")
 
 
 def test_ctrl_c_ends_the_demo_with_130_and_the_record_names_it(tmp_path):

@@ -79,7 +79,9 @@ def test_the_rma_seed_is_kept_before_its_hash_reaches_the_part(matrix, part):
     assert matrix.bench.rma_hash_of(registered[0].wrapped_rma_unlock_token) == matrix.bench.rma_hash_in_chip()
     probes = [probe for probe in ending.result["probes"] if probe.startswith("before")]
     keeps = [n for n, probe in enumerate(probes) if probe == "before keep"]
-    assert probes[keeps[-1] + 1] == "before intent", "something lies between the kept hash and the burn that uses it"
+    rma_hash, sent, compared = keeps[-3:]
+    assert probes[rma_hash + 1] == "before intent", "something lies between the kept hash and the burn that uses it"
+    assert probes[sent + 1] == "before registration" and probes[compared - 1] == "before intent"
 
 
 def test_straps_are_set_before_each_release_of_reset(matrix):

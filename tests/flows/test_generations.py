@@ -73,7 +73,7 @@ def test_a_die_becomes_a_registered_part(tmp_path, appliance, monkeypatch, gener
     bench.start()
     monkeypatch.setenv("STATION_VIRTUAL_BENCH", str(bench.file))
     hands = VirtualHandler(bench.file)
-    hands.insert(1, "die")
+    hands.insert(1, f"die@{LABELS['earlgrey-cp']}")
     hands.lid(1, True)
     socket = open_socket({"serial": "VB0001", "usb_backend": "drivers.virtual.usb_backend"}, 1)
     journal = Journal(DataFolder(tmp_path / "data"), "bench-1")

@@ -23,6 +23,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+from station_file import station_text
 
 from drivers.virtual.bench import Bench
 from drivers.virtual.earlgrey.chip import EarlgreyChip
@@ -48,27 +49,6 @@ SERVE = (
     "from pathlib import Path; from station.appliance.commands import serve_command;"
     "sys.exit(serve_command(folder=Path(sys.argv[1]), port=0, as_json=True, log_level=sys.argv[2]))"
 )
-STATION = """\
-schema = 1
-name = "matrix-1"
-realm = "dev"
-mode = "virtual"
-virtual_bench = "{bench}"
-
-[[socket]]
-driver = "ft4232h"
-[socket.settings]
-serial = "VB0001"
-usb_backend = "drivers.virtual.usb_backend"
-
-[appliance]
-driver = "grpc"
-[appliance.settings]
-endpoint = "{endpoint}"
-ca = "{ca}"
-certificate = "{certificate}"
-key = "{key}"
-"""
 LIFE_CYCLE_COUNT = range(0x7A8 // 2, 0x7D8 // 2)
 SECRET2 = range(0x750 // 2, 0x7A8 // 2)
 DEAD = 30.0
@@ -212,8 +192,8 @@ class CrashBench:
         files = client_files(self.appliance.resolve(), "matrix-1")
         path = self.folder / "station.toml"
         path.write_text(
-            STATION.format(bench=self.bench.file, endpoint=self.appliance / "endpoint.json", ca=files.ca,
-                           certificate=files.certificate, key=files.key)
+            station_text(name="matrix-1", bench=self.bench.file, endpoint=self.appliance / "endpoint.json", ca=files.ca,
+                         certificate=files.certificate, key=files.key)
         )  # fmt: skip
         return path
 

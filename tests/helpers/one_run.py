@@ -67,8 +67,9 @@ class Trap:
 
     def wrap(self, name: str, port: Any) -> Any:
         """A port of the same face whose calls are counted."""
-        methods = [n for n in dir(port) if not n.startswith("_") and callable(getattr(port, n))]
-        return type(f"Counted{name.title()}", (), {n: self._method(name, getattr(port, n)) for n in methods})()
+        face = {n: getattr(port, n) for n in dir(port) if not n.startswith("_")}
+        counted = {n: self._method(name, value) if callable(value) else value for n, value in face.items()}
+        return type(f"Counted{name.title()}", (), counted)()
 
     def _method(self, name: str, real: Any) -> Any:
         def call(_: object, *arguments: Any, **named: Any) -> Any:

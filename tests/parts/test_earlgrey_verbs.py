@@ -67,7 +67,7 @@ def test_a_wrong_token_is_refused_and_costs_an_attempt(die, seat):
 def test_a_state_off_the_route_is_unknown(die, seat):
     seat.fault("wrong_state:SCRAP")
     answer = die.has_reached(LcState.TEST_UNLOCKED0)
-    assert answer.evidence is Evidence.UNKNOWN and "SCRAP" in answer.reason
+    assert answer.evidence is Evidence.CONTRADICTS and "SCRAP" in answer.reason
 
 
 def test_cp_secrets_are_proven_by_their_digest(unlocked, secrets, pack):
@@ -75,7 +75,7 @@ def test_cp_secrets_are_proven_by_their_digest(unlocked, secrets, pack):
     unlocked.provision_cp(pack.image("cp_sram"), secrets)
     assert unlocked.holds_cp_secrets(secrets) == DONE
     other = CpSecrets(secrets.wafer_authentication, secrets.test_exit_hash, secrets.test_unlock_hash)
-    assert unlocked.holds_cp_secrets(other).evidence is Evidence.UNKNOWN
+    assert unlocked.holds_cp_secrets(other).evidence is Evidence.CONTRADICTS
     assert unlocked.cp_device_id()[:4] == bytes.fromhex("01400300")
 
 
@@ -86,7 +86,7 @@ def test_a_half_written_secret0_is_seen(unlocked, secrets, pack, seat, monkeypat
         unlocked.provision_cp(pack.image("cp_sram"), secrets)
     seat.handler.power(1, True)
     answer = unlocked.holds_cp_secrets(secrets)
-    assert answer.evidence is Evidence.UNKNOWN and "partly written" in answer.reason
+    assert answer.evidence is Evidence.CONTRADICTS and "partly written" in answer.reason
 
 
 def test_a_locked_die_cannot_be_asked_for_its_secrets(unlocked, secrets, pack):
@@ -142,7 +142,7 @@ def test_individualization_is_proven_word_by_word(unlocked, secrets, pack, seat)
     assert die.hardware_origin(device_id) == die.cp_device_id()
     address = next(iter(pack.settings["otp_words"]))
     die.services.settings["otp_words"] = {**pack.settings["otp_words"], address: 0x12345678}
-    assert die.is_individualized().evidence is Evidence.UNKNOWN
+    assert die.is_individualized().evidence is Evidence.CONTRADICTS
     die.services.settings["otp_words"] = pack.settings["otp_words"]
 
 
@@ -163,7 +163,8 @@ def test_secrets_of_the_mission_state(exited, pack):
     die.first_boot()
     assert die.holds_secret1() == DONE
     die.load(pack.image("bundle"))
-    assert die.holds_secret2().evidence is Evidence.UNKNOWN
+    blank = die.holds_secret2()
+    assert blank.evidence is Evidence.UNKNOWN and blank.unfinished
     die.personalize(lc_hash(RMA))
     assert die.holds_secret2() == DONE
     assert die.stage() is Stage.WANTS_CERTIFICATES

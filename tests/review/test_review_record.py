@@ -9,6 +9,7 @@ from spine_help import BINS, CHIP_ID, PLAN, FakeCredentials, carry_out, context,
 from test_spine_journal import make_full
 from test_spine_run import REGISTRATION, FakeAppliance, registering
 
+from station.crash_report import CrashReports
 from station.errors import ApplianceError, FirmwareFailed, JournalError, PartError
 from station.formats.console_text import parse_response
 from station.journal_parts import BurnState
@@ -180,7 +181,8 @@ class Unreadable(FakeCredentials):
 def make_outbox(journal, appliance, delivered, sealer=None, said=None):
     lines = said if said is not None else []
     return Outbox(journal, sealer or FakeCredentials(), BINS, lambda: appliance, lambda row: False,
-                  lambda row, verdict: delivered.append(verdict), lambda text, level: lines.append(text))  # fmt: skip
+                  lambda row, verdict: delivered.append(verdict), lambda text, level: lines.append(text),
+                  CrashReports(journal.folder))  # fmt: skip
 
 
 def test_a_registration_that_cannot_be_read_holds_up_neither_the_thread_nor_the_others(journal):

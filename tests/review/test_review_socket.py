@@ -10,7 +10,7 @@ import time
 
 import pytest
 from fake_station import PIN, ROOT, World
-from test_spine_workbench import SECONDS, Bench
+from spine_bench import SECONDS, Bench
 
 from station import commands, protocol
 from station.errors import Refused

@@ -108,6 +108,8 @@ class FakeSocket:
         script = self.world.script()
         if script.get("adapter") == "gone":
             raise BenchError("the adapter is gone")
+        if script.get("adapter") == "mistaken":
+            raise ZeroDivisionError("what no driver should raise")
         return Contact(*script.get(f"socket{self.socket}", [False, False, True]))
 
     def close(self, freeze: bool = True) -> None:

@@ -17,9 +17,11 @@ from station.errors import (
     WaitTimeout,
 )
 from station.journal_parts import BurnFacts, BurnState
-from station.model import DONE, NOT_DONE, UNKNOWN
+from station.model import CONTRADICTS, DONE, NOT_DONE, UNFINISHED, UNKNOWN
 
 DUMB = UNKNOWN("it is locked")
+OTHER = CONTRADICTS("it holds digest 2, not 1")
+BLANK = UNFINISHED("it is not locked")
 BOOT = "boot-1"
 
 
@@ -50,6 +52,16 @@ TABLE = [
     (facts(BurnState.DONE), DONE, Terms(), Move.GO_ON),
     (facts(BurnState.DONE), NOT_DONE, Terms(tries=9, anyones=True), Move.QUARANTINE),
     (facts(BurnState.DONE), DUMB, Terms(), Move.GO_ON),
+    (facts(BurnState.NOTHING), BLANK, Terms(), Move.QUARANTINE),
+    (facts(BurnState.NOTHING), BLANK, Terms(guarded="the firmware checks"), Move.ACT),
+    (facts(BurnState.OPEN), BLANK, Terms(guarded="the firmware checks"), Move.ACT),
+    (facts(BurnState.DONE), BLANK, Terms(tries=9, anyones=True, guarded="the firmware checks"), Move.QUARANTINE),
+    (facts(BurnState.NOTHING), OTHER, Terms(fresh=lambda: True, guarded="checked", anyones=True), Move.QUARANTINE),
+    (facts(BurnState.NOTHING, vouched=True), OTHER, Terms(), Move.QUARANTINE),  # no release makes it right
+    (facts(BurnState.OPEN), OTHER, Terms(tries=9, guarded="the firmware checks"), Move.QUARANTINE),
+    (facts(BurnState.NOT_DONE), OTHER, Terms(tries=9), Move.QUARANTINE),
+    (facts(BurnState.DONE), OTHER, Terms(tries=9, anyones=True), Move.QUARANTINE),
+    (facts(BurnState.DONE, vouched=True), OTHER, Terms(), Move.QUARANTINE),
     (facts(BurnState.NOT_DONE, failed=1), NOT_DONE, Terms(tries=1), Move.FAIL),
     (facts(BurnState.NOT_DONE, failed=0), NOT_DONE, Terms(tries=1), Move.ACT),
 ]
@@ -176,6 +188,30 @@ def test_outcome_done_goes_on_when_the_part_is_done_or_dumb(journal):
         chip = Chip(answer)
         assert kinds(burn(journal, chip, label)) == ("pass", "pass")
         assert chip.done == 0
+
+
+def test_outcome_done_and_another_value_is_quarantine_and_a_release_does_not_change_that(journal):
+    leave_done(journal)
+    for _ in range(2):
+        verdict, error = burn(journal, Chip(OTHER), tries=5, guarded="checked", anyones=True)
+        assert verdict.kind == "quarantine" and isinstance(error, Quarantined)
+        assert "holds something else" in verdict.reason and "digest 2, not 1" in verdict.reason
+        row = journal.find("L1").quarantine_rows[0]
+        journal.write(row.context, "release", "", {"reason": "looked at it"})
+
+
+def test_another_value_after_acting_is_recorded_as_such_and_never_acted_on_again(journal):
+    for label, raises in (("A", []), ("B", [PartError("silence", "console")])):
+        chip = Chip(NOT_DONE, OTHER, raises=raises)
+        verdict, _ = burn(journal, chip, label, tries=5, guarded="checked")
+        assert (verdict.kind, chip.done) == ("quarantine", 1)
+        assert rows_of(journal, "outcome")[-1]["evidence"] == "contradicts"
+        assert journal.find(label).burn("fake", "first").state is BurnState.OPEN
+        row = journal.find(label).quarantine_rows[0]
+        journal.write(row.context, "release", "", {"reason": "looked at it"})
+        again = Chip(OTHER)
+        assert kinds(burn(journal, again, label, tries=5, guarded="checked"))[0] == "quarantine"
+        assert again.done == 0
 
 
 def test_part_is_asked_again_even_if_do_raised(journal):

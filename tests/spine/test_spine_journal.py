@@ -17,7 +17,7 @@ from station.data_folder import DataFolder
 from station.errors import ConfigError, JournalError
 from station.journal import SOFT_ROWS, Journal
 from station.journal_file import DiskFull, JournalFile
-from station.journal_rows import CONTEXT_FIELDS, FIELDS
+from station.journal_rows import CONTEXT_FIELDS, FIELDS, Context, canonical, encoded_row
 from station.model import DONE, NOT_DONE
 from station.secret import Secret
 
@@ -285,9 +285,8 @@ def test_time_never_runs_back_and_the_station_says_so(tmp_path):
     journal.close()
     journal = open_journal(tmp_path, clock=lambda: now[0])
     assert journal.write(context(), "note").time_us == first.time_us
-    journal.appliance_time(2_000_000_500.0)
-    assert journal.write(context(), "note").time == 2_000_000_500.0
     now[0] = 2_000_000_600.0
+    assert journal.write(context(), "note").time == 2_000_000_600.0
     assert not journal.clock_sentence
     journal.close()
 
@@ -356,3 +355,31 @@ def test_verdict_ends_the_interruption(journal):
     assert not journal.interrupted()
     new_run(journal, "L2")
     assert journal.interrupted()[1].context.label == "L2"
+
+
+# ---- what keeps a long journal quick ------------------------------------------------------------------------------
+
+
+def test_the_context_is_encoded_as_the_whole_row_is():
+    context = Context(station='ü"\\\n', socket=3, label="L1/W1", x=-1, device_id="ab" * 32, operator="é")
+    values = (7, 10**15, 5, "boot", *context.values, "step", "a\tb", '{"k":"v"}')
+    assert encoded_row((7, 10**15, 5, "boot"), context, "step", "a\tb", '{"k":"v"}') == canonical(values)
+
+
+def test_no_query_reads_the_whole_journal(journal):
+    carry_out(journal, simple_flow)
+    seen = []
+    real = journal._store.read
+    journal._store.read = lambda where="", parameters=(): (seen.append((where, parameters)), real(where, parameters))[1]
+    journal.known("die", "L1/W01/X1Y1", "ab" * 32)
+    journal.find("L1/W01/X1Y1")
+    journal.find("ab" * 32)
+    journal.interrupted()
+    journal.seated()
+    journal.pending_registrations()
+    assert len(seen) >= 6
+    for where, parameters in seen:
+        plan = journal._store._db.execute(f"EXPLAIN QUERY PLAN SELECT seq FROM journal {where}", parameters).fetchall()
+        scans = [line[3] for line in plan if line[3].startswith("SCAN") and "INDEX" not in line[3]
+                 and line[3].split()[1] in ("journal", "v", "s", "r", "o")]  # fmt: skip
+        assert not scans, f"{where}: {scans}"

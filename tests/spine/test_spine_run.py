@@ -19,6 +19,7 @@ from spine_help import (
     rows_of,
 )
 
+from station.crash_report import CrashReports
 from station.errors import (
     ApplianceError,
     BenchError,
@@ -219,7 +220,8 @@ def test_anchor_of_an_empty_journal():
 
 def make_outbox(journal, appliance, delivered):
     return Outbox(journal, FakeCredentials(), BINS, lambda: appliance, lambda row: False,
-                  lambda row, verdict: delivered.append(verdict), lambda text, level: None)  # fmt: skip
+                  lambda row, verdict: delivered.append(verdict), lambda text, level: None,
+                  CrashReports(journal.folder))  # fmt: skip
 
 
 def test_registration_pending_is_hold_and_the_outbox_makes_it_pass(journal):

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fake_station import World, add_operators, fake_entries, make_station
-from test_spine_workbench import Bench
+from fake_station import World
+from spine_bench import Bench
 
-from station import plugins
 from station.protocol import Handle, Scan, SelectRecipe, Start, Stop
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(plugins, "_entries", fake_entries)
-    make_station(tmp_path)
-    add_operators(tmp_path / "data")
-    return tmp_path
 
 
 def again(folder):

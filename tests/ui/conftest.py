@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
+from ui_desk import Desk
 from ui_samples import Clock
 
 
@@ -28,6 +29,11 @@ def styled(qapp):
 
     prepare(qapp, "en")
     return qapp
+
+
+@pytest.fixture
+def desk(qtbot, styled, clock):
+    return Desk(qtbot, clock)
 
 
 def pytest_collection_modifyitems(items):

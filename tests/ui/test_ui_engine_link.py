@@ -5,16 +5,33 @@ import os
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import ui_samples as s
-from PySide6.QtCore import QObject, QThread, Slot
+from PySide6.QtCore import QObject, QThread, QTimer, Slot
 
-from station.protocol import MAX_LINE, Hello, Query, Rows, Scan, Secret, Shutdown, SignedIn, SignIn, SignOut, encode
+from station.protocol import (
+    MAX_LINE,
+    Hello,
+    Log,
+    Query,
+    Rows,
+    Scan,
+    Secret,
+    Shutdown,
+    SignedIn,
+    SignIn,
+    SignOut,
+    encode,
+)
 from ui.engine_link import EngineLink, Mailbox
 from ui.event_lines import BadLine, EventParser, LogLines
-from ui.sources import EngineProcess, Recorder, Recording
+from ui.sources import PIPE_BYTES, EngineProcess, Recorder, Recording
+
+if sys.platform.startswith("linux"):
+    import fcntl
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 
@@ -131,20 +148,20 @@ def test_engine_has_a_session_of_its_own_and_outlives_the_closed_link(start, qtb
 
 def test_a_flood_of_log_lines_arrives_whole_and_in_order_of_magnitude(start, qtbot):
     _link, sink = start("--flood", "100000")
-    qtbot.waitUntil(lambda: len(sink.log_texts()) >= 100_000, timeout=20000)
+    qtbot.waitUntil(lambda: sum(len(item.lines) for item in sink.of(LogLines)) >= 100_000, timeout=20000)
 
 
 def test_reader_waits_while_the_window_takes_nothing():
     mailbox = Mailbox(limit=10)
-    assert mailbox.put([LogLines([(0.0, 0, "", "", "")] * 10)])
+    assert mailbox.put(b"0123456789")
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (mailbox.put([BadLine("x")]), done.set()))
+    thread = threading.Thread(target=lambda: (mailbox.put(b"x"), done.set()))
     thread.start()
     assert not done.wait(0.05)
-    assert len(mailbox.take()) == 1
+    assert mailbox.take() == b"0123456789"
     assert done.wait(5)
     thread.join()
-    assert mailbox.take() == [BadLine("x")]
+    assert mailbox.take() == b"x" and mailbox.take() == b""
 
 
 def test_recording_and_replay_show_the_same(start, qtbot, tmp_path, clock):
@@ -173,6 +190,59 @@ def test_replay_keeps_the_pace_and_can_be_closed(tmp_path):
     assert time.monotonic() - started < 1.9
     closer.join()
     recording.outcome()
+
+
+class Scripted:
+    """A source that has these chunks and ends."""
+
+    def __init__(self, *chunks):
+        self._chunks = list(chunks)
+
+    def read(self):
+        return self._chunks.pop(0) if self._chunks else b""
+
+    def outcome(self):
+        return "over"
+
+    def close(self):
+        pass
+
+
+def test_a_turn_takes_a_bounded_time_and_the_end_comes_last(qapp, qtbot, monkeypatch):
+    monkeypatch.setattr("ui.engine_link.TURN_SECONDS", 0.0)
+    link = EngineLink(lambda: Scripted(*[encode(log) for log in s.LOGS[:4]]))
+    told = []
+    link.received.connect(lambda items: told.append(items[0].rows[0][4]))
+    link.ended.connect(told.append)
+    clock = QTimer(interval=0)
+    clock.timeout.connect(lambda: told.append("tick"))
+    link.start()
+    link._thread.join(10)
+    clock.start()
+    qtbot.waitUntil(lambda: "over" in told, timeout=5000)
+    clock.stop()
+    wanted = [log.text for log in s.LOGS[:4]]
+    assert [text for text in told if text != "tick"] == [*wanted, "over"]
+    places = [told.index(text) for text in wanted]
+    assert all("tick" in told[a:b] for a, b in pairwise(places)), told
+    assert not link.alive
+
+
+def test_what_comes_after_the_last_look_is_not_kept():
+    mailbox = Mailbox(limit=10)
+    mailbox.close()
+    assert not mailbox.put(b"x" * 100) and not mailbox
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells and changes the size of a pipe")
+def test_the_engine_has_room_to_write_while_the_window_paints():
+    engine = EngineProcess([sys.executable, "-c", "input()"])
+    try:
+        size = fcntl.fcntl(engine._process.stdout, fcntl.F_GETPIPE_SZ)
+        assert size >= PIPE_BYTES
+    finally:
+        engine.close()
+        engine.outcome()
 
 
 # ---- the parser -----------------------------------------------------------------------------------------------------
@@ -204,3 +274,16 @@ def test_an_endless_line_is_left_out():
     assert isinstance(parser.feed(b"x" * (MAX_LINE + 1))[-1], BadLine)
     items = parser.feed(b"rest of it\n" + encode(s.OPERATOR))
     assert items == [s.OPERATOR]
+
+
+def test_log_lines_of_another_hand_are_read_too():
+    wanted = (1.5, 2, "dut", "info", 'said "◆"')
+    body = {"at": 0.1, "type": "Log", **dict(zip(("time", "socket", "source", "level", "text"), wanted, strict=True))}
+    stream = json.dumps(body).encode() + b"\n" + encode(Log(*wanted)) + b'{"type": "Log", "time": 1}\n'
+    first, second, third = EventParser().feed(stream)
+    assert list(first.rows) == list(second.rows) == [wanted] and isinstance(third, BadLine)
+
+
+def test_a_line_nested_without_end_is_a_bad_line():
+    items = EventParser().feed(b'{"type": "Log", "x": ' + b"[" * 200_000 + b"\n" + encode(s.OPERATOR))
+    assert isinstance(items[0], BadLine) and items[1:] == [s.OPERATOR]

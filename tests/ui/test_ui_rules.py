@@ -44,7 +44,7 @@ def test_signals_of_the_reader_thread_end_in_bound_methods_only():
         for call in calls(TREES["window.py"])
         if name_of(call) == "connect" and ast.unparse(call.func).startswith("self.link.")
     ]
-    assert len(connects) == 4
+    assert len(connects) == 5
     for call in connects:
         assert re.fullmatch(r"self\.\w+", ast.unparse(call.args[0])), ast.unparse(call)
 

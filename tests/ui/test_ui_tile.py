@@ -6,11 +6,12 @@ from itertools import pairwise
 
 import pytest
 import ui_samples as s
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QColor, QImage
 
 from station.protocol import Answer, Handle, Stop
 from ui.checklist import rows_of, window_of
+from ui.text import break_lines
 from ui.theme import LIGHT, SMALLEST_TEXT
 from ui.tile import SocketTile
 from ui.words import TileContext
@@ -164,3 +165,59 @@ def test_a_failed_part_shows_no_pending_steps(make):
 def test_text_size_setting_enlarges_the_tile(make):
     large = make(s.FAIL, (700, 600), replace(LIGHT, scale=1.5))
     assert large.lead.pixel_size() >= 36
+
+
+class Paints(QObject):
+    """Counts the paint events of a widget."""
+
+    def __init__(self, widget):
+        super().__init__(widget)
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, _widget, event):
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_the_same_again_is_not_painted_but_its_epoch_counts(make, qtbot, qapp):
+    tile = make(s.RUNNING)
+    qapp.processEvents()
+    paints = Paints(tile)
+    tile.show_state(replace(s.RUNNING, epoch=99), TileContext(), virtual=False)
+    qapp.processEvents()
+    assert paints.count == 0
+    with qtbot.waitSignal(tile.commanded) as sent:
+        qtbot.mouseClick(tile.stop, Qt.MouseButton.LeftButton)
+    assert sent.args == [Stop(1, 99)]
+    tile.show_state(s.FAIL, TileContext(), virtual=False)
+    qapp.processEvents()
+    assert paints.count > 0
+
+
+def test_texts_that_stay_are_not_broken_again(make, monkeypatch, qapp):
+    tile = make(s.RUNNING)
+    qapp.processEvents()
+    broken = []
+    monkeypatch.setattr("ui.text.break_lines", lambda text, *rest: broken.append(text) or break_lines(text, *rest))
+    tile.show_state(replace(s.RUNNING, elapsed=s.RUNNING.elapsed + 1), TileContext(), virtual=False)
+    qapp.processEvents()
+    assert tile.clock.text() in broken and tile.lead.text() not in broken
+    tile.resize(EIGHT[0], EIGHT[1])
+    assert tile.lead.text() in broken
+
+
+def on_the_screen(widget):
+    return widget.screen().grabWindow(widget.winId()).toImage().convertToFormat(QImage.Format.Format_RGB32)
+
+
+@pytest.mark.parametrize("name", s.TILE_STATES)
+def test_every_change_reaches_the_screen(make, name, qapp):
+    state = s.TILE_STATES[name]
+    tile = make(replace(s.QUARANTINE, socket=state.socket))
+    qapp.processEvents()
+    short, long = (replace(s.BURNING, burn_title=title) for title in ("A", "Another " * 12))
+    for shown in (state, s.PASS, s.FAIL, short, long, short, state):
+        tile.show_state(shown, TileContext(), virtual=False)
+        qapp.processEvents()
+        assert on_the_screen(tile) == tile.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)

@@ -214,7 +214,7 @@ class EarlgreyChip:
                 "program": self.running,
                 "hart_halted": self._hart.halted,
                 "locked": sorted(name for name, digest in self.otp.digests.items() if digest),
-                "faults": sorted({*self.faults.lasting, *self.faults.once, *filter(None, [self.faults.at_write])}),
+                "faults": self.faults.armed,
             }
 
     def close(self) -> None:

@@ -50,6 +50,13 @@ class Faults:
         else:
             self.once[name] = argument
 
+    @property
+    def armed(self) -> list[str]:
+        """What is armed, as it would be named to arm it."""
+        once = [f"{name}:{argument}" if argument else name for name, argument in self.once.items()]
+        counted = [f"{self.at_write}:{self.countdown}"] if self.at_write else []
+        return sorted([*self.lasting, *once, *counted])
+
     def take(self, name: str) -> str | None:
         """The argument of a one-time fault that is armed, which disarms it; None when it is not armed."""
         return self.once.pop(name, None)

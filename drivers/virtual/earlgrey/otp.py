@@ -1,7 +1,9 @@
 """The fuse controller: partitions with their locks, direct access, digests, registers on the system bus.
 
 Source: opentitan-device sheet 4.1–4.3, hw/ip/otp_ctrl (direct access descrambles every secret granule, a blank one too;
-an uncorrectable read ends direct access until the next reset).
+an uncorrectable read ends direct access until the next reset). A software partition whose digest is torn goes into its
+terminal error state at reset and gives bus errors (otp_ctrl_part_unbuf.sv: InitWaitSt, ErrorSt). Silicon goes further:
+the controller's initialisation then never ends (otp_ctrl_dai.sv: InitPartSt), and nothing of the chip comes up.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class OtpController:
     def reset(self) -> None:
         """Sense partitions: locks and digest registers keep what the fuses say now until the next reset."""
         self.digests = {p.name: self._sense_digest(p) for p in PARTITIONS.values() if p.kind != "life_cycle"}
-        self.errors = {p.name: self._sense_error(p) for p in PARTITIONS.values() if p.kind in ("hardware", "secret")}
+        self.errors = {p.name: self._sense_error(p) for p in PARTITIONS.values() if p.kind != "life_cycle"}
         self._device = self._sense_device()
         self._dai = {0x50: 0, 0x54: 0, 0x58: 0, 0x5C: 0, 0x60: 0}
         self._dai_code = 0
@@ -54,7 +56,7 @@ class OtpController:
     @property
     def partition_error(self) -> bool:
         """Whether a buffered partition failed its check at the last reset."""
-        return any(self.errors.values())
+        return any(bad for name, bad in self.errors.items() if PARTITIONS[name].kind != "software")
 
     @property
     def device_words(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -180,7 +182,8 @@ class OtpController:
             partition = partition_at(address)
         except KeyError:
             raise BusError(f"OTP window address {address:#x}") from None
-        value = self._blocks(address, 4) if partition.kind == "software" else None
+        readable = partition.kind == "software" and not self.errors[partition.name]
+        value = self._blocks(address, 4) if readable else None
         if value is None:
             raise BusError(f"OTP window address {address:#x} cannot be read")
         return value
@@ -194,7 +197,7 @@ class OtpController:
             partition = partition_at(address)
         except KeyError:
             raise DaiError(ACCESS, address) from None
-        if partition.kind == "life_cycle":
+        if partition.kind == "life_cycle" or (partition.kind == "software" and self.errors[partition.name]):
             raise DaiError(ACCESS, address)
         return partition, 8 if address >= partition.digest else partition.granule
 
@@ -211,6 +214,8 @@ class OtpController:
         return sum(word << 16 * n for n, word in enumerate(words))
 
     def _sense_error(self, partition: Partition) -> bool:
+        if partition.kind == "software":  # of these only the digest is sensed; VENDOR_TEST is read without check bits
+            return partition.name != "VENDOR_TEST" and self._blocks(partition.digest, 8) is None
         if any(self._macro.read(a // 2) is None for a in range(partition.offset, partition.end, 2)):
             return True
         return self.locked(partition.name) and self.compute_digest(partition) != self.digests[partition.name]

@@ -6,7 +6,7 @@ image proves itself when the ROM checks its signature.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from station.deadline import Deadline
 from station.errors import BenchError, PartError
@@ -37,8 +37,7 @@ class Bootstrap:
         """Erase both banks, program every page that is not blank, ask for a reset."""
         self._check_link()
         self._erase()
-        pages = [(a, image[a : a + PAGE].ljust(PAGE, b"\xff")) for a in range(0, len(image), PAGE)]
-        self._program([(address, page) for address, page in pages if page != BLANK])
+        self._program(_pages(image))
         self._spi.transact([SpiFrame(RESET_ENABLE), SpiFrame(RESET)])
 
     def _check_link(self) -> None:
@@ -62,7 +61,7 @@ class Bootstrap:
                 raise PartError("expected the chip erase to end, but the part stays busy", "firmware")
             self._pause(0.002)
 
-    def _program(self, pages: list[tuple[int, bytes]]) -> None:
+    def _program(self, pages: list[SpiFrame]) -> None:
         # A page that met a busy part was ignored by it; the status read before each page tells which, and only those
         # are sent again: no page is programmed twice.
         left = pages
@@ -72,29 +71,31 @@ class Bootstrap:
             if len(refused) < min(len(left), PAGES_PER_BATCH):
                 deadline = Deadline(self._seconds)
             if deadline.passed:
-                raise PartError(
-                    f"expected page {left[0][0]:#07x} to be programmed, but the part refuses it", "firmware"
-                )
+                address = int.from_bytes(left[0].out[1:4], "big")
+                raise PartError(f"expected page {address:#07x} to be programmed, but the part refuses it", "firmware")
             left = refused + left[PAGES_PER_BATCH:]
 
-    def _program_batch(self, pages: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        replies = self._spi.transact(list(self._frames(pages)))
-        refused = [page for n, page in enumerate(pages) if replies[4 * n + 1][0] & (WIP | WEL) != WEL]
+    def _program_batch(self, pages: list[SpiFrame]) -> list[SpiFrame]:
+        wait = SpiFrame(READ_STATUS, self._poll)  # clocks pass while the part programs
+        frames = [ENABLE, STATUS, wait, wait] * len(pages)
+        frames[2::4] = pages
+        before = self._spi.transact(frames)[1::4]
+        busy = {status for status in set(before) if status[0] & (WIP | WEL) != WEL}
+        refused = [page for page, status in zip(pages, before, strict=True) if status in busy] if busy else []
         if refused:
             self._poll = min(2 * self._poll, LONGEST_POLL)
         self._settle(Deadline(self._seconds))
         return refused
-
-    def _frames(self, pages: list[tuple[int, bytes]]) -> Iterator[SpiFrame]:
-        wait = SpiFrame(READ_STATUS, self._poll)  # clocks pass while the part programs
-        for address, page in pages:
-            yield ENABLE
-            yield STATUS
-            yield SpiFrame(PAGE_PROGRAM + address.to_bytes(3, "big") + page)
-            yield wait
 
     def _settle(self, deadline: Deadline) -> None:
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if deadline.passed:
                 raise PartError("expected the part to finish a page, but it stays busy", "firmware")
             self._pause(0.001)
+
+
+def _pages(image: bytes) -> list[SpiFrame]:
+    """The frames that program what is not blank; thousands, hence made in one go."""
+    image = image.ljust(-(-len(image) // PAGE) * PAGE, b"\xff")
+    pages = [(address, image[address : address + PAGE]) for address in range(0, len(image), PAGE)]
+    return [SpiFrame(PAGE_PROGRAM + address.to_bytes(3, "big") + page) for address, page in pages if page != BLANK]

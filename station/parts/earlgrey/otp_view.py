@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from station.errors import PartError
 from station.formats.otp import PARTITIONS, Partition, sw_digest, sw_digest_data
-from station.model import DONE, NOT_DONE, UNKNOWN, Answer
+from station.model import CONTRADICTS, DONE, NOT_DONE, UNKNOWN, Answer
 from station.ports import Jtag
 
 BASE = 0x4013_0000
@@ -60,7 +60,8 @@ class OtpView:
             content = b"".join(word.to_bytes(4, "little") for word in words)
             wanted = sw_digest(sw_digest_data(name, content[: PARTITIONS[name].data_size]))
             if digests[name] not in (0, wanted):
-                return UNKNOWN(f"{name} is locked with digest {digests[name]:#018x}, its contents give {wanted:#018x}")
+                seen = f"{name} is locked with digest {digests[name]:#018x}"
+                return CONTRADICTS(f"{seen}, its contents give {wanted:#018x}")
             missing = missing or not digests[name]
         return NOT_DONE if missing else DONE
 
@@ -87,21 +88,22 @@ class OtpView:
         failed = self._jtag.read_words(STATUS, 1)[0]
         for name in names:
             if failed >> list(PARTITIONS).index(name) & 1:
-                return UNKNOWN(f"{name} fails the controller's own check: a word of it or its digest was torn")
+                return CONTRADICTS(f"{name} fails the controller's own check: a word of it or its digest was torn")
             if digests[name]:
                 if name in expected and digests[name] != expected[name]:
-                    return UNKNOWN(f"{name} is locked with digest {digests[name]:#018x}, not {expected[name]:#018x}")
+                    seen = f"{name} is locked with digest {digests[name]:#018x}"
+                    return CONTRADICTS(f"{seen}, not {expected[name]:#018x}")
                 continue
             missing = True
             try:
                 if not self.is_blank(PARTITIONS[name]):
-                    return UNKNOWN(f"{name} is partly written and not locked")
+                    return CONTRADICTS(f"{name} is partly written and not locked")
             except PartError as error:
                 return UNKNOWN(str(error))
         return NOT_DONE if missing else DONE
 
     def software_matches(self, wanted: Mapping[int, int]) -> Answer:
-        """Compare software words (byte address in OTP -> value): equal DONE, some blank NOT_DONE, other UNKNOWN.
+        """Compare software words (byte address in OTP -> value): equal DONE, some blank NOT_DONE, other CONTRADICTS.
 
         The firmware reads each of these words before it writes and skips equal ones, so blanks may be filled in.
         """
@@ -112,7 +114,7 @@ class OtpView:
         wrong = {a: v for a, v in wanted.items() if seen[a] not in (0, v)}
         if wrong:
             address, value = next(iter(sorted(wrong.items())))
-            return UNKNOWN(f"OTP word {address:#05x} holds {seen[address]:#010x}, the SKU wants {value:#010x}")
+            return CONTRADICTS(f"OTP word {address:#05x} holds {seen[address]:#010x}, the SKU wants {value:#010x}")
         return DONE if all(seen[a] == v for a, v in wanted.items()) else NOT_DONE
 
     def _software(self, wanted: Mapping[int, int]) -> dict[int, int]:

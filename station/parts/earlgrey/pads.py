@@ -25,10 +25,9 @@ DFT_OFF = {"dft_strap0": False, "dft_strap1": False}
 class Pads:
     """The part's pins as a bench engineer names them."""
 
-    def __init__(self, pins: Pins, pause: Callable[[float], None], reset_seconds: float) -> None:
+    def __init__(self, pins: Pins, pause: Callable[[float], None]) -> None:
         self._pins = pins
         self._pause = pause
-        self._reset_seconds = reset_seconds
 
     def reset(self, tap: Tap | None, bootstrap: bool) -> None:
         """Reset the part with the given TAP selected and, with ``bootstrap``, held by ROM in its bootstrap loop."""
@@ -40,12 +39,12 @@ class Pads:
         software = BOOTSTRAP if bootstrap else NO_SOFTWARE_STRAPS
         self._pins.drive({"reset": True})
         self._pins.drive({**TAP_STRAPS[tap], **software, **DFT_OFF, "trst": False})
-        self._pause(self._reset_seconds)
+        self._pause(self._pins.reset_seconds)
 
     def release(self) -> None:
         """Release reset: straps are sampled and the ROM runs."""
         self._pins.drive({"reset": False})
-        self._pause(self._reset_seconds)
+        self._pause(self._pins.reset_seconds)
 
     def select_tap(self, tap: Tap) -> None:
         """Switch the TAP without reset; sampled at once only while DFT is enabled (TEST_UNLOCKED, RMA)."""

@@ -6,7 +6,7 @@ Sources: opentitan-device sheet 1.2, 1.3; opentitan-rtl sheet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,20 +14,20 @@ from station.deadline import Deadline
 from station.errors import ConfigError, FirmwareFailed, PartError, PowerLost
 from station.formats import console_json as messages
 from station.formats import sram_elf
-from station.formats.device_id import DeviceId, SkuSpecific
+from station.formats.device_id import DeviceId, Din, SkuSpecific
 from station.formats.firmware import FirmwareGeneration
 from station.formats.lc import LcState
 from station.formats.otp import DEV_SECRET0_KEY, ITEMS, MUBI8_TRUE, hw_digest
-from station.model import DONE, NOT_DONE, UNKNOWN, Answer, Registration, Tap
+from station.model import CONTRADICTS, DONE, NOT_DONE, UNFINISHED, UNKNOWN, Answer, Evidence, Registration, Tap
 from station.parts import PartServices
 from station.parts.earlgrey import personalization
 from station.parts.earlgrey.boot_check import BootWatcher
 from station.parts.earlgrey.bootstrap import Bootstrap
-from station.parts.earlgrey.flash_info import FIFO_DEPTH, read_info_words
 from station.parts.earlgrey.life_cycle import LifeCycle, LifeCycleController
 from station.parts.earlgrey.otp_view import OtpView
 from station.parts.earlgrey.pads import Pads
 from station.parts.earlgrey.personalization import Endorsed, Exported
+from station.parts.earlgrey.probe_page import ProbePage
 from station.parts.earlgrey.spi_console import SpiConsole
 from station.parts.earlgrey.sram import SramLoader
 from station.parts.earlgrey.stages import (
@@ -58,9 +58,9 @@ CP_CONSOLE_SECONDS = 10.0
 BOOTSTRAP_SECONDS = 5.0
 BOOT_SECONDS = 2.0
 SILENT_OWNER_SECONDS = 0.8
+NEVER_COMPARED = "the product boots, but the hash of its certificates was never compared with what it was sent"
+WEIGHT = {Evidence.DONE: 0, Evidence.NOT_DONE: 1, Evidence.UNKNOWN: 2, Evidence.CONTRADICTS: 3}
 CODE_SIGNING = ("ROT_CREATOR_AUTH_CODESIGN", "ROT_CREATOR_AUTH_STATE")
-CALIBRATION_PLACE = (0, 0, 128)  # bank, page, byte offset of the AST calibration: opentitan-device sheet 4.4
-CP_ID_PLACE = (0, 0, 384, 4)  # bank, page, byte offset, words: opentitan-device sheet 4.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,14 @@ class Earlgrey:
         self._witness = Witness()
         jtag, spi = self._port("jtag", Jtag), self._port("spi", Spi)
         pause, log = services.pause, services.log
-        reset_seconds = self._setting("reset_seconds", 0.01)
-        self._pads = Pads(self._port("pins", Pins), pause, reset_seconds)
+        self._pads = Pads(self._port("pins", Pins), pause)
         self._controller = LifeCycleController(jtag, pause, TRANSITION_SECONDS)
         self._sram = SramLoader(jtag, pause, ATTACH_SECONDS)
         self._otp = OtpView(jtag, pause)
+        self._probe_page = ProbePage(jtag, pause)
         self._console = SpiConsole(spi, self._pads, log, pause)
         self._bootstrap = Bootstrap(spi, pause, BOOTSTRAP_SECONDS)
         self._uart = BootWatcher(self._port("console", Console), log)
-        self._jtag = jtag
 
     # ---- looking -------------------------------------------------------------------------------------------------
 
@@ -107,7 +106,8 @@ class Earlgrey:
         life = self.look()
         route = (LcState.RAW, LcState.TEST_UNLOCKED0, LcState.TEST_LOCKED0, LcState.TEST_UNLOCKED1, self.mission_state)
         if life.state not in route:
-            return UNKNOWN(f"the life cycle state is {life.state.name}, which is not on this route")
+            seen = f"the life cycle state is {life.state.name}, which is not on this route"
+            return CONTRADICTS(seen) if life.state.is_stored else UNKNOWN(seen)
         return DONE if route.index(life.state) >= route.index(target) else NOT_DONE
 
     @property
@@ -141,6 +141,7 @@ class Earlgrey:
         if state is not LcState.TEST_UNLOCKED0:
             return UNKNOWN(f"OTP cannot be read in {state.name}")
         self._enter_debug()
+        self._witness.place = self._witness.place or self._probe_page.place()
         return self._otp.locked_or_blank(["SECRET0"], self._secret0_digest(secrets))
 
     def provision_cp(self, program: bytes, secrets: CpSecrets) -> None:
@@ -158,11 +159,17 @@ class Earlgrey:
     def cp_device_id(self) -> bytes:
         """Hardware origin (16 bytes, little-endian words) that the CP program left in flash info page (0, 0)."""
         self._enter_debug()
-        words = read_info_words(self._jtag, self.services.pause, *CP_ID_PLACE)
-        raw = b"".join(word.to_bytes(4, "little") for word in words)
-        if raw in (bytes(16), b"\xff" * 16):
-            raise PartError("expected the CP device id in flash info page 0, but it is blank", "wrong_part")
-        return raw
+        return self._probe_page.device_id()
+
+    @property
+    def probed_place(self) -> Din | None:
+        """Where wafer probing says the die lay, read when the die was asked for its secrets before any program ran."""
+        return self._witness.place
+
+    @property
+    def lot_number(self) -> str:
+        """Where the lot's number stands in its text (recipe setting ``lot_number``, a pattern; none by default)."""
+        return str(self.services.settings.get("lot_number", ""))
 
     # ---- Final Test: identity -------------------------------------------------------------------------------------
 
@@ -175,7 +182,7 @@ class Earlgrey:
         hardware = self._otp.locked_or_blank(["HW_CFG0", "HW_CFG1"], self._hw_cfg1_digest())
         software = self._software_answer()
         answers = (hardware, software, self._otp.are_locked(CODE_SIGNING))
-        return next((a for a in answers if a not in (DONE, NOT_DONE)), NOT_DONE if NOT_DONE in answers else DONE)
+        return max(answers, key=lambda answer: WEIGHT[answer.evidence])
 
     def _software_answer(self) -> Answer:
         """Software words against the SKU's; on the way there, the analog calibration against what probing measured."""
@@ -187,11 +194,7 @@ class Earlgrey:
         blank = dict.fromkeys(places, 0)
         if self._otp.software_matches(blank) is DONE:
             return NOT_DONE
-        bank, page, start = CALIBRATION_PLACE
-        words: list[int] = []
-        while len(words) < len(places):
-            count = min(FIFO_DEPTH, len(places) - len(words))
-            words += read_info_words(self._jtag, self.services.pause, bank, page, start + 4 * len(words), count)
+        words = self._probe_page.calibration(len(places))
         calibration = self._otp.software_matches(dict(zip(places, words, strict=True)))
         return NOT_DONE if calibration is DONE else calibration
 
@@ -259,7 +262,7 @@ class Earlgrey:
         if self._witness.hash_sent is False:
             return NOT_DONE
         self._refuse_found_failed()
-        return UNKNOWN("SECRET2 is not locked, and whether it is partly written cannot be read in a mission state")
+        return UNFINISHED("SECRET2 is not locked, and whether it is partly written cannot be read in a mission state")
 
     def personalize(self, rma_token_hash: bytes) -> None:
         """Boot the bundle and give it the RMA token hash (16 bytes); it writes the device secrets and restarts."""
@@ -309,37 +312,44 @@ class Earlgrey:
         """Put certificates to their TBS, check the whole chain and compute the hash the part must answer with."""
         return personalization.endorse(exported, certificates, root, ica)
 
-    def is_installed(self) -> Answer:
-        """The product boots: done. The firmware waits for certificates: not done. Anything else is unknown."""
+    def is_installed(self, compared: bool = True) -> Answer:
+        """The product boots: done. The firmware waits for certificates: not done. Anything else is unknown.
+
+        ``compared``: the hash of the certificates that the part stored is known to be that of those it was sent.
+        """
         if self._session.exported and self._console.waits_for_data():
             return NOT_DONE
         self._session = Session()
         stage = self.stage()
         if stage is Stage.SHIPPED:  # which a product does before the last words of its configuration are written
             self._refuse_found_failed()
-            return UNKNOWN(self._witness.install_failed) if self._witness.install_failed else DONE
+            unproven = self._witness.install_failed or ("" if compared else NEVER_COMPARED)
+            return UNKNOWN(unproven) if unproven else DONE
         return NOT_DONE if stage is Stage.WANTS_CERTIFICATES else UNKNOWN(f"after a boot the part is: {stage.value}")
 
-    def install(self, endorsed: Endorsed | None) -> None:
-        """Give the endorsed certificates to the waiting firmware, compare its hash, wait until it is through."""
+    def install(self, endorsed: Endorsed | None, compared: Callable[[bytes], None]) -> None:
+        """Give the endorsed certificates to the waiting firmware, compare its hash, wait until it is through.
+
+        ``compared`` gets the right hash (32 bytes) while the firmware waits: no fuse is written before it returns.
+        """
         if endorsed is None or not self._session.exported:
             raise PartError("the part has restarted since its certificates were exported; run it again", "firmware")
         self._session.exported = self._witness.found_failed = False
         try:
-            self._hand_over(endorsed, Deadline(self.generation.console_timeout_s))
+            self._hand_over(endorsed, compared, Deadline(self.generation.console_timeout_s))
         except FirmwareFailed as error:
             self._witness.install_failed = str(error)
             raise
 
-    def _hand_over(self, endorsed: Endorsed, deadline: Deadline) -> None:
+    def _hand_over(self, endorsed: Endorsed, compared: Callable[[bytes], None], deadline: Deadline) -> None:
+        def judge(seen: bytes) -> None:
+            personalization.compare(seen, endorsed)
+            compared(seen)
+
         message = messages.encode_perso_blob(endorsed.objects, endorsed.blob, self.generation.dialect)
         self._send_frames(message, deadline, "endorsed certificates")
         self._console.expect(IMPORTED, deadline=deadline)
-        seen = self._console.answer(messages.parse_sha256, deadline)
-        if seen != endorsed.certs_sha256:
-            raise FirmwareFailed(
-                "the part stored other certificates than it was sent: their hash differs", "certificate"
-            )
+        self._console.held_answer(messages.parse_sha256, deadline, judge)
         self._console.expect(PERSONALIZED, deadline=deadline)
         self._pads.wait("test_done", deadline, "TestDone after personalization")
 
@@ -367,9 +377,6 @@ class Earlgrey:
         if not isinstance(port, kind):
             raise ConfigError(f"an Earlgrey part needs the port {name!r}, but the socket's driver does not provide it")
         return port
-
-    def _setting(self, name: str, default: float) -> float:
-        return float(str(self.services.settings.get(name, default)))
 
     def _blob_version(self) -> int:
         return int(str(self.services.settings.get("blob_version", self.generation.blob_version)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from station.errors import FormatError, PartError
+from station.errors import FirmwareFailed, FormatError, PartError
 from station.formats import perso_blob
 from station.formats.console_json import PersoBlobMessage
 from station.formats.der import Tbs, parse_certificate, parse_tbs
@@ -85,6 +85,12 @@ def endorse(exported: Exported, certificates: list[bytes], root: bytes, ica: byt
         raise PartError(f"the certificate chain of this part does not hold: {error}", "endorsement") from error
     digest = perso_blob.certs_hash(final)[::-1]
     return Endorsed(blob, objects, digest, registry, registry_objects, exported.firmware_sha256)
+
+
+def compare(stored: bytes, endorsed: Endorsed) -> None:
+    """Raise ``FirmwareFailed`` unless the hash of what the part stored is that of what it was sent."""
+    if stored != endorsed.certs_sha256:
+        raise FirmwareFailed("the part stored other certificates than it was sent: their hash differs", "certificate")
 
 
 def registration(sku: str, device_id: bytes, life_cycle: str, wrapped_seed: bytes, endorsed: Endorsed) -> Registration:

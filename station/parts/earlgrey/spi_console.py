@@ -7,7 +7,8 @@ for data, TestError that it failed: each wait looks at all three, so a firmware 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from station.deadline import Deadline
@@ -63,21 +64,33 @@ class SpiConsole:
 
     def answer(self, parse: Callable[[str], _T], deadline: Deadline) -> _T:
         """The firmware's next ``RESP_…`` line, parsed; a malformed one or RESP_ERR raises ``PartError``."""
-        line = self.line_with(ANSWER, deadline)
-        try:
-            return parse(line + "\n")
-        except FormatError as error:
-            raise PartError(f"the firmware's answer cannot be used: {error}", "console") from error
+        return _parsed(parse, self.line_with(ANSWER, deadline))
+
+    def held_answer(self, parse: Callable[[str], _T], deadline: Deadline, judge: Callable[[_T], None]) -> None:
+        """Give the next answer to ``judge`` while the firmware still waits for its last frame to be fetched.
+
+        The firmware counts chip-select windows, not bytes (ottf_console_spi.c: header, then body, then it goes on), so
+        the first window reads the whole frame, and the second one comes after ``judge`` has returned. When it raises,
+        the firmware waits until it is reset.
+        """
+        line = _line_in(self._text, ANSWER)
+        if line is not None:  # it came in one frame with what was expected before it
+            judge(_parsed(parse, line))
+        while line is None:
+            seen, body = self._look_ahead(deadline)
+            line = _line_in(self._text + body.decode("ascii", errors="replace"), ANSWER)
+            if line is not None:
+                judge(_parsed(parse, line))
+            self._fetch(seen)
+            self._take(body)
+        self.line_with(ANSWER, deadline)
 
     def line_with(self, marker: str, deadline: Deadline) -> str:
         """Read until a whole line that contains the marker has come; returns that line without its end."""
-        while True:
-            start = self._text.find(marker)
-            end = self._text.find("\n", start) if start >= 0 else -1
-            if end >= 0:
-                line, self._text = self._text[start:end], self._text[end + 1 :]
-                return line
+        while (line := _line_in(self._text, marker)) is None:
             self._read_frame(deadline, f"a line with {marker!r}")
+        self._text = self._text.partition(line + "\n")[2]
+        return line
 
     def send(self, payload: bytes, deadline: Deadline, what: str) -> None:
         """Send one message once the firmware waits for it; ``what`` names it in the log."""
@@ -115,26 +128,43 @@ class SpiConsole:
             self._pause(0.001)
 
     def _read_frame(self, deadline: Deadline, waited_for: str) -> None:
+        with self._unless_failed(deadline, waited_for):
+            seen = self._header(self._spi.transact([SpiFrame(READ + bytes(3), frames.HEADER)])[0])
+            self._take(self._fetch(seen))
+
+    def _look_ahead(self, deadline: Deadline) -> tuple[frames.Header, bytes]:
+        """The next frame in its first window, which reads the whole buffer; the firmware still waits for the second."""
+        with self._unless_failed(deadline, f"a line with {ANSWER!r}"):
+            raw = self._spi.transact([SpiFrame(READ + bytes(3), frames.BUFFER)])[0]
+            seen = self._header(raw[: frames.HEADER])
+        return seen, raw[frames.HEADER : frames.HEADER + seen.length]
+
+    @contextmanager
+    def _unless_failed(self, deadline: Deadline, waited_for: str) -> Iterator[None]:
+        """Once a frame is announced; when it cannot be read, a firmware that failed says so first."""
         self._pads.wait("console_tx_ready", deadline, waited_for)
         try:
-            self._take_frame()
+            yield
         except PartError:
             self._pads.refuse_test_error(waited_for)  # a firmware that failed instead of restarting counts on
             raise
 
-    def _take_frame(self) -> None:
-        header = self._spi.transact([SpiFrame(READ + bytes(3), frames.HEADER)])[0]
+    def _header(self, raw: bytes) -> frames.Header:
         try:
-            seen = frames.parse_header(header)
+            seen = frames.parse_header(raw)
         except FormatError as error:
             raise PartError(f"the console frame is garbled: {error}", "console") from error
         if seen.number != self._frame:
             raise PartError(
                 f"expected console frame {self._frame}, got {seen.number}; the firmware restarted?", "console"
             )
+        return seen
+
+    def _fetch(self, seen: frames.Header) -> bytes:
+        """The body of a frame in its second window, after which the firmware goes on."""
         body = self._spi.transact([SpiFrame(READ + frames.HEADER.to_bytes(3, "big"), seen.body_length)])[0]
         self._frame += 1
-        self._take(body[: seen.length])
+        return body[: seen.length]
 
     def _take(self, body: bytes) -> None:
         text = body.decode("ascii", errors="replace")
@@ -153,6 +183,20 @@ class SpiConsole:
             self._log(piece.rstrip(), "dut", "info")
         if piece.endswith("\n"):
             self._line_start = ""
+
+
+def _line_in(text: str, marker: str) -> str | None:
+    """The first whole line from the marker on, without its end; None while there is none."""
+    start = text.find(marker)
+    end = text.find("\n", start) if start >= 0 else -1
+    return text[start:end] if end >= 0 else None
+
+
+def _parsed(parse: Callable[[str], _T], line: str) -> _T:
+    try:
+        return parse(line + "\n")
+    except FormatError as error:
+        raise PartError(f"the firmware's answer cannot be used: {error}", "console") from error
 
 
 def _program(address: int, chunk: bytes) -> list[SpiFrame]:

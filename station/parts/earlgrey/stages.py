@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from station.formats.device_id import Din
+
 WANTS_CP_DATA = "Waiting for CP provisioning data ..."
 EXPORTS_CP_ID = "Exporting CP device ID ..."
 CP_DONE = "CP provisioning done."
@@ -51,3 +53,4 @@ class Witness:
     hash_sent: bool | None = None  # None: the personalize verb was never entered
     found_failed: bool | None = None  # TestError as it was before this run's first reset took it back
     install_failed: str = ""
+    place: Din | None = None

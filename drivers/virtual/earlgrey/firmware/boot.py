@@ -25,7 +25,8 @@ def run(machine: Machine) -> None:
     state = LcState(machine.life_cycle_state())
     if not machine.processor_enabled():
         machine.park()
-    if not state.is_mission and state is not LcState.RMA and not machine.otp_read(ITEMS["ROM_EXEC_EN"]):
+    executes = machine.otp_read(ITEMS["ROM_EXEC_EN"])  # its very first load; a bus error ends it here (rom_start.S)
+    if not state.is_mission and state is not LcState.RMA and not executes:
         machine.park()
     straps = machine.software_straps()
     if straps == (False, True, True):  # RMA spin: the host goes on over the life cycle TAP

@@ -58,6 +58,8 @@ def personalize(machine: Machine, image: FlashImage) -> None:
     machine.write_software_items(table(image.descriptor, "last_boot"))
     for name in ("OWNER_SW_CFG", "CREATOR_SW_CFG"):
         lock_software(machine, name)
+        if not machine.software_digest_is_right(name):  # check_otp_measurement_post_lock
+            raise FirmwareError(f"the digest of {name} is not that of its contents")
 
 
 def lock_flash_keys(machine: Machine, descriptor: Mapping[str, Any]) -> None:
