@@ -45,10 +45,10 @@ class PortTime:
         return wrapper
 
     def port(self, real: Any) -> Any:
-        """A port whose public methods are timed."""
-        methods = {name: staticmethod(self.timed(getattr(real, name))) for name in dir(real)
-                   if not name.startswith("_") and callable(getattr(real, name))}  # fmt: skip
-        return type(f"Timed{type(real).__name__}", (), methods)()
+        """A port of the same face whose public methods are timed."""
+        public = {name: getattr(real, name) for name in dir(real) if not name.startswith("_")}
+        timed = {name: staticmethod(self.timed(value)) if callable(value) else value for name, value in public.items()}
+        return type(f"Timed{type(real).__name__}", (), timed)()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

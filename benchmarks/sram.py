@@ -130,7 +130,7 @@ def _attach(ports: Any) -> None:
     from station.parts.earlgrey.pads import Pads
     from station.parts.earlgrey.sram import SramLoader
 
-    Pads(ports["pins"], time.sleep, 0.002).reset(Tap.RISCV, bootstrap=False)
+    Pads(ports["pins"], time.sleep).reset(Tap.RISCV, bootstrap=False)
     SramLoader(ports["jtag"], time.sleep, 5).attach()
 
 

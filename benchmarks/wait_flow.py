@@ -23,7 +23,7 @@ PLAN = Plan(
 
 def bench_wait(run: Run, part: Any, appliance: Any) -> None:
     """Burn, wait, burn; nothing is done to the part."""
-    pads = Pads(part.ports["pins"], run.pause, 0.01)
+    pads = Pads(part.ports["pins"], run.pause)
     _burn(run, "first")
     for number in range(STEPS):
         with run.step(getattr(PLAN, f"wait_{number}")):

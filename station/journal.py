@@ -24,6 +24,7 @@ from station.journal_rows import (
     NO_HASH,
     Context,
     Row,
+    Stamp,
     detail_text,
     encoded_row,
     first_damage,
@@ -121,9 +122,18 @@ class Journal:
         """Buffer one row; it reaches the disk with the next durable one."""
         with self._guard:
             row = self._add(context, kind, title, detail or {})
-            if len(self._buffer) >= SOFT_ROWS:
-                self.flush()
+            self._bound_buffer()
             return row
+
+    def note(self, context: Context, kind: str, title: str, detail: Mapping[str, object]) -> None:
+        """Like ``append`` for the many rows of which nobody needs to know more than that they are there."""
+        with self._guard:
+            self._enter(context, kind, title, detail)
+            self._bound_buffer()
+
+    def _bound_buffer(self) -> None:
+        if len(self._buffer) >= SOFT_ROWS:
+            self.flush()
 
     def write(self, context: Context, kind: str, title: str = "", detail: Mapping[str, object] | None = None) -> Row:
         """Append one row and return when it and everything before it is on the disk.
@@ -176,6 +186,13 @@ class Journal:
                 self._commit("", durable=False)
 
     def _add(self, context: Context, kind: str, title: str, detail: Mapping[str, object]) -> Row:
+        stamp, context = self._enter(context, kind, title, detail)
+        row = Row(*stamp, context, kind, title, detail, "")
+        if kind in ("bind", "release"):
+            self._bindings.feed(row)
+        return row
+
+    def _enter(self, context: Context, kind: str, title: str, detail: Mapping[str, object]) -> tuple[Stamp, Context]:
         self._refuse_when_latched()
         text = detail_text(detail)
         sequence = self._sequence + 1
@@ -186,10 +203,7 @@ class Journal:
         values = (*stamp, *context.values, kind, title, text)
         self._sequence, self._floor_us = sequence, now
         self._buffer.append((values, encoded))
-        row = Row(sequence, now, monotonic, self.boot, context, kind, title, detail, "")
-        if kind in ("bind", "release"):
-            self._bindings.feed(row)
-        return row
+        return stamp, context
 
     def _commit(self, kind: str, durable: bool) -> None:
         rows, head = self._chained()

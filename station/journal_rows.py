@@ -35,6 +35,10 @@ NAMING = "(kind = 'bind' OR kind = 'release')"
 its OR), and would build a table for an IN at every insertion."""
 
 
+Stamp = tuple[int, int, int, str]
+"""The values of ``STAMP_FIELDS``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every row of one run has in common; ``x`` and ``y`` are -1 where there is no place on a wafer."""
@@ -127,7 +131,7 @@ def canonical(values: tuple[object, ...]) -> bytes:
     return _canonical_json(values).encode()
 
 
-def encoded_row(stamp: tuple[int, int, int, str], context: Context, kind: str, title: str, detail: str) -> bytes:
+def encoded_row(stamp: Stamp, context: Context, kind: str, title: str, detail: str) -> bytes:
     """What ``canonical`` gives for the same row, with the context encoded once for many rows."""
     seq, time_us, monotonic_us, boot = stamp
     event = f"{_canonical_json(kind)},{_canonical_json(title)},{_canonical_json(detail)}"

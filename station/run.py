@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from station.burning import Burning
 from station.decision import Terms
@@ -136,19 +136,9 @@ class Run:
 
     # ---- verbs ----------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def step(self, title: Title) -> Iterator[None]:
+    def step(self, title: Title) -> AbstractContextManager[None]:
         """Something that may be repeated."""
-        self._plan.check(title, burn=False)
-        self.check_stop()
-        began = time.monotonic()
-        self._listener.step(title, "running", 0.0)
-        try:
-            yield
-        except BaseException as error:  # whatever ended it is recorded, then goes on
-            self._end_title(title, "failed", began, sentence_of(error))
-            raise
-        self._end_title(title, "done", began)
+        return _Step(self, title)
 
     def burn(
         self,
@@ -170,11 +160,11 @@ class Run:
         try:
             status = Burning(self, title, done, do, Terms(tries, fresh, guarded, anyones, only_powered)).carry_out()
         except BaseException as error:  # whatever ended it is recorded, then goes on
-            self._end_title(title, "failed", began, sentence_of(error))
+            self.end_title(title, "failed", began, sentence_of(error))
             raise
         finally:
             self.let_go()
-        self._end_title(title, status, began)
+        self.end_title(title, status, began)
 
     def hold_on(self, title: Title) -> None:
         """From here on DO NOT REMOVE, and a stop waits."""
@@ -186,13 +176,22 @@ class Run:
         self._burning = False
         self._listener.burning(None)
 
-    def _end_title(self, title: Title, status: str, began: float, sentence: str = "") -> None:
+    def begin_step(self, title: Title) -> float:
+        """The body of a step comes next; returns when it began."""
+        self._plan.check(title, burn=False)
+        self.check_stop()
+        began = time.monotonic()
+        self._listener.step(title, "running", 0.0)
+        return began
+
+    def end_title(self, title: Title, status: str, began: float, sentence: str = "") -> None:
+        """Record how a title ended and tell it; ``sentence`` says what ended it early."""
         seconds = round(time.monotonic() - began, 6)
         detail: dict[str, object] = {"status": status, "seconds": seconds}
         if sentence:
             detail["sentence"] = sentence
         if not self._journal.latched:
-            self._journal.append(self._context, "step", title.id, detail)
+            self._journal.note(self._context, "step", title.id, detail)
         self._listener.step(title, status, seconds)
 
     def require(self, claim: bool, bin: str, sentence: str = "", **saw: object) -> None:
@@ -202,7 +201,7 @@ class Run:
             return
         seen = ", ".join(str(value) if name == "saw" else f"{name} {value}" for name, value in saw.items())
         text = sentence or self._services.bins[bin].name
-        self._journal.append(self._context, "reject", "", {"bin": bin, "sentence": text, "saw": seen})
+        self._journal.note(self._context, "reject", "", {"bin": bin, "sentence": text, "saw": seen})
         raise Reject(f"{text} (saw {seen})" if seen else text, bin=bin)
 
     def measure(
@@ -220,7 +219,7 @@ class Run:
         high = pack_high if pack_high is not None else high
         inside = (low is None or value >= low) and (high is None or value <= high)
         detail = {"name": name, "value": value, "unit": unit, "low": low, "high": high, "inside": inside}
-        self._journal.append(self._context, "measure", "", detail)
+        self._journal.note(self._context, "measure", "", detail)
         limits = f"{'' if low is None else f'at least {low:g} '}{'' if high is None else f'at most {high:g} '}"
         if not inside:
             raise Reject(f"expected {name} {limits}{unit}, measured {value:g} {unit}".strip(), bin=bin)
@@ -252,7 +251,7 @@ class Run:
         self.check_stop()
         choice = self._listener.ask(text, choices)
         self.check_stop()
-        self._journal.append(self._context, "answer", "", {"question": text, "choice": choice})
+        self._journal.note(self._context, "answer", "", {"question": text, "choice": choice})
         return choice
 
     def log(self, text: str, source: str = "station", level: str = "info") -> None:
@@ -357,6 +356,26 @@ class Run:
     def feed(self, row: Row) -> None:
         """Take a row of this run into what is known of the part."""
         self.part.feed(row)
+
+
+class _Step:
+    """The body of one step; a class of its own, since a generator costs as much as the row it writes."""
+
+    __slots__ = ("_began", "_run", "_title")
+
+    def __init__(self, run: Run, title: Title) -> None:
+        self._run = run
+        self._title = title
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = self._run.begin_step(self._title)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._run.end_title(self._title, "done", self._began)
+        else:  # whatever ended it is recorded, then goes on
+            self._run.end_title(self._title, "failed", self._began, sentence_of(error))
 
 
 def execute(run: Run, flow: Callable[[], None]) -> tuple[Verdict, BaseException | None]:

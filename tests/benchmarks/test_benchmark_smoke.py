@@ -35,6 +35,17 @@ def test_steps_quick_reports_figures_syncs_and_its_missing_baseline() -> None:
     assert (rate["ratio"] is None) == said
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["part", *(pytest.param(n, marks=pytest.mark.full) for n in CATALOGUE if n != "part")])
+def test_every_benchmark_still_measures(name: str) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--only", name, "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=280, check=False)
+    report = json.loads(done.stdout)["benchmarks"][name]
+    assert (report["broken"], report["not_measured"]) == ("", ""), done.stderr.decode()
+    assert all(figure["value"] >= 0 for figure in report["figures"])
+    assert report["figures"]
+
+
 def test_an_unknown_benchmark_is_refused_with_the_names() -> None:
     command = [sys.executable, "-m", "benchmarks", "--only", "stepps"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
