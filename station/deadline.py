@@ -32,3 +32,19 @@ class Deadline:
         """Raise ``WaitTimeout`` naming what was waited for once the deadline has passed."""
         if self.passed:
             raise WaitTimeout(waited_for, self.seconds)
+
+
+class Pace:
+    """The pauses between looks at something that is soon or much later ready: each half as long again as the last."""
+
+    __slots__ = ("_most", "_pause", "_seconds")
+
+    def __init__(self, pause: Callable[[float], None], first: float = 0.0005, most: float = 0.01) -> None:
+        self._pause = pause
+        self._seconds = first
+        self._most = most
+
+    def rest(self) -> None:
+        """Pause before the next look."""
+        self._pause(self._seconds)
+        self._seconds = min(1.5 * self._seconds, self._most)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from station.deadline import Deadline
+from station.deadline import Deadline, Pace
 from station.errors import PartError
 from station.model import DmiRead, DmiWrite
 from station.ports import Jtag
@@ -60,12 +60,13 @@ class RiscvHart:
 
     def wait_halted(self, deadline: Deadline, waited_for: str, watch: Callable[[], None] | None = None) -> None:
         """Poll dmstatus.allhalted; raises ``PartError`` at the deadline, and whatever ``watch`` raises at each poll."""
+        pace = Pace(self._pause)
         while not self.is_halted():
             if watch is not None:
                 watch()
             if deadline.passed:
                 raise PartError(f"expected {waited_for} within {deadline.seconds:g} s, but it did not", "firmware")
-            self._pause(0.001)
+            pace.rest()
 
     def is_halted(self) -> bool:
         """Whether dmstatus reports the hart as halted."""

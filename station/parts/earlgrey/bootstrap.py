@@ -7,8 +7,9 @@ image proves itself when the ROM checks its signature.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
-from station.deadline import Deadline
+from station.deadline import Deadline, Pace
 from station.errors import BenchError, PartError
 from station.model import SpiFrame
 from station.ports import Spi
@@ -55,11 +56,11 @@ class Bootstrap:
 
     def _erase(self) -> None:
         self._spi.transact([SpiFrame(WRITE_ENABLE), SpiFrame(CHIP_ERASE)])
-        deadline = Deadline(self._seconds)
+        deadline, pace = Deadline(self._seconds), Pace(self._pause)
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if deadline.passed:
                 raise PartError("expected the chip erase to end, but the part stays busy", "firmware")
-            self._pause(0.002)
+            pace.rest()
 
     def _program(self, pages: list[SpiFrame]) -> None:
         # A page that met a busy part was ignored by it; the status read before each page tells which, and only those
@@ -88,14 +89,16 @@ class Bootstrap:
         return refused
 
     def _settle(self, deadline: Deadline) -> None:
+        pace = Pace(self._pause)
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if deadline.passed:
                 raise PartError("expected the part to finish a page, but it stays busy", "firmware")
-            self._pause(0.001)
+            pace.rest()
 
 
+@lru_cache(maxsize=4)
 def _pages(image: bytes) -> list[SpiFrame]:
-    """The frames that program what is not blank; thousands, hence made in one go."""
+    """The frames that program what is not blank: thousands, and the same for every part of a lot."""
     image = image.ljust(-(-len(image) // PAGE) * PAGE, b"\xff")
     pages = [(address, image[address : address + PAGE]) for address in range(0, len(image), PAGE)]
     return [SpiFrame(PAGE_PROGRAM + address.to_bytes(3, "big") + page) for address, page in pages if page != BLANK]

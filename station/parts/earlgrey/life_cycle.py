@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from station.deadline import Deadline
+from station.deadline import Deadline, Pace
 from station.errors import FormatError, PartError
 from station.formats.lc import (
     CMD_START,
@@ -70,11 +70,11 @@ class LifeCycleController:
         idcode = self._jtag.connect()
         if idcode != IDCODE_LC:
             raise PartError(f"expected the life cycle TAP {IDCODE_LC:#010x}, saw IDCODE {idcode:#010x}", "wrong_part")
-        deadline = Deadline(self._seconds)
+        deadline, pace = Deadline(self._seconds), Pace(self._pause)
         while not self._status() & Status.INITIALIZED:
             if deadline.passed:
                 raise PartError("expected the life cycle controller to initialise, but it did not", "communication")
-            self._pause(0.001)
+            pace.rest()
 
     def look(self) -> LifeCycle:
         """Read state, count, id state, device id and revision in one transfer."""
@@ -126,7 +126,7 @@ class LifeCycleController:
             self._jtag.dmi_secret([DmiWrite(Reg.TOKEN_0 + n, word) for n, word in enumerate(words_of(raw))])
 
     def _wait_success(self, target: LcState) -> None:
-        deadline = Deadline(self._seconds)
+        deadline, pace = Deadline(self._seconds), Pace(self._pause)
         while True:
             status = Status(self._status())
             if status & STATUS_ERRORS:
@@ -135,7 +135,7 @@ class LifeCycleController:
                 break
             if deadline.passed:
                 raise PartError(f"expected the transition to {target.name} to end, but it did not", "lc_transition")
-            self._pause(0.001)
+            pace.rest()
         seen = _state(self._jtag.dmi([DmiRead(Reg.LC_STATE)])[0])
         if seen is not LcState.POST_TRANSITION:
             raise PartError(

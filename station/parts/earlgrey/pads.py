@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from station.deadline import Deadline
+from station.deadline import Deadline, Pace
 from station.errors import FirmwareFailed, PartError, PowerLost, WaitTimeout
 from station.model import Tap
 from station.ports import Pins
@@ -68,7 +68,7 @@ class Pads:
 
     def wait(self, signal: str, deadline: Deadline, waited_for: str) -> Mapping[str, bool]:
         """Wait for one input; TestError ends the wait at once, silence at the deadline, both with ``PartError``."""
-        poll = 0.0005
+        pace = Pace(self._pause)
         while True:
             levels = self.sample()
             if levels.get(signal):
@@ -77,5 +77,4 @@ class Pads:
                 raise FirmwareFailed(f"the firmware raised TestError while the station waited for {waited_for}")
             if deadline.passed:
                 raise PartError(str(WaitTimeout(waited_for, deadline.seconds)), "console")
-            self._pause(poll)
-            poll = min(poll * 1.5, 0.01)
+            pace.rest()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from station.deadline import Deadline
+from station.deadline import Deadline, Pace
 from station.errors import ConfigError, FirmwareFailed, PartError, PowerLost
 from station.formats import console_json as messages
 from station.formats import sram_elf
@@ -445,7 +445,7 @@ class Earlgrey:
         return self._session.stage
 
     def _first_word(self, deadline: Deadline) -> Stage:
-        spoken = (Stage.WANTS_BOOTSTRAP, Stage.WANTS_HASH, Stage.WANTS_CERTIFICATES)
+        pace, spoken = Pace(self.services.pause), (Stage.WANTS_BOOTSTRAP, Stage.WANTS_HASH, Stage.WANTS_CERTIFICATES)
         while not deadline.passed:
             levels = self._pads.sample()
             if levels.get("test_error"):
@@ -455,7 +455,7 @@ class Earlgrey:
             said = self._uart.poll()
             if said.rom_ext or said.fault:
                 return Stage.SHIPPED if said.rom_ext else Stage.FAULT
-            self.services.pause(0.002)
+            pace.rest()
         return Stage.SILENT
 
     def _send_frames(self, message: bytes, deadline: Deadline, what: str) -> None:

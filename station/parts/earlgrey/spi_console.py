@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from station.deadline import Deadline
+from station.deadline import Deadline, Pace
 from station.errors import FirmwareFailed, FormatError, PartError
 from station.formats import spi_console as frames
 from station.model import SpiFrame
@@ -120,12 +120,13 @@ class SpiConsole:
         return frames.host_chunks(payload)
 
     def _wait_taken(self, deadline: Deadline) -> None:
+        pace = Pace(self._pause)
         while self._spi.transact([SpiFrame(READ_STATUS, 1)])[0][0] & WIP:
             if self._pads.sample().get("test_error"):
                 raise FirmwareFailed("the firmware raised TestError while it took data")
             if deadline.passed:
                 raise PartError("expected the firmware to take a console frame, but it stays busy", "console")
-            self._pause(0.001)
+            pace.rest()
 
     def _read_frame(self, deadline: Deadline, waited_for: str) -> None:
         with self._unless_failed(deadline, waited_for):
