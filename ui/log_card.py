@@ -27,6 +27,7 @@ from ui.log_model import CAPACITY, COLUMNS, Index, LogModel
 from ui.lot_cards import Card
 from ui.theme import Theme
 
+TYPING_MILLISECONDS = 150
 BATCH_MILLISECONDS = 25
 CELL_MARGIN = 3
 CELL_ALIGNMENT = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextSingleLine)
@@ -159,7 +160,12 @@ class LogCard(Card):
 
     def _connect(self) -> None:
         self.pills.idToggled.connect(self._filter)
-        self.search.textChanged.connect(self._filter)
+        self._typing = QTimer(self)  # a full ring is searched once per word, not once per letter
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(TYPING_MILLISECONDS)
+        self._typing.timeout.connect(self._filter)
+        self.search.textChanged.connect(self._typing.start)
+        self.search.returnPressed.connect(self._filter)
         self.details.toggled.connect(self._filter)
         self.pause.toggled.connect(self._paused)
         self._timer = QTimer(self)
@@ -197,6 +203,7 @@ class LogCard(Card):
 
     @Slot()
     def _filter(self) -> None:
+        self._typing.stop()
         self.model.set_filter(self.pills.checkedId(), self.search.text(), self.details.isChecked())
         self.table.scrollToBottom()
 

@@ -28,7 +28,7 @@ ENDINGS = {
     "console_silence": ("failed", "did not come"),
     "console_garbage": ("failed", "garbled"),
     "test_error": ("failed", "TestError"),
-    "corrupt_blob": ("failed", "refused to endorse"),
+    "corrupt_blob": ("failed", "it does not endorse this part"),
     "torn_word": ("quarantined", "cannot say whether 'Unlock RAW' happened"),
     "power_cut:before": ("quarantined", "during 'Unlock RAW'"),
     "power_cut:inside": ("quarantined", "during 'Unlock RAW'"),

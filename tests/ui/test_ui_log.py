@@ -200,13 +200,25 @@ def test_dropped_lines_are_counted_on_the_card(card):
     assert card.note.text() == "7 lines dropped"
 
 
-def test_pills_filter_by_socket(card):
+def test_pills_filter_by_socket(card, qtbot):
     card.add([row(1, socket=1), row(2, socket=2)])
     card.flush()
     card.pills.button(2).click()
     assert texts(card.model) == ["line 2"] and card.pills.checkedId() == 2
     card.search.setText("nothing like it")
-    assert texts(card.model) == []
+    qtbot.waitUntil(lambda: texts(card.model) == [], timeout=5000)
+
+
+def test_a_word_is_searched_once_and_at_once_with_enter(card, qtbot, monkeypatch):
+    card.add([row(1), row(12)])
+    card.flush()
+    real, asked = card.model.set_filter, []
+    monkeypatch.setattr(card.model, "set_filter", lambda *arguments: (asked.append(arguments[1]), real(*arguments)))
+    for letter in "line 12":
+        qtbot.keyClicks(card.search, letter)
+    qtbot.keyClick(card.search, Qt.Key.Key_Return)
+    assert texts(card.model) == ["line 12"]
+    assert asked[-1] == "line 12" and len(asked) < len("line 12")
 
 
 def test_view_follows_only_at_its_end(card, qtbot):
