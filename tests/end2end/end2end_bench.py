@@ -91,13 +91,18 @@ class Place:
         self.station.write_text(station_text(**self.settings))
         return self
 
-    def cli(self, *arguments: str, seconds: float = RUN_SECONDS, file_size: int = resource.RLIM_INFINITY) -> Said:
-        """One command of the station, with this station's file; no file may grow beyond ``file_size``."""
+    def cli(
+        self, *arguments: str, seconds: float = RUN_SECONDS, file_size: int = resource.RLIM_INFINITY, under: str = ""
+    ) -> Said:
+        """One command of the station, with this station's file; no file may grow beyond ``file_size``.
+
+        ``under`` is a command that starts it with fewer rights.
+        """
         # not preexec_fn: it forks this process for real, and gRPC's threads of other tests abort the copy
         limited = [] if file_size == resource.RLIM_INFINITY else ["prlimit", f"--fsize={file_size}"]
         done = subprocess.run(
-            [*limited, sys.executable, "-m", "station", *arguments, "--station", str(self.station)], cwd=self.folder,
-            env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+            [*limited, *under.split(), sys.executable, "-m", "station", *arguments, "--station", str(self.station)],
+            cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
         )  # fmt: skip
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 

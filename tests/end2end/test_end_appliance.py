@@ -100,6 +100,20 @@ def test_an_expired_client_certificate(bench, place) -> None:
     bench_fault(bench, place, f"the certificate {path} has expired on 2020-02-02", "have a new one issued")
 
 
+def test_an_expired_server_certificate(bench, place, tmp_path) -> None:
+    own = tmp_path / "appliance"
+    shutil.copytree(bench.appliance, own)
+    (own / "endpoint.json").unlink(missing_ok=True)
+    server = own / "tls" / "server-cert.pem"
+    server.write_bytes(expired(own, server))
+    served = Served(own)
+    try:
+        place.write(endpoint=str(own / "endpoint.json"))
+        bench_fault(bench, place, "the certificate of the appliance at", "has expired", "renew it on the appliance")
+    finally:
+        served.end()
+
+
 def expired(appliance: Path, certificate: Path) -> bytes:
     """The same certificate, issued by the same CA for a time long ago."""
     old = x509.load_pem_x509_certificate(certificate.read_bytes())
