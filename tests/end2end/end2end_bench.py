@@ -102,7 +102,8 @@ class Place:
         limited = [] if file_size == resource.RLIM_INFINITY else ["prlimit", f"--fsize={file_size}"]
         done = subprocess.run(
             [*limited, *under.split(), sys.executable, "-m", "station", *arguments, "--station", str(self.station)],
-            cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+            cwd=self.folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds,
+            check=False,
         )  # fmt: skip
         return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
