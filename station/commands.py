@@ -225,7 +225,7 @@ def confirm_registration(bench: Workbench, part: str, reason: str) -> None:
         raise Refused(f"no registration of part {part} waits for an acknowledgement")
     if any(worker.running and worker.view.now.label == pending[0].context.label for worker in bench.workers.values()):
         raise Refused(f"part {part} is running; wait for its verdict")
-    bench.outbox.confirm(pending[0], bench.operator, reason)
+    bench.confirmed(pending[0], bench.outbox.confirm(pending[0], bench.operator, reason))
 
 
 def _query(bench: Workbench, command: protocol.Query) -> None:

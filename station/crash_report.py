@@ -48,7 +48,8 @@ class CrashReports:
             noted = Noted(_sentence(kind, path, times + 1), times + 1)
             try:
                 if noted.worth_saying:
-                    _add(path, text if noted.times == 1 else f"seen {noted.times} times until {_clock()}\n")
+                    known = times > 0 and path.exists()  # its first writing may have found no room
+                    _add(path, f"seen {noted.times} times until {_clock()}\n" if known else text)
             except OSError as failure:
                 words = f"an error in the program ({kind}); its report could not be written: {failure.strerror}"
                 noted = Noted(words, noted.times)

@@ -90,10 +90,12 @@ def _contradicted(facts: BurnFacts, answer: Answer, text: str) -> Decision:
 
 
 def _foreign(facts: BurnFacts, terms: Terms, text: str) -> Decision:
-    """Found done without an intent of ours: nobody here knows which secret the part holds."""
+    """Found done without an intent of ours: nobody here knows which secret the part holds, or which part it is."""
     if terms.anyones or facts.vouched:
         return FOUND_DONE
-    return _quarantine(f"'{text}' was done to this part elsewhere: this station does not know with which secret")
+    return _quarantine(
+        f"'{text}' was done to this part elsewhere, or it is another part: this station does not know with which secret"
+    )
 
 
 def _open_and_unknown(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:

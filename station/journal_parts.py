@@ -108,6 +108,10 @@ class PartRecord:
             key for key, facts in self.burns.items() if facts.state is BurnState.OPEN and (not flow or key[0] == flow)
         ]
 
+    def begun(self, flow: str, title: str) -> bool:
+        """True when this burn is known to have been begun, and not to have left the part as it was."""
+        return self.burn(flow, title).state in (BurnState.OPEN, BurnState.DONE)
+
     def burnt(self, flow: str) -> bool:
         """True when a burn of this flow is known to have happened."""
         return any(key[0] == flow and facts.state is BurnState.DONE for key, facts in self.burns.items())

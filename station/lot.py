@@ -65,9 +65,13 @@ class LotBook:
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def start_of_day(self, seconds: float) -> int:
-        """Begin to count with the day of this moment; returns its start in microseconds, as the journal has it."""
+        """Begin to count with the day of this moment; returns its start in microseconds, as the journal has it.
+
+        Of what was fed before only the fails in a row stay: they are the bench's trouble, also over a restart at night.
+        """
         with self._guard:
-            self._since = day_began(seconds, self.limits.day_starts)
+            self._turn_page(seconds)
+            self._sheet = None
             return int(self._since * 1e6)
 
     def feed_all(self, rows: Iterable[Row]) -> None:

@@ -109,12 +109,15 @@ class Outbox:
         self._delivered(row, self._promote(row, "the outbox delivered the registration"))
         return True
 
-    def confirm(self, row: Row, operator: str, reason: str) -> None:
-        """Take a pending registration for acknowledged because ``operator`` found it in the registry."""
+    def confirm(self, row: Row, operator: str, reason: str) -> Verdict | None:
+        """Take a pending registration for acknowledged because ``operator`` found it in the registry.
+
+        Returns the verdict of a part that this was the last thing missing for; no appliance has said anything.
+        """
         context = row.context.but(operator=operator)
         confirm(self._journal, context, kept_of(row), reason)
         words = f"registered, as {operator} found in the registry: {reason}"
-        self._delivered(row, self._promote(replace(row, context=context), words))
+        return self._promote(replace(row, context=context), words)
 
     def _promote(self, row: Row, words: str) -> Verdict | None:
         """Hold becomes pass when nothing but the registration was missing."""

@@ -96,7 +96,7 @@ def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
     """Read a recipe with its pack, flow and part; raises ``ConfigError`` with every finding."""
     path = file_in(folders, f"recipes/{name}.toml")
     parsed, file = load(path, RecipeFile)
-    findings = _label_findings(file, parsed.label)
+    findings = _label_findings(file, parsed.label) or _lot_number_findings(file, parsed)
     if parsed.name != path.stem:
         findings.append(file.finding(("name",), f"the recipe says '{parsed.name}', but its file is '{path.name}'"))
     flow = _plugin(file, ("flow",), "station.flows", parsed.flow, findings)
@@ -151,3 +151,21 @@ def _label_findings(file: TomlFile, label: LabelEntry) -> list[Finding]:
     if not pattern.fullmatch(label.example):
         findings.append(file.finding(("label", "example"), f"the example '{label.example}' does not fit the pattern"))
     return findings
+
+
+def _lot_number_findings(file: TomlFile, parsed: RecipeFile) -> list[Finding]:
+    """``lot_number`` must find a number in the example's lot: one that never fits would compare nothing, unnoticed."""
+    pattern = parsed.settings.get("lot_number", "")
+    if pattern == "":
+        return []
+    example = re.fullmatch(parsed.label.pattern, parsed.label.example)
+    lot = str(example.groupdict().get("lot") or "") if example else ""
+    try:
+        found = re.search(str(pattern), lot)
+        number = found[1] if found else None
+    except (re.error, IndexError):
+        number = None
+    if number is not None and number.isdecimal():
+        return []
+    sentence = f"expected a regular expression whose first group is the number in the example's lot '{lot}'"
+    return [file.finding(("settings", "lot_number"), f"{sentence}, found {pattern!r}")]

@@ -20,7 +20,7 @@ from station.errors import BenchError, ConfigError, JournalError, Refused, Stati
 from station.hands import Hands
 from station.journal import Journal, Probe
 from station.journal_rows import AT_SOCKET, Row
-from station.lot import LotBook
+from station.lot import LotBook, day_began
 from station.model import BinKind, Role
 from station.operators import Operators, may
 from station.outbox import Outbox
@@ -47,6 +47,7 @@ from station.verdict import recorded_verdict
 
 Subscriber = Callable[[Event], None]
 TYPICAL_RUNS = 20
+EARLIER_PER_FAIL = 5  # verdicts looked at per allowed fail in a row: retests and holds are among them
 ENDED = "the station was told to end"
 
 
@@ -252,12 +253,22 @@ class Workbench:
         self.emit(self.book.event())
 
     def _open_book(self, recipe: Recipe) -> LotBook:
-        """What is counted: this lot, or without one the parts of today."""
+        """What is counted: this lot, or without one the parts of today (and the fails in a row that led to them)."""
         book = LotBook(self.lot, self.wafer, recipe.map_kind, self.bins_of(recipe), self.config.limits)
-        where, value = ("lot = ?", self.lot) if self.lot else ("time_us >= ?", book.start_of_day(time.time()))
-        sql = f"WHERE kind = 'verdict' AND recipe = ? AND mode = ? AND {where} ORDER BY seq"
-        book.feed_all(self.journal.rows(sql, (recipe.name, str(self.config.mode), value)))
+        if self.lot:
+            book.feed_all(self._verdicts(recipe, "lot = ? ORDER BY seq", self.lot))
+            return book
+        now = time.time()
+        began = int(day_began(now, self.config.limits.day_starts) * 1e6)
+        if most := EARLIER_PER_FAIL * self.config.limits.consecutive_fails:
+            book.feed_all(reversed(self._verdicts(recipe, "time_us < ? ORDER BY seq DESC LIMIT ?", began, most)))
+        book.start_of_day(now)
+        book.feed_all(self._verdicts(recipe, "time_us >= ? ORDER BY seq", began))
         return book
+
+    def _verdicts(self, recipe: Recipe, which: str, *parameters: object) -> list[Row]:
+        where = f"WHERE kind = 'verdict' AND recipe = ? AND mode = ? AND {which}"
+        return self.journal.rows(where, (recipe.name, str(self.config.mode), *parameters))
 
     def _count(self, row: Row) -> None:
         """One more verdict for the lot card; a part of another recipe is none of it."""
@@ -356,6 +367,17 @@ class Workbench:
         self.log(f"registration of {name} acknowledged", "info", "pa", row.context.socket)
         state = self.appliances.state
         self.emit(ApplianceState(True, state.name, state.text, state.milliseconds, self._pending()))
+        self._promoted(row, verdict)
+
+    def confirmed(self, row: Row, verdict: Verdict | None) -> None:
+        """Somebody found a part in the registry; how the appliance is, that does not tell."""
+        name = row.context.label or row.context.device_id
+        self.log(f"registration of {name} found in the registry by {self.operator}", socket=row.context.socket)
+        self.emit(replace(self.appliances.state, pending_registrations=self._pending()))
+        self._promoted(row, verdict)
+
+    def _promoted(self, row: Row, verdict: Verdict | None) -> None:
+        """A part on hold has passed: its tile and the lot card follow."""
         if verdict is None:
             return
         worker = self.workers.get(row.context.socket)

@@ -50,7 +50,8 @@ def chip_probe(run: Run, die: Earlgrey, appliance: Appliance) -> None:
     with run.step(PLAN.identity):
         if die.look().state is LcState.TEST_UNLOCKED0:  # a locked die cannot be asked; the journal knew it before
             identify(run, die.cp_device_id(), die.lot_number)
-    run.burn(PLAN.lock, done=lambda: die.has_reached(LcState.TEST_LOCKED0), do=die.lock, tries=2, anyones=True)
+    # Not anyone's: a locked die cannot say whose it is, so one that this station did not lock may be any other die.
+    run.burn(PLAN.lock, done=lambda: die.has_reached(LcState.TEST_LOCKED0), do=die.lock, tries=2)
 
 
 def _secrets_of_this_label(run: Run, die: Earlgrey, secrets: CpSecrets) -> Answer:

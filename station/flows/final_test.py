@@ -109,11 +109,12 @@ def _rma_token(run: Run, appliance: Appliance) -> bytes:
 def _certify(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> None:
     """Export, endorse, keep the complete registration, import; a part that boots its product already has it all.
 
-    A part that says nothing although its installation was begun is only asked: no new firmware covers that up.
+    A part whose installation was begun, or is done, and that says nothing is only asked: no new firmware covers that
+    up, and no loose wire costs a finished part its product or the registration that waits for it.
     """
     endorsed: Endorsed | None = None
-    begun = (run.context.flow, PLAN.install.id) in run.part.open_burns()
-    wants = die.stage() is Stage.WANTS_CERTIFICATES
+    begun = run.part.begun(run.context.flow, PLAN.install.id)
+    wants = die.stage() is Stage.WANTS_CERTIFICATES and (not begun or _is_open(run))
     if not wants and not begun and die.stage() is not Stage.SHIPPED:
         with run.step(PLAN.load_bundle):
             die.load(run.image("bundle"))
@@ -125,9 +126,17 @@ def _certify(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) ->
              do=lambda: die.install(endorsed, lambda seen: run.keep(COMPARED, seen)), only_powered=True)  # fmt: skip
 
 
+def _is_open(run: Run) -> bool:
+    """Whether an installation was begun whose outcome nobody knows."""
+    return (run.context.flow, PLAN.install.id) in run.part.open_burns()
+
+
 def _hash_compared(run: Run) -> bool:
     """Whether the part answered with the hash of the certificates that it was last sent; true if nothing was sent."""
-    return run.kept(SENT) in (None, run.kept(COMPARED))
+    sent = run.kept(SENT)
+    if sent is None:
+        return not _is_open(run)  # begun by an older station, which kept no hash and may have died before it compared
+    return sent == run.kept(COMPARED)
 
 
 def _endorse(run: Run, die: Earlgrey, appliance: Appliance, device_id: bytes) -> Endorsed:

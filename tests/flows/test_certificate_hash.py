@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from crash_bench import LABELS, kill
@@ -11,6 +12,8 @@ from drivers.virtual.earlgrey.firmware import ft_personalize
 from drivers.virtual.earlgrey.partitions import PARTITIONS
 from drivers.virtual.earlgrey.spi_device import ConsoleMode
 from station.deadline import Deadline
+from station.flows.final_test import COMPARED, SENT, _hash_compared
+from station.journal_parts import BurnState, PartRecord
 from station.journal_reader import read_part
 
 
@@ -101,3 +104,21 @@ def test_a_part_that_went_on_although_nobody_compared_its_hash_is_quarantined(ma
         ending = matrix.bench.run(place, release=True)
         assert ending.kind == "quarantine" and "never compared" in ending.result["reason"], ending.result
     assert matrix.bench.registrations() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "kept", "compared"),
+    [
+        (BurnState.OPEN, {}, False),  # begun by a station that kept no hash: nobody knows whether it compared
+        (BurnState.OPEN, {SENT: b"a"}, False),
+        (BurnState.OPEN, {SENT: b"b", COMPARED: b"a"}, False),
+        (BurnState.OPEN, {SENT: b"a", COMPARED: b"a"}, True),
+        (BurnState.DONE, {}, True),
+        (BurnState.NOTHING, {}, True),  # whether it was done elsewhere is for the decision table
+    ],
+)
+def test_an_installation_that_was_begun_counts_only_with_its_hash(state, kept, compared):
+    record = PartRecord(kept=kept)
+    record.burn("final_test", "install").state = state
+    run = SimpleNamespace(context=SimpleNamespace(flow="final_test"), part=record, kept=kept.get)
+    assert _hash_compared(run) is compared

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 
 import pytest
 from fake_station import PIN, FakeAppliance
@@ -13,7 +14,7 @@ from spine_bench import Bench
 from station.cli import command_line
 from station.errors import ApplianceError
 from station.journal_reader import read_part
-from station.protocol import ConfirmRegistration, Log, decode_command, encode
+from station.protocol import ApplianceState, ConfirmRegistration, Log, decode_command, encode
 
 
 @pytest.fixture
@@ -65,6 +66,20 @@ def test_a_confirmed_registration_is_journaled_promotes_the_part_and_is_not_sent
     assert bench.wait("pass").verdict.kind == "pass" and journal.pending_registrations() == []
     assert bench.bench.outbox.deliver_all() is False
     assert "no registration of part D1 waits" in bench.refused(ConfirmRegistration("D1", "once more"))
+
+
+def test_what_a_hand_found_says_nothing_good_of_the_appliance(bench, monkeypatch):
+    leave_pending(bench)
+    bench.sign_in("sup")
+    bench.bench.appliances.close()  # nobody checks the connection any more
+    monkeypatch.setattr(bench.bench.appliances, "state", ApplianceState(False, "fake", "away", 0.0, 1))
+    mine, events = threading.current_thread(), []  # outbox and appliance check say what they see meanwhile
+    bench.bench.subscribe(lambda event: events.append(event) if threading.current_thread() is mine else None)
+    assert bench.bench.handle(ConfirmRegistration("D1", "seen in the registry"))
+    shown = [event for event in events if isinstance(event, ApplianceState)]
+    assert [(event.ok, event.pending_registrations) for event in shown] == [(False, 0)]
+    said = [event.text for event in events if isinstance(event, Log)]
+    assert said == ["registration of D1 found in the registry by sup"]
 
 
 def test_a_part_in_quarantine_is_not_passed_by_it(bench):

@@ -139,3 +139,23 @@ def test_the_card_without_a_lot_leaves_out_yesterday(folder):
         assert (second.last(Lot).passed, second.last(Lot).since) == (2, 0.0)
     finally:
         second.close()
+
+
+def test_a_restart_after_midnight_does_not_forget_that_parts_failed_in_a_row(folder):
+    real = time.time
+    first = Bench(folder)
+    first.bench.journal._clock = lambda: real() - 24 * HOUR
+    first.ready()
+    for label, bin_id in (("D1", ""), ("D2", "otp"), ("D3", "otp")):
+        first.world.set(reject=bin_id)
+        first.go(label)
+        first.take_out()
+    assert "2 parts failed in a row" in first.bench.book.stopped
+    first.close()
+    second = Bench(folder)
+    try:
+        second.ready()
+        assert second.last(Lot).failed == 0, "that was yesterday"
+        assert "2 parts failed in a row" in second.bench.book.stopped
+    finally:
+        second.close()

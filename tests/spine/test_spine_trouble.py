@@ -10,6 +10,7 @@ from spine_bench import SECONDS, Bench
 from spine_help import open_journal
 
 from station import protocol
+from station.crash_report import CrashReports
 from station.errors import JournalError
 from station.journal_file import DiskFull, JournalFile
 from station.journal_rows import Context
@@ -133,6 +134,15 @@ def test_a_driver_that_fails_the_same_way_at_every_poll_writes_one_report(bench,
     bench.ready()
     bench.go()
     assert len(list((folder / "data").glob("crash-*.txt"))) == 2, "another error is another report"
+
+
+def test_a_report_that_found_no_room_is_written_when_there_is_some(tmp_path):
+    reports, error = CrashReports(tmp_path / "full"), RuntimeError("a secret")
+    assert "could not be written" in reports.note(error).sentence
+    (tmp_path / "full").mkdir()
+    told = [reports.note(error) for _ in range(9)][-1]
+    (report,) = (tmp_path / "full").iterdir()
+    assert told.worth_saying and str(report) in told.sentence and "RuntimeError" in report.read_text()
 
 
 def test_journal_that_cannot_be_written_latches_and_shows_no_verdict(bench, monkeypatch):
