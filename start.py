@@ -51,6 +51,7 @@ TEST_PROGRAMS = {
     "xauth": "xauth",
     "xdotool": "xdotool",
     "git": "git",
+    "softhsm2-util": "softhsm2",
 }
 FULL_PROGRAMS = {"objdump": "binutils"}
 """The frozen application is built with it."""

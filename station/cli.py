@@ -171,12 +171,13 @@ def appliance() -> None:
 @click.argument("folder", type=FOLDER)
 @click.option("--station", "stations", multiple=True, default=["station-1"], help="Station that gets a certificate.")
 @click.option("--host", "hosts", multiple=True, help="Further host name or address of the appliance.")
+@click.option("--sku", "skus", multiple=True, default=["sival"], help="SKU that it serves, or all; repeat for more.")
 @json_option
-def appliance_init(folder: Path, stations: tuple[str, ...], hosts: tuple[str, ...], as_json: bool) -> int:
+def appliance_init(folder: Path, **options: Any) -> int:
     """Make a development appliance in FOLDER: keys, certificates, SKU files."""
     from station.appliance.commands import init_command
 
-    return init_command(folder=folder, stations=stations, hosts=hosts, as_json=as_json)
+    return init_command(folder=folder, **options)
 
 
 @appliance.command("serve")
@@ -194,6 +195,16 @@ def appliance_serve(folder: Path, parent_pid: int | None, **options: Any) -> int
     if parent_pid is not None:
         end_with_parent(parent_pid)
     return serve_command(folder=folder, **options)
+
+
+@appliance.command("account")
+@click.argument("folder", type=FOLDER)
+@json_option
+def appliance_account(folder: Path, as_json: bool) -> int:
+    """How many devices each work order has had endorsed, and how many of them are not registered."""
+    from station.appliance.commands import account_command
+
+    return account_command(folder=folder, as_json=as_json)
 
 
 @cli.group()

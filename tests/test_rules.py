@@ -122,7 +122,7 @@ def test_formats_are_pure():
 
 
 def test_sqlite_only_where_records_live():
-    allowed = ("station/journal", "station/records/", "station/appliance/device_store")
+    allowed = ("station/journal", "station/records/", "station/appliance/device_store", "station/appliance/quota")
     others = [path for path in SOURCES if not name(path).startswith(allowed)]
     refuse(others, lambda _, m: top(m) in ("sqlite3", "sqlite_utils"))
 

@@ -192,7 +192,7 @@ def test_the_suite_asks_for_its_programs_too(world, capsys):
     world.programs = {"apt-get", "git", "openssl"}
     assert world.start("test") == 2
     said = capsys.readouterr().err
-    assert "recommends openocd xvfb xauth xdotool\n" in said
+    assert "recommends openocd xvfb xauth xdotool softhsm2\n" in said
 
 
 def test_the_frozen_application_needs_more_and_only_with_full(world, monkeypatch, capsys):

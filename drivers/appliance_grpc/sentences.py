@@ -20,7 +20,7 @@ _CODES = {
     "DEADLINE_EXCEEDED": "no answer came in time: check network and appliance, then try again",
     "CANCELLED": "the call was cancelled at the station: start again when ready",
     "UNAUTHENTICATED": "the SKU password was not accepted: store the right one",
-    "PERMISSION_DENIED": "the SKU may not call this: ask who runs the appliance",
+    "PERMISSION_DENIED": "the appliance does not allow this: ask who runs it",
     "UNIMPLEMENTED": "the appliance does not offer this: check its version",
     "INTERNAL": "the appliance failed: see its log",
     "RESOURCE_EXHAUSTED": "the appliance is overloaded or the message too large: try later",

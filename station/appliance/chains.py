@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from station.errors import FormatError
+from station.formats.der import KEY_CERT_SIGN
 from station.formats.dice import verify_chain
 
 
@@ -20,3 +22,14 @@ class Chain:
 def verify(chain: Chain, now: datetime) -> None:
     """Raise FormatError unless every certificate is signed by the one before and valid now."""
     verify_chain([chain.root, chain.intermediate, *chain.below], now)
+
+
+def verify_ca(root: bytes, intermediate: bytes, now: datetime) -> None:
+    """Raise FormatError unless the root signed the intermediate, both may sign certificates and are valid now."""
+    above, below = verify_chain([root, intermediate], now)
+    limits = above.tbs.basic_constraints
+    if limits is not None and limits.path_length == 0:
+        raise FormatError("expected a root that allows a CA below it, saw path length 0: make another root")
+    constraints, usage = below.tbs.basic_constraints, below.tbs.key_usage
+    if constraints is None or not constraints.ca or (usage is not None and KEY_CERT_SIGN not in usage):
+        raise FormatError("expected a CA certificate with keyCertSign, saw another: install the CA's certificate")

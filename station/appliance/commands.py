@@ -6,35 +6,40 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from station.appliance.pki import client_files, init
+from station.appliance.pki import SKU, client_files, init
 from station.appliance.settings import read_settings
+from station.appliance.sku_templates import chosen
 from station.processes import clean_environment
 
 Say = Callable[[str], None]
 
 
 def init_command(
-    *, folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence[str] = (), as_json: bool = False,
-    say: Say | None = None,
+    *, folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence[str] = (), skus: Sequence[str] = (SKU,),
+    as_json: bool = False, say: Say | None = None,
 ) -> int:  # fmt: skip
     """Make a development appliance in a new folder and say where a station's files are."""
     say = say or _stdout
-    init(folder, stations, hosts)
+    init(folder, stations, hosts, skus)
+    names = [template.name for template in chosen(skus)]
+    passwords = {sku: str(client_files(folder.resolve(), "", sku).password) for sku in names}
     files = {name: client_files(folder.resolve(), name) for name in stations}
     if as_json:
         clients = {
             name: {"ca": str(f.ca), "certificate": str(f.certificate), "key": str(f.key), "password": str(f.password)}
             for name, f in files.items()
         }
-        say(
-            json.dumps({"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev", "clients": clients})
-        )
+        made = {"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev"}
+        say(json.dumps({**made, "clients": clients, "passwords": passwords}))
         return 0
     say(f"development appliance made in {folder}; start it with: station appliance serve {folder}")
     for name, found in files.items():
         say(f"  {name}: certificate {found.certificate}, key {found.key}, CA {found.ca}, SKU password {found.password}")
+    for sku, password in passwords.items():
+        say(f"  sku {sku}: password {password}")
     return 0
 
 
@@ -56,6 +61,26 @@ def serve_command(
         say(json.dumps({"event": "appliance_ready", **endpoint}) if as_json else line)
 
     return serve(folder, host, port, ready=announce)
+
+
+def account_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:
+    """Say how many devices each work order has had endorsed here, and how many of them wait for registration."""
+    from station.appliance.quota import Quota, Spent  # SQLite
+
+    say = say or _stdout
+    path = read_settings(folder.resolve()).run.counters
+    lines: list[Spent] = []
+    if path.exists():
+        quota = Quota(path)
+        lines = quota.account()
+        quota.close()
+    if as_json:
+        say(json.dumps({"event": "account", "work_orders": [asdict(line) for line in lines]}))
+        return 0
+    for line in lines or [Spent("", "", 0, 0)]:
+        name = f"{line.work_order or '(no work order)'} {line.day}".strip()
+        say(f"{name}: {line.endorsed} devices endorsed, {line.unregistered} of them not registered")
+    return 0
 
 
 def _stdout(line: str) -> None:

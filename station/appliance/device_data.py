@@ -1,7 +1,7 @@
 """VerifyDeviceData: what a registration must prove before it is stored.
 
-Source: opentitan-appliance sheet 3.6 (order, chain, certificate hash) and 1.5 (status codes). One deliberate
-difference: a certificate hash of 32 zero bytes is compared like any other and does not skip the check.
+Source: opentitan-appliance sheet 3.6 (order, chain, certificate hash) and 1.5 (status codes). Stricter on purpose: a
+certificate hash of 32 zero bytes is compared like any other, and no X.509 certificate stays unverified.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from station.appliance.chains import Chain, verify
-from station.appliance.loaded_sku import DICE_CA, EXT_CA, ROOT, LoadedSku
+from station.appliance.loaded_sku import DICE_CA, DICE_MLDSA_CA, EXT_CA, EXT_MLDSA_CA, ROOT, LoadedSku
 from station.appliance.refusal import Refusal
 from station.errors import FormatError
 from station.formats import perso_blob
+from station.formats.der import parse_certificate
 from station.formats.device_id import DeviceId, HardwareOrigin
+from station.formats.dice import MLDSA_OIDS
 from station.wire import crypto_common_pb2, device_id_pb2, pa_pb2
 
 DICE_ORDER = ("UDS", "CDI_0", "CDI_1")
+DICE_MLDSA = "UDS_MLDSA"
 
 
 def verify_device_data(sku: LoadedSku, request: pa_pb2.RegistrationRequest, now: datetime) -> DeviceId:
@@ -28,11 +31,13 @@ def verify_device_data(sku: LoadedSku, request: pa_pb2.RegistrationRequest, now:
         blob = perso_blob.parse(data.perso_tlv_data, check_der=False, skip_unknown=True)
         device_id = read_device_id(data.device_id)
         root, dice_ca = sku.cert(ROOT, "INTERNAL"), sku.cert(DICE_CA, "INTERNAL")
+        leaf = _dice_leaf(sku)
         certs = _counted(sku, blob)
-        others = [label for label in certs if label not in DICE_ORDER]
-        for label in others:
-            verify(Chain(root, sku.cert(EXT_CA, "INVALID_ARGUMENT"), (certs[label],)), now)
-        verify(Chain(root, dice_ca, _dice_chain(sku, certs)), now)
+        for label in certs:
+            if label not in DICE_ORDER:
+                ca = _issuer(label, certs[label])
+                verify(Chain(sku.root_of(ca), sku.cert(ca, "INVALID_ARGUMENT"), (certs[label],)), now)
+        verify(Chain(root, dice_ca, _dice_chain(leaf, certs)), now)
         _check_hash(sku, blob, request)
     except FormatError as error:
         raise Refusal("INVALID_ARGUMENT", str(error)) from None
@@ -61,23 +66,33 @@ def _counted(sku: LoadedSku, blob: perso_blob.PersoBlob) -> Mapping[str, bytes]:
     for kind, found, wanted in (("X.509", x509, sku.config.x509_count), ("CWT", cwt, sku.config.cwt_count)):
         if len(found) != wanted:
             raise FormatError(f"expected {wanted} {kind} certificates in the perso blob, saw {len(found)}")
-    certs = {item.name: item.body for item in x509}
-    if len(certs) != len(x509):
-        raise FormatError("expected certificates of different names in the perso blob, saw one name twice")
-    return certs
+        if len({item.name for item in found}) != len(found):
+            raise FormatError(f"expected {kind} certificates of different names in the perso blob, saw one name twice")
+    return {item.name: item.body for item in x509}
 
 
-def _dice_chain(sku: LoadedSku, certs: Mapping[str, bytes]) -> tuple[bytes, ...]:
+def _issuer(label: str, cert: bytes) -> str:
+    """The SKU's name of the CA above a certificate that is no part of the classical DICE chain."""
+    if label == DICE_MLDSA:
+        return DICE_MLDSA_CA
+    return EXT_MLDSA_CA if parse_certificate(cert).algorithm in MLDSA_OIDS.values() else EXT_CA
+
+
+def _dice_leaf(sku: LoadedSku) -> str:
     leaf = sku.attribute("CertChainDiceLeaf")
     if leaf not in DICE_ORDER:
         raise Refusal("INTERNAL", f"invalid attribute CertChainDiceLeaf of sku {sku.name!r}: {leaf!r}")
+    return leaf
+
+
+def _dice_chain(leaf: str, certs: Mapping[str, bytes]) -> tuple[bytes, ...]:
     needed = DICE_ORDER[: DICE_ORDER.index(leaf) + 1]
     missing = [label for label in needed if label not in certs]
     if missing:
         raise FormatError(f"expected certificate {missing[0]!r} in the perso blob, saw none")
     if "CDI_1" in certs and leaf != "CDI_1":
         raise FormatError(f"expected no CDI_1 certificate for a sku whose leaf is {leaf}, saw one")
-    return tuple(certs[label] for label in needed)
+    return tuple(certs[label] for label in DICE_ORDER if label in certs)
 
 
 def _check_hash(sku: LoadedSku, blob: perso_blob.PersoBlob, request: pa_pb2.RegistrationRequest) -> None:

@@ -12,11 +12,18 @@ from datetime import datetime
 
 from station.appliance.chains import Chain, verify
 from station.appliance.keystore import KeyMissing, Keystore
-from station.appliance.loaded_sku import DICE_CA, DICE_MLDSA_CA, EXT_CA, EXT_MLDSA_CA, ROOT, LoadedSku
+from station.appliance.loaded_sku import (
+    DICE_CA,
+    DICE_MLDSA_CA,
+    EXT_CA,
+    EXT_MLDSA_CA,
+    ROOT,
+    LoadedSku,
+)
 from station.appliance.refusal import Refusal
 from station.errors import FormatError
-from station.formats.dice import assemble_certificate
-from station.wire import crypto_cert_pb2, crypto_common_pb2, pa_pb2
+from station.formats.dice import MLDSA_OIDS, assemble_certificate
+from station.wire import crypto_cert_pb2, crypto_common_pb2, crypto_mldsa_pb2, pa_pb2
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +31,12 @@ SIGNATURES = {
     crypto_common_pb2.HASH_TYPE_SHA256: ("SHA256", "1.2.840.10045.4.3.2"),
     crypto_common_pb2.HASH_TYPE_SHA384: ("SHA384", "1.2.840.10045.4.3.3"),
     crypto_common_pb2.HASH_TYPE_SHA512: ("SHA512", "1.2.840.10045.4.3.4"),
+}
+
+PARAMETER_SETS = {
+    crypto_mldsa_pb2.MLDSA_44: MLDSA_OIDS["ML-DSA-44"],
+    crypto_mldsa_pb2.MLDSA_65: MLDSA_OIDS["ML-DSA-65"],
+    crypto_mldsa_pb2.MLDSA_87: MLDSA_OIDS["ML-DSA-87"],
 }
 
 
@@ -40,12 +53,13 @@ def endorse_certs(
 ) -> pa_pb2.EndorseCertsResponse:
     """One certificate per bundle, in order; nothing is returned unless all of them verify."""
     check_was(keystore, sku, request)
-    root = sku.cert(ROOT, "INTERNAL")
+    sku.cert(ROOT, "INTERNAL")
     certs = []
     for bundle in request.bundles:
         signer = _signer(sku, bundle)
         der = _endorsed(keystore, signer, bundle)
-        _check_chain(Chain(root, sku.cert(signer.ca, "INVALID_ARGUMENT"), (der,)), now, bundle.key_params.key_label)
+        chain = Chain(sku.root_of(signer.ca), sku.cert(signer.ca, "INVALID_ARGUMENT"), (der,))
+        _check_chain(chain, now, bundle.key_params.key_label)
         certs.append(
             pa_pb2.CertBundle(key_label=bundle.key_params.key_label, cert=crypto_cert_pb2.Certificate(blob=der))
         )
@@ -63,7 +77,8 @@ def check_was(keystore: Keystore, sku: LoadedSku, request: pa_pb2.EndorseCertsRe
     if sku.config.attributes.get("WASDisable") == "true":
         log.warning("WAS signature of sku %s is wrong; accepted because WASDisable is set", sku.name)
         return
-    raise Refusal("INVALID_ARGUMENT", "could not verify WAS signature: the part holds another wafer secret")
+    reason = "could not verify WAS signature: the data came damaged, or the part holds another wafer secret"
+    raise Refusal("INVALID_ARGUMENT", reason)
 
 
 def swapped_words(secret: bytes) -> bytes:
@@ -103,17 +118,29 @@ def _signer(sku: LoadedSku, bundle: pa_pb2.EndorseCertBundle) -> Signer:
 
 
 def _endorsed(keystore: Keystore, signer: Signer, bundle: pa_pb2.EndorseCertBundle) -> bytes:
-    params = bundle.key_params
-    if params.WhichOneof("key") != "ecdsa_params":
+    kind = bundle.key_params.WhichOneof("key")
+    if kind is None:
         raise Refusal("UNIMPLEMENTED", "unsupported key format")
-    signature = SIGNATURES.get(params.ecdsa_params.hash_type)
-    if signature is None:
-        raise Refusal("INTERNAL", f"could not endorse {params.key_label!r} cert: unsupported hash type")
-    hash_name, oid = signature
+    sign = _ecdsa if kind == "ecdsa_params" else _mldsa
     try:
-        return assemble_certificate(bundle.tbs, keystore.sign(signer.key, bundle.tbs, hash_name), oid)
+        return sign(keystore, signer.key, bundle)
     except (KeyMissing, FormatError) as error:
-        raise Refusal("INTERNAL", f"could not endorse {params.key_label!r} cert: {error}") from None
+        raise Refusal("INTERNAL", f"could not endorse {bundle.key_params.key_label!r} cert: {error}") from None
+
+
+def _ecdsa(keystore: Keystore, key: str, bundle: pa_pb2.EndorseCertBundle) -> bytes:
+    signature = SIGNATURES.get(bundle.key_params.ecdsa_params.hash_type)
+    if signature is None:
+        raise FormatError("unsupported hash type")
+    hash_name, oid = signature
+    return assemble_certificate(bundle.tbs, keystore.sign(key, bundle.tbs, hash_name), oid)
+
+
+def _mldsa(keystore: Keystore, key: str, bundle: pa_pb2.EndorseCertBundle) -> bytes:
+    oid = PARAMETER_SETS.get(bundle.key_params.mldsa_params.param_sets)
+    if oid is None:
+        raise FormatError("unsupported ML-DSA parameter set")
+    return assemble_certificate(bundle.tbs, keystore.sign_mldsa(key, bundle.tbs), oid)
 
 
 def _check_chain(chain: Chain, now: datetime, label: str) -> None:

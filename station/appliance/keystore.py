@@ -14,11 +14,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -36,9 +36,29 @@ HASHES: Mapping[str, hashes.HashAlgorithm] = {
     "SHA512": hashes.SHA512(),
 }
 
+MldsaPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+MldsaPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | MldsaPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | MldsaPublicKey
+CURVES: Mapping[str, str] = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+MLDSA_SETS: Mapping[type[object], str] = {
+    mldsa.MLDSA44PublicKey: "ML-DSA-44",
+    mldsa.MLDSA65PublicKey: "ML-DSA-65",
+    mldsa.MLDSA87PublicKey: "ML-DSA-87",
+}
+Role = Literal["secret", "private", "public"]
+
 
 class KeyMissing(StationError):
     """The keystore has no key of this kind under this label."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What a label stands for; ``algorithm`` is ``HMAC``, ``P-256``, ``RSA-3072``, ``ML-DSA-87`` and such."""
+
+    role: Role
+    algorithm: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,10 @@ class Keystore(Protocol):
         """All labels, of whatever kind."""
         ...
 
+    def missing(self, label: str) -> str:
+        """A sentence for a SKU's label that is not there: what to do about it."""
+        ...
+
     def hmac_sha256(self, label: str, message: bytes) -> Secret:
         """HMAC-SHA256 of the message under the secret key ``label``; raises ``KeyMissing``."""
         ...
@@ -70,8 +94,16 @@ class Keystore(Protocol):
         """ECDSA over ``hash_name`` (SHA256, SHA384, SHA512) of the data: DER SEQUENCE of r and s."""
         ...
 
+    def sign_mldsa(self, label: str, data: bytes) -> bytes:
+        """ML-DSA over the data itself with an empty context; the key decides the parameter set."""
+        ...
+
     def public_key(self, label: str) -> bytes:
         """SubjectPublicKeyInfo DER of a private or public key."""
+        ...
+
+    def key_info(self, label: str) -> KeyInfo:
+        """Role and algorithm of a key, asked once when a SKU is loaded; raises ``KeyMissing``."""
         ...
 
 
@@ -97,6 +129,10 @@ class SoftwareKeystore:
         """All labels, of whatever kind."""
         return frozenset(self._secret) | frozenset(self._private) | frozenset(self._public)
 
+    def missing(self, label: str) -> str:
+        """What to do about a label that is not there."""
+        return f"expected key {label!r} in the keystore: import it"
+
     def hmac_sha256(self, label: str, message: bytes) -> Secret:
         """HMAC-SHA256 of the message under the secret key ``label``."""
         key = self._secret.get(label)
@@ -114,9 +150,16 @@ class SoftwareKeystore:
     def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
         """ECDSA signature, DER."""
         key = self._private.get(label)
-        if key is None:
-            raise KeyMissing(f"expected a private key {label!r} in the keystore: import it or correct the SKU file")
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise KeyMissing(f"expected a private key {label!r} for ECDSA in the keystore: correct the SKU file")
         return key.sign(data, ec.ECDSA(HASHES[hash_name]))
+
+    def sign_mldsa(self, label: str, data: bytes) -> bytes:
+        """ML-DSA signature over the data itself."""
+        key = self._private.get(label)
+        if not isinstance(key, MldsaPrivateKey):
+            raise KeyMissing(f"expected a private key {label!r} for ML-DSA in the keystore: correct the SKU file")
+        return key.sign(data)
 
     def public_key(self, label: str) -> bytes:
         """SubjectPublicKeyInfo DER."""
@@ -126,18 +169,42 @@ class SoftwareKeystore:
             return self._public[label]
         raise KeyMissing(f"expected a key pair or public key {label!r} in the keystore: correct the SKU file")
 
+    def key_info(self, label: str) -> KeyInfo:
+        """Role and algorithm of a key."""
+        if label in self._secret:
+            return KeyInfo("secret", "HMAC")
+        return KeyInfo("private" if label in self._private else "public", algorithm_of(self.public_key(label)))
+
     def _wrap(self, seed: bytes, wrapping: Wrapping) -> bytes:
         key = serialization.load_der_public_key(self.public_key(wrapping.label))
         if not isinstance(key, rsa.RSAPublicKey):
             raise KeyMissing(f"expected an RSA public key {wrapping.label!r} for seed wrapping: correct the SKU file")
-        sha256 = hashes.SHA256()
-        oaep = padding.OAEP(mgf=padding.MGF1(sha256), algorithm=sha256, label=None)
-        return key.encrypt(seed, oaep if wrapping.mechanism == "RsaOaep" else padding.PKCS1v15())
+        return key.encrypt(seed, rsa_padding(wrapping.mechanism))
 
 
-def spki(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
+def rsa_padding(mechanism: str) -> padding.AsymmetricPadding:
+    """The RSA padding of a wrapping mechanism: OAEP with SHA-256 throughout, or PKCS#1 v1.5."""
+    sha256 = hashes.SHA256()
+    oaep = padding.OAEP(mgf=padding.MGF1(sha256), algorithm=sha256, label=None)
+    return oaep if mechanism == "RsaOaep" else padding.PKCS1v15()
+
+
+def spki(key: PublicKey) -> bytes:
     """SubjectPublicKeyInfo DER of a public key."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def algorithm_of(public_key: bytes) -> str:
+    """Name of the algorithm of a SubjectPublicKeyInfo, as in ``KeyInfo``; ``unknown`` for any other key."""
+    try:
+        key = serialization.load_der_public_key(public_key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "unknown"
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA-{key.key_size}"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return CURVES.get(key.curve.name, "unknown")
+    return next((name for kind, name in MLDSA_SETS.items() if isinstance(key, kind)), "unknown")
 
 
 def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyMaterial) -> None:
@@ -161,6 +228,15 @@ def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyM
 
 def open_keystore(path: Path, passphrase: Secret, realm: Realm) -> SoftwareKeystore:
     """Unseal the file; refuses another realm, a wrong passphrase, a damaged file and public keys in production."""
+    material = unseal(path, passphrase, realm)
+    keystore = SoftwareKeystore(realm, material)
+    if realm is Realm.PRODUCTION:
+        _refuse_public_keys(path, material)
+    return keystore
+
+
+def unseal(path: Path, passphrase: Secret, realm: Realm) -> KeyMaterial:
+    """What is inside a keystore file, for those who bring it into another keystore."""
     header, sealed = _read(path)
     if header["realm"] != realm.value:
         raise ConfigError(
@@ -174,11 +250,7 @@ def open_keystore(path: Path, passphrase: Secret, realm: Realm) -> SoftwareKeyst
         raise ConfigError(f"expected {path} to open: the passphrase is wrong or the file is damaged") from None
     stored = json.loads(plain)
     kinds = ({k: base64.b64decode(v) for k, v in stored[kind].items()} for kind in ("secret", "private", "public"))
-    material = KeyMaterial(*kinds)
-    keystore = SoftwareKeystore(realm, material)
-    if realm is Realm.PRODUCTION:
-        _refuse_public_keys(path, material)
-    return keystore
+    return KeyMaterial(*kinds)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -215,10 +287,10 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
     return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _private_key(label: str, der: bytes) -> ec.EllipticCurvePrivateKey:
+def _private_key(label: str, der: bytes) -> PrivateKey:
     key = serialization.load_der_private_key(der, None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"expected an elliptic-curve private key {label!r}: this keystore signs with ECDSA only")
+    if not isinstance(key, PrivateKey):
+        raise ConfigError(f"expected an elliptic-curve or ML-DSA private key {label!r}: remove it from this keystore")
     return key
 
 

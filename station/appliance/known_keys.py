@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.x509 import SubjectKeyIdentifier
 
 SEED_SHA256 = frozenset(
@@ -18,6 +18,17 @@ SEED_SHA256 = frozenset(
         "af9613760f72635fbdb44a5a0a63c39f12af30f950a6ee5c971be188e89c4051",  # 32 bytes 0xff
     }
 )
+SEED_CHECK = b"station: is this seed publicly known?"
+SEED_CHECK_HMAC = frozenset(
+    {
+        "241c336622d52d842e30d6d388f9b00257e73f244974eead576fc96585558b14",  # high seed of the reference tests
+        "ffcfaefb3129ebd7e58414959062f8a3e16cc27ba6fb363aa46732167fdbc2bd",  # low seed of the reference tests
+        "c78097c51da137e506086c8697f016541b2f4be602844c8b3db34c83cb040a55",  # 32 zero bytes
+        "c1c98c3b010c06f6b8590f51705acd7e05eabc0975dc3765f34c4cbc6a818ac3",  # 32 bytes 0xff
+    }
+)
+"""HMAC-SHA256 of ``SEED_CHECK`` under the same seeds: how a seed is known that cannot be read out of a token."""
+
 KEY_ID_SHA1 = frozenset({"fe584ae753790cfd8601a312fb32d3c1b822d112"})  # fake DICE CA of the reference tests
 PASSWORD_SHA256 = frozenset(
     {
@@ -36,7 +47,18 @@ def seed_is_public(seed: bytes) -> bool:
     return hashlib.sha256(seed).hexdigest() in SEED_SHA256
 
 
-def key_is_public(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bool:
+def seed_check_is_public(mac: bytes) -> bool:
+    """True for the HMAC of ``SEED_CHECK`` under a seed that anybody can look up."""
+    return mac.hex() in SEED_CHECK_HMAC
+
+
+def key_is_public(
+    key: ec.EllipticCurvePublicKey
+    | rsa.RSAPublicKey
+    | mldsa.MLDSA44PublicKey
+    | mldsa.MLDSA65PublicKey
+    | mldsa.MLDSA87PublicKey,
+) -> bool:
     """True when the private half of ``key`` has been published."""
     return SubjectKeyIdentifier.from_public_key(key).digest.hex() in KEY_ID_SHA1
 

@@ -5,25 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from station.appliance.chains import verify_ca
+from station.appliance.hpke_layer import HpkeLayer, load_layer
 from station.appliance.keystore import KeyMissing, Keystore
 from station.appliance.refusal import Refusal
 from station.appliance.skus import SkuConfig, check_unique, read_sku
-from station.errors import ConfigError, Finding
+from station.errors import ConfigError, Finding, FormatError
 from station.model import Realm
 
 ROOT = "RootCA"
+ROOT_MLDSA = "RootCAMldsa"
 DICE_CA = "SigningKey/Dice/v0"
 DICE_MLDSA_CA = "SigningKey/Dice/Mldsa/v0"
 EXT_CA = "SigningKey/Ext/v0"
 EXT_MLDSA_CA = "SigningKey/Ext/Mldsa/v0"
 IDENTITY_KEY = "SigningKey/Identity/v0"
-SERVED_LAYERS = ("", "none")
+MLDSA_IDENTITY_KEY = "SigningKey/Identity/Mldsa/v0"
+SEEDS = ("SeedSecHi", "SeedSecLo", "WASKeyLabel")
+CAS = (DICE_CA, DICE_MLDSA_CA, EXT_CA, EXT_MLDSA_CA)
+ECDSA_KEYS = ("P-256", "P-384")
+MLDSA_KEYS = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
+RSA_BITS = 3072
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,7 @@ class LoadedSku:
 
     config: SkuConfig
     certs: Mapping[str, bytes]
+    second_layer: HpkeLayer | None = None
 
     @property
     def name(self) -> str:
@@ -51,26 +61,93 @@ class LoadedSku:
             raise Refusal(code, f"could not find certificate {name!r} of sku {self.name!r}")
         return self.certs[name]
 
+    def root_of(self, ca: str) -> bytes:
+        """The root certificate above a CA: the ML-DSA root, when the SKU has one, for an ML-DSA CA."""
+        if ca in (DICE_MLDSA_CA, EXT_MLDSA_CA) and ROOT_MLDSA in self.certs:
+            return self.certs[ROOT_MLDSA]
+        return self.cert(ROOT, "INTERNAL")
+
 
 def load_sku(folder: Path, name: str, keystore: Keystore) -> LoadedSku:
-    """Read ``sku_NAME.yml``; every label it lists must be in the keystore and every certificate must fit its key."""
+    """Read ``sku_NAME.yml``; all keys must be there and of the right kind, every CA must fit its key and its root."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):  # it becomes a file name
         raise ConfigError(f"expected letters, digits, _ and - in a sku name, saw {name[:80]!r}")
     path = folder / f"sku_{name}.yml"
     config = read_sku(path, folder)
     check_unique(config, name, path)
-    certs = {label: file.read_bytes() for label, file in config.certs.items()}
-    findings = [*_missing_keys(config, keystore), *_wrong_certs(config, certs, keystore), *_not_served(config)]
-    if keystore.realm is Realm.PRODUCTION and config.attributes.get("WASDisable") == "true":
-        findings.append("WASDisable is refused in production: a part could be endorsed without proof of its origin")
+    findings = [*_missing_keys(config, keystore), *_wrong_keys(config, keystore), *_refused(config, keystore.realm)]
+    sku = LoadedSku(
+        config, {label: file.read_bytes() for label, file in config.certs.items()}, _second_layer(config, findings)
+    )
+    findings += [*_wrong_certs(config, sku.certs, keystore), *_wrong_chains(sku)]
     if findings:
         raise ConfigError([Finding(path, 0, sentence) for sentence in findings])
-    return LoadedSku(config, certs)
+    return sku
 
 
 def _missing_keys(config: SkuConfig, keystore: Keystore) -> list[str]:
     known = keystore.labels()
-    return [f"expected key {label!r} in the keystore: import it" for label in config.key_labels if label not in known]
+    return [keystore.missing(label) for label in config.key_labels if label not in known]
+
+
+def _wrong_keys(config: SkuConfig, keystore: Keystore) -> list[str]:
+    findings = []
+    for name, label in config.attributes.items():
+        wanted = _wanted_key(name)
+        if wanted is None or label not in keystore.labels():
+            continue
+        info = keystore.key_info(label)
+        role, algorithms = wanted
+        fits = _long_enough(info.algorithm) if role == "public" else info.role == role and info.algorithm in algorithms
+        if not fits:
+            findings.append(
+                f"expected {' or '.join(algorithms)} ({role} key) under {label!r} for {name!r}, saw {info.algorithm} "
+                f"({info.role} key): name the right key"
+            )
+    return findings
+
+
+def _wanted_key(attribute: str) -> tuple[str, tuple[str, ...]] | None:
+    """Role and algorithms that the key of an attribute must have; None for an attribute that names no key."""
+    if attribute in SEEDS:
+        return "secret", ("HMAC",)
+    if attribute == "WrappingKeyLabel":
+        return "public", (f"RSA-{RSA_BITS}", "longer RSA")
+    if attribute in (DICE_MLDSA_CA, EXT_MLDSA_CA, MLDSA_IDENTITY_KEY):
+        return "private", MLDSA_KEYS
+    return ("private", ECDSA_KEYS) if attribute.startswith("SigningKey/") else None
+
+
+def _long_enough(algorithm: str) -> bool:
+    kind, _, bits = algorithm.partition("-")
+    return kind == "RSA" and int(bits) >= RSA_BITS
+
+
+def _refused(config: SkuConfig, realm: Realm) -> list[str]:
+    findings = []
+    mechanism = config.attributes.get("WrappingMechanism", "none")
+    if mechanism not in ("none", "RsaOaep", "RsaPkcs"):
+        findings.append(
+            f"expected WrappingMechanism RsaOaep, saw {mechanism}: this appliance wraps seeds with RSA only"
+        )
+    if realm is not Realm.PRODUCTION:
+        return findings
+    if mechanism == "RsaPkcs":
+        findings.append("WrappingMechanism RsaPkcs is refused in production: use RsaOaep")
+    if config.attributes.get("WASDisable") == "true":
+        findings.append("WASDisable is refused in production: a part could be endorsed without proof of its origin")
+    return findings
+
+
+def _second_layer(config: SkuConfig, findings: list[str]) -> HpkeLayer | None:
+    if not config.layer_keys:
+        return None
+    pq, classical = (path.read_bytes() for path in config.layer_keys)
+    try:
+        return load_layer(pq, classical)
+    except ConfigError as error:
+        findings.append(str(error))
+        return None
 
 
 def _wrong_certs(config: SkuConfig, certs: Mapping[str, bytes], keystore: Keystore) -> list[str]:
@@ -90,17 +167,15 @@ def _wrong_certs(config: SkuConfig, certs: Mapping[str, bytes], keystore: Keysto
     return findings
 
 
-def _not_served(config: SkuConfig) -> list[str]:
+def _wrong_chains(sku: LoadedSku) -> list[str]:
     findings = []
-    if config.attributes.get("SecondLayerWrappingMechanism", "").lower() not in {
-        layer.lower() for layer in SERVED_LAYERS
-    }:
-        findings.append("this appliance serves no second wrapping layer")
-    findings += [
-        f"this appliance signs with ECDSA only, {name!r} asks for ML-DSA"
-        for name in config.attributes
-        if "Mldsa" in name
-    ]
+    for name in CAS:
+        if name not in sku.certs or ROOT not in sku.certs:
+            continue
+        try:
+            verify_ca(sku.root_of(name), sku.certs[name], datetime.now(UTC))
+        except FormatError as error:
+            findings.append(f"expected certificate {name!r} to be issued by its root and to be valid now: {error}")
     return findings
 
 

@@ -1,4 +1,4 @@
-"""``init``: a whole development appliance in one folder: TLS, CAs, seeds, RMA key, SKU file, password, clients.
+"""``init``: a whole development appliance in one folder: TLS, CAs, seeds, RMA key, SKU files, passwords, clients.
 
 Everything is of realm dev and says so. Nothing is ever overwritten: the folder is built beside its place and renamed.
 """
@@ -15,14 +15,15 @@ from pathlib import Path
 
 import bcrypt
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, rsa, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from station.appliance.certificates import (
     DICE_CA_NAME,
     Issued,
     new_ca,
     new_endpoint,
+    new_key,
     private_der,
     private_pem,
     realm_name,
@@ -30,6 +31,23 @@ from station.appliance.certificates import (
 from station.appliance.files import write_private, write_public
 from station.appliance.keystore import SEED_BYTES, KeyMaterial, create_keystore, spki
 from station.appliance.settings import FILE
+from station.appliance.sku_templates import (
+    IDENTITY_KEY,
+    ML_KEM_FILE,
+    MLDSA,
+    MLDSA_IDENTITY_KEY,
+    RMA_KEY,
+    SEED_HIGH,
+    SEED_LOW,
+    SHARED_ROOT,
+    X25519_FILE,
+    SkuTemplate,
+    ca_file,
+    cas_of,
+    chosen,
+    private_label,
+    sku_file,
+)
 from station.appliance.skus import METHODS
 from station.errors import ConfigError
 from station.model import Realm
@@ -37,16 +55,13 @@ from station.secret import Secret
 
 SKU = "sival"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SEED_HIGH, SEED_LOW = "eg-kdf-hisec-v0", "eg-kdf-losec-v0"
-DICE_KEY, IDENTITY_KEY, RMA_KEY = "sival-dice-key-p256-v0.priv", "spm-hsm-id-v0.priv", "sku-eg-rsa-rma-v0.pub"
-ROOT_FILE, DICE_FILE = "ca/opentitan-ca-root-v0.der", "ca/sival-dice-key-p256-v0.der"
 RMA_BITS = 3072
 BCRYPT_COST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFiles:
-    """What a station needs to reach the appliance; ``password`` is the file of the SKU password."""
+    """What a station needs to reach the appliance; ``password`` is the file of a SKU's password."""
 
     ca: Path
     certificate: Path
@@ -54,8 +69,17 @@ class ClientFiles:
     password: Path
 
 
-def init(folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence[str] = ()) -> None:
-    """Make the development appliance; ``hosts`` are further names and addresses of this computer and the stations."""
+def init(
+    folder: Path,
+    stations: Sequence[str] = ("station-1",),
+    hosts: Sequence[str] = (),
+    skus: Sequence[str] = (SKU,),
+) -> None:
+    """Make the development appliance; ``hosts`` are further names and addresses of this computer and the stations.
+
+    ``skus`` are names of ``sku_templates.TEMPLATES``, or ``all``.
+    """
+    templates = chosen(skus)
     for station in stations:
         _check_name(station)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -66,7 +90,7 @@ def init(folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence
     staged = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         staged.mkdir(mode=0o700)
-        _make(staged, [*LOOPBACK, *hosts], stations)
+        _make(staged, [*LOOPBACK, *hosts], stations, templates)
         if folder.exists():
             folder.rmdir()
         staged.rename(folder)
@@ -84,13 +108,14 @@ def add_client(folder: Path, station: str, hosts: Sequence[str] = ()) -> ClientF
     return _issue_client(folder, authority, station, [*LOOPBACK, *hosts])
 
 
-def client_files(folder: Path, station: str) -> ClientFiles:
-    """Where the files of a station are."""
+def client_files(folder: Path, station: str, sku: str = "") -> ClientFiles:
+    """Where the files of a station are; without ``sku`` the password is that of the first SKU."""
     home = folder / "clients" / station
-    return ClientFiles(folder / "tls/ca-cert.pem", home / "cert.pem", home / "key.pem", folder / "clients/sku_password")
+    password = folder / "clients" / (f"sku_password_{sku}" if sku else "sku_password")
+    return ClientFiles(folder / "tls/ca-cert.pem", home / "cert.pem", home / "key.pem", password)
 
 
-def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str]) -> None:
+def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str], templates: Sequence[SkuTemplate]) -> None:
     tls_ca = new_ca(realm_name("TLS CA", Realm.DEV), Realm.DEV)
     write_public(folder / "tls/ca-cert.pem", tls_ca.pem)
     write_private(folder / "offline/tls-ca-key.pem", tls_ca.key_pem)
@@ -99,38 +124,64 @@ def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str]) -> None:
     write_private(folder / "tls/server-key.pem", server.key_pem)
     for station in stations:
         _issue_client(folder, tls_ca, station, hosts)
-    _make_keys(folder)
-    _make_sku(folder)
+    _make_keys(folder, templates)
+    _make_skus(folder, templates)
     write_public(folder / FILE, _SETTINGS.encode())
 
 
-def _make_keys(folder: Path) -> None:
-    root = new_ca(realm_name("Development Root CA", Realm.DEV), Realm.DEV)
-    dice = new_ca(DICE_CA_NAME, Realm.DEV, root)
+def _make_keys(folder: Path, templates: Sequence[SkuTemplate]) -> None:
     rma = rsa.generate_private_key(public_exponent=65537, key_size=RMA_BITS)
+    private = {IDENTITY_KEY: private_der(new_key())}
+    if any("Mldsa" in name for template in templates for name in template.certs):
+        private[MLDSA_IDENTITY_KEY] = private_der(new_key(MLDSA))
     material = KeyMaterial(
         secret={SEED_HIGH: secrets.token_bytes(SEED_BYTES), SEED_LOW: secrets.token_bytes(SEED_BYTES)},
-        private={DICE_KEY: private_der(dice.key), IDENTITY_KEY: private_der(ec.generate_private_key(ec.SECP256R1()))},
+        private={**private, **_make_cas(folder, templates)},
         public={RMA_KEY: spki(rma.public_key())},
     )
     passphrase = Secret(secrets.token_urlsafe(32).encode(), "keystore passphrase")
     with passphrase.reveal() as raw:
         write_private(folder / "keystore.passphrase", raw + b"\n")
     create_keystore(folder / "keystore.sealed", passphrase, Realm.DEV, material)
-    write_private(folder / "offline/ca-root-key.pem", root.key_pem)
     write_private(folder / "offline/rma-key.pem", private_pem(rma))
-    write_public(folder / "skus" / ROOT_FILE, root.der)
-    write_public(folder / "skus" / DICE_FILE, dice.der)
+    if any(template.second_layer for template in templates):
+        _make_hpke_keys(folder)
 
 
-def _make_sku(folder: Path) -> None:
-    password = secrets.token_urlsafe(18).encode()
-    write_private(folder / "clients/sku_password", password + b"\n")
-    stored = bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
+def _make_cas(folder: Path, templates: Sequence[SkuTemplate]) -> dict[str, bytes]:
+    """Certificates of all CAs and the root keys go to the folder; the keys of the other CAs are returned by label."""
+    issued: dict[str, Issued] = {}
+    for label, plan in cas_of(templates).items():
+        name = DICE_CA_NAME if plan.root else realm_name(plan.title, Realm.DEV)
+        made = issued[label] = new_ca(name, Realm.DEV, issued.get(plan.root), plan.profile, plan.algorithm)
+        write_public(folder / "skus" / ca_file(label), made.der)
+        if not plan.root:
+            file = "ca-root-key.pem" if label == SHARED_ROOT else f"{label}-key.pem"
+            write_private(folder / "offline" / file, made.key_pem)
+    return {private_label(ca): private_der(issued[ca].key) for ca, plan in cas_of(templates).items() if plan.root}
+
+
+def _make_hpke_keys(folder: Path) -> None:
+    pq, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+    public = classical.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    write_private(folder / "offline/hpke-mlkem-key.pem", private_pem(pq))
+    write_private(folder / "offline/hpke-x25519-key.pem", private_pem(classical))
+    write_public(folder / "skus" / ML_KEM_FILE, pq.public_key().public_bytes_raw())
+    write_public(folder / "skus" / X25519_FILE, public)
+
+
+def _make_skus(folder: Path, templates: Sequence[SkuTemplate]) -> None:
     methods = ", ".join(METHODS)
-    auth = f'# realm dev\nskuAuthCfgList:\n  {SKU}:\n    skuAuth: "{stored}"\n    methods: [{methods}]\n'
-    write_private(folder / "skus/sku_auth.yml", auth.encode())
-    write_public(folder / f"skus/sku_{SKU}.yml", _SKU_FILE.encode())
+    lines = ["# realm dev", "skuAuthCfgList:"]
+    for number, template in enumerate(templates):
+        password = secrets.token_urlsafe(18).encode()
+        write_private(folder / f"clients/sku_password_{template.name}", password + b"\n")
+        if number == 0:
+            write_private(folder / "clients/sku_password", password + b"\n")
+        stored = bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
+        lines += [f"  {template.name}:", f'    skuAuth: "{stored}"', f"    methods: [{methods}]"]
+        write_public(folder / f"skus/sku_{template.name}.yml", sku_file(template, Realm.DEV).encode())
+    write_private(folder / "skus/sku_auth.yml", ("\n".join(lines) + "\n").encode())
 
 
 def _issue_client(folder: Path, authority: Issued, station: str, hosts: Sequence[str]) -> ClientFiles:
@@ -161,38 +212,4 @@ realm = "dev"
 host = "127.0.0.1"
 port = 0                  # any free one; the address is in endpoint.json
 registry = "registry.db"
-"""
-
-_SKU_FILE = f"""\
-# realm dev
-sku: {SKU}
-slotId: 0
-numSessions: 3
-certCountX509: 3
-certCountCWT: 0
-symmetricKeys:
-  - name: {SEED_HIGH}
-  - name: {SEED_LOW}
-privateKeys:
-  - name: {DICE_KEY}
-  - name: {IDENTITY_KEY}
-publicKeys:
-  - name: {RMA_KEY}
-certs:
-  - name: RootCA
-    path: {ROOT_FILE}
-  - name: SigningKey/Dice/v0
-    path: {DICE_FILE}
-x509CertHashOrder: [UDS, CDI_0, CDI_1]
-attributes:
-  SeedSecHi: {SEED_HIGH}
-  SeedSecLo: {SEED_LOW}
-  WASKeyLabel: {SEED_HIGH}
-  WASDisable: false
-  WrappingMechanism: RsaOaep
-  WrappingKeyLabel: {RMA_KEY}
-  SigningKey/Dice/v0: {DICE_KEY}
-  SigningKey/Identity/v0: {IDENTITY_KEY}
-  CertChainDiceLeaf: CDI_1
-  OwnerFirmwareBootMessage: "ownership: OWND"
 """

@@ -8,27 +8,37 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from station.appliance.audit import AuditFile
 from station.appliance.device_store import DeviceStore
-from station.appliance.files import replace, require_private
-from station.appliance.keystore import open_keystore
+from station.appliance.files import replace
+from station.appliance.keystore import Keystore
+from station.appliance.keystores import configured_keystore
+from station.appliance.quota import Quota
+from station.appliance.rates import Rates
 from station.appliance.service import ApplianceService
-from station.appliance.service_auth import SessionInterceptor, Sessions
-from station.appliance.service_server import ApplianceServer, TlsFiles
+from station.appliance.service_auth import Gate, SessionInterceptor
+from station.appliance.service_server import ApplianceServer
+from station.appliance.service_tls import ServerTls, TlsPaths
+from station.appliance.session_tokens import SessionTokens, fleet_key
+from station.appliance.sessions import Sessions
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import Spm
+from station.appliance.stations import Access
 from station.errors import ConfigError
 from station.model import Realm
-from station.secret import Secret, harden_process
+from station.secret import harden_process
 
 log = logging.getLogger(__name__)
 
 SIGNAL_POLL = 0.1
 DRAIN_SECONDS = 5.0
+EXPIRY_SECONDS = 86400.0
 LOCK_FILE = "serve.lock"
 SPYING_VARIABLES = ("GRPC_TRACE", "GRPC_VERBOSITY", "SSLKEYLOGFILE")
 
@@ -53,7 +63,13 @@ def serve(
         _refuse_spying(settings.realm)
         asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
-        server = _start(settings, store, host or settings.host, settings.port if port is None else port)
+        keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
+        quota = Quota(settings.run.counters)
+        stack.callback(quota.close)
+        if settings.run.audit is not None:
+            stack.callback(AuditFile(settings.run.audit).close)
+        service, interceptor = assemble(settings, keystore, store, quota)
+        server = _start(settings, service, interceptor, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)
         endpoint = _endpoint(settings, host or settings.host, server.port)
         stack.callback(settings.endpoint.unlink, missing_ok=True)
@@ -61,22 +77,40 @@ def serve(
         log.info("appliance of realm %s is ready on %s", settings.realm, endpoint["target"])
         if ready is not None:
             ready(endpoint)
-        while not asked and not stop.wait(SIGNAL_POLL):
-            pass
+        _wait(asked, stop, server)
         log.info("appliance drains")
     return 0
 
 
-def _start(settings: ApplianceSettings, store: DeviceStore | None, host: str, port: int) -> ApplianceServer:
-    for private in (settings.keystore, settings.passphrase, settings.key):
-        require_private(private)
-    passphrase = Secret(settings.passphrase.read_bytes().strip(), "keystore passphrase")
-    spm = Spm(settings.skus, open_keystore(settings.keystore, passphrase, settings.realm))
-    sessions = Sessions()
-    service = ApplianceService(spm, store, sessions, settings.realm)
-    tls = TlsFiles(_read(settings.certificate), _read(settings.key), _read(settings.client_ca))
+def assemble(
+    settings: ApplianceSettings, keystore: Keystore, store: DeviceStore | None, quota: Quota,
+    clock: Callable[[], float] = time.time,
+) -> tuple[ApplianceService, SessionInterceptor]:  # fmt: skip
+    """The service and what stands in front of it; ``clock`` decides when sessions expire."""
+    spm = Spm(settings.skus, keystore)
+    access = Access(settings.run.stations, settings.realm)
+    tokens = SessionTokens(fleet_key(keystore), 60 * settings.run.session_minutes, clock)
+    sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session)
+    service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
+    gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
+    return service, SessionInterceptor(gate)
+
+
+def _start(
+    settings: ApplianceSettings, service: ApplianceService, interceptor: SessionInterceptor, host: str, port: int
+) -> ApplianceServer:
+    tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ApplianceServer(service, SessionInterceptor(sessions, settings.endpoint_check), tls, address)
+    return ApplianceServer(service, interceptor, tls, address)
+
+
+def _wait(asked: list[int], stop: threading.Event, server: ApplianceServer) -> None:
+    """Until the process is to end; once a day it says which certificates expire soon."""
+    look = time.monotonic()
+    while not asked and not stop.wait(SIGNAL_POLL):
+        if time.monotonic() >= look:
+            look += EXPIRY_SECONDS
+            server.warn_of_expiry()
 
 
 def _open_store(settings: ApplianceSettings, stack: ExitStack) -> DeviceStore | None:
@@ -97,13 +131,6 @@ def _endpoint(settings: ApplianceSettings, host: str, port: int) -> dict[str, ob
         "realm": settings.realm.value,
         "tls": True,
     }
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"expected a PEM file at {path}: {error.strerror}; run appliance init first") from None
 
 
 def _refuse_spying(realm: Realm) -> None:

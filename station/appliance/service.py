@@ -6,67 +6,77 @@ reach the caller with its status code and the prefix ``SPM.<Call> returned error
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
 
 from station.appliance.device_store import DeviceStore, Outcome
+from station.appliance.quota import Quota, device_candidates, devices_of
 from station.appliance.refusal import Refusal
 from station.appliance.registry import register_device
-from station.appliance.service_auth import (
-    REALM_KEY,
-    Session,
-    Sessions,
-    metadata_value,
-    new_token,
-    user_of,
-)
+from station.appliance.service_peer import client_of, metadata_value
+from station.appliance.sessions import Sessions
 from station.appliance.spm import Spm
+from station.appliance.stations import Access
+from station.formats import perso_blob
 from station.model import Realm
 from station.secret import Secret
 from station.wire import pa_pb2, pa_pb2_grpc
 
+log = logging.getLogger(__name__)
+
+REALM_KEY = "x-station-realm"
 REGISTRATION_KEY = "x-station-registration"
 
 
 class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):
-    """Answers the calls; sessions were checked by the interceptor before."""
+    """Answers the calls; sessions and roles were checked by the interceptor before."""
 
-    def __init__(self, spm: Spm, store: DeviceStore | None, sessions: Sessions, realm: Realm) -> None:
+    def __init__(
+        self, spm: Spm, store: DeviceStore | None, sessions: Sessions, access: Access, quota: Quota, realm: Realm
+    ) -> None:
         self._spm = spm
         self._store = store
         self._sessions = sessions
+        self._access = access
+        self._quota = quota
         self._realm = realm
 
     def InitSession(  # noqa: N802
         self, request: pa_pb2.InitSessionRequest, context: grpc.ServicerContext
     ) -> pa_pb2.InitSessionResponse:
-        """Check realm and password, load the SKU, answer with a fresh token."""
+        """Check realm, station and password, load the SKU, answer with a fresh token."""
         context.send_initial_metadata(((REALM_KEY, self._realm.value),))
         wanted = metadata_value(context, REALM_KEY)
         if wanted not in (None, self._realm.value):
             raise Refusal("FAILED_PRECONDITION", f"this appliance is of realm {self._realm}, the station of {wanted}")
+        client = client_of(context)
+        permit = self._access.station_of(client.certificate).require_sku
         with _spm_errors("InitSession"):
-            methods = self._spm.log_in(request.sku, Secret(request.sku_auth.encode(), "SKU password"))
-        token = new_token()
-        self._sessions.open(user_of(context), Session(request.sku, token, methods))
-        with token.reveal() as raw:
+            methods = self._spm.log_in(request.sku, Secret(request.sku_auth.encode(), "SKU password"), permit)
+        with self._sessions.open(client.seat, request.sku).reveal() as raw:
             return pa_pb2.InitSessionResponse(sku_session_token=raw.decode(), auth_methods=methods)
 
     def CloseSession(  # noqa: N802
         self, request: pa_pb2.CloseSessionRequest, context: grpc.ServicerContext
     ) -> pa_pb2.CloseSessionResponse:
-        """Forget the caller's session."""
-        self._sessions.close(user_of(context))
+        """End the caller's session, and that of the token when one is sent."""
+        self._sessions.close(client_of(context).seat, metadata_value(context, "authorization"))
         return pa_pb2.CloseSessionResponse()
 
     def EndorseCerts(  # noqa: N802
         self, request: pa_pb2.EndorseCertsRequest, context: grpc.ServicerContext
     ) -> pa_pb2.EndorseCertsResponse:
-        """Sign TBS of a part that proves its origin."""
+        """Sign TBS of a part that proves its origin; the answer means that it is counted."""
+        station = self._access.station_of(client_of(context).certificate)
+        devices = devices_of([(bundle.key_params.key_label, bundle.tbs) for bundle in request.bundles if bundle.tbs])
+        self._quota.check(station.work_order, devices)
         with _spm_errors("EndorseCerts"):
-            return self._spm.endorse_certs(request)
+            answer = self._spm.endorse_certs(request)
+        self._quota.endorse(station.work_order, station.name, request.sku, devices)
+        return answer
 
     def DeriveTokens(  # noqa: N802
         self, request: pa_pb2.DeriveTokensRequest, context: grpc.ServicerContext
@@ -107,11 +117,22 @@ class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):
         self, request: pa_pb2.RegistrationRequest, context: grpc.ServicerContext
     ) -> pa_pb2.RegistrationResponse:
         """Verify, sign and store; the answer means that the record is durable."""
+        client = client_of(context)
+        name = f"{self._access.station_of(client.certificate).name} {client.user}".strip()
         with _spm_errors("VerifyDeviceData"):
-            outcome = register_device(self._spm, self._store, request, user_of(context))
+            outcome = register_device(self._spm, self._store, request, name)
+        self._count_registered(request)
         if outcome is not Outcome.NEW:
             context.set_trailing_metadata(((REGISTRATION_KEY, outcome.value),))
         return pa_pb2.RegistrationResponse()
+
+    def _count_registered(self, request: pa_pb2.RegistrationRequest) -> None:
+        """The record is durable by now: an account that cannot be written must not take the answer back."""
+        blob = perso_blob.parse(request.device_data.perso_tlv_data, check_der=False, skip_unknown=True)
+        try:
+            self._quota.register(device_candidates(item.body for item in blob.certs(perso_blob.TYPES.X509_CERT)))
+        except Refusal as refusal:
+            log.error("a registered device still counts as unregistered: %s", refusal)
 
 
 @contextmanager

@@ -1,83 +1,103 @@
-"""Sessions and the interceptor in front of every call: who calls, with which token, may it call this, from where.
+"""The interceptor in front of every call: who calls, with which token, may it call this, from where, how often.
 
-Source: opentitan-appliance sheet 2.2 to 2.5. The order of the checks and their status codes are part of the contract.
-Tokens come from the operating system's generator and are never logged.
+Source: opentitan-appliance sheet 2.2 to 2.5. The order of the checks and their status codes are part of the contract;
+what upstream does not check (stations, the session's SKU, sizes, rates) comes before or after them, never between.
 """
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import logging
-import secrets
-import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NoReturn
-from urllib.parse import unquote
 
 import grpc
 
-from station.appliance.refusal import Refusal
-from station.secret import Secret
+from station.appliance import audit
+from station.appliance.client_certificate import ClientCertificate
+from station.appliance.limits import require_size
+from station.appliance.rates import Rates
+from station.appliance.refusal import Refusal, SkuNotLoaded
+from station.appliance.service_peer import Client, check_endpoint, client_of, metadata_value
+from station.appliance.sessions import Sessions
+from station.appliance.spm import Spm
+from station.appliance.stations import Access, Station
+from station.wire import pa_pb2
 
 log = logging.getLogger(__name__)
 
-ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ1234567890"
-TOKEN_LENGTH = 16
 SERVICE = "/pa.ProvisioningApplianceService/"
 WITHOUT_SESSION = ("InitSession", "CloseSession")
-REALM_KEY = "x-station-realm"
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
-def new_token() -> Secret:
-    """A session token of 16 unguessable characters."""
-    return Secret("".join(secrets.choice(ALPHABET) for _ in range(TOKEN_LENGTH)).encode(), "session token")
-
-
 @dataclass(frozen=True, slots=True)
-class Session:
-    """One user's session; a new one replaces it."""
+class Gate:
+    """Decides about every call; refuses by raising."""
 
-    sku: str
-    token: Secret
-    methods: tuple[str, ...]
+    spm: Spm
+    sessions: Sessions
+    access: Access
+    rates: Rates
+    endpoint_check: bool
 
+    def identify(self, method: str, client: Client) -> Station:
+        """The station that calls: not too often, with a certificate that is still valid and known."""
+        self.rates.admit(client.certificate.fingerprint, method)
+        _require_valid(client.certificate)
+        return self.access.station_of(client.certificate)
 
-@dataclass(slots=True)
-class Sessions:
-    """Sessions by user; they live in this process only."""
+    def admit(self, method: str, request: Any, client: Client, station: Station, context: grpc.ServicerContext) -> None:
+        """All further checks, in the order of the contract."""
+        sku = ""
+        if method not in WITHOUT_SESSION:
+            sku = self.sessions.find(client.seat, metadata_value(context, "authorization")).sku
+            if method not in self.spm.methods(sku):
+                raise Refusal("PERMISSION_DENIED", f"sku {sku!r} may not call {method}")
+        if self.endpoint_check:
+            check_endpoint(context)
+        station.require_method(method)
+        if method not in WITHOUT_SESSION:
+            station.require_sku(sku)
+            self._require_own_sku(sku, request)
+            require_size(request)
+        if isinstance(request, pa_pb2.DeriveTokensRequest):
+            station.require_seeds(params.seed for params in request.params)
 
-    _by_user: dict[str, Session] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def open(self, user: str, session: Session) -> None:
-        """Store the user's session in place of an older one."""
-        with self._lock:
-            self._by_user[user] = session
-
-    def close(self, user: str) -> None:
-        """Forget the user's session, if there is one."""
-        with self._lock:
-            self._by_user.pop(user, None)
-
-    def find(self, user: str) -> Session | None:
-        """The user's session."""
-        with self._lock:
-            return self._by_user.get(user)
+    def _require_own_sku(self, sku: str, request: Any) -> None:
+        """Upstream lets a session of one SKU work with every loaded one; here it is for its own."""
+        if isinstance(request, pa_pb2.RegistrationRequest) and not request.HasField("device_data"):
+            return
+        wanted = audit.sku_of(request)
+        if wanted == sku:
+            self.spm.load(sku)  # another instance may have served the login
+        elif not self.spm.is_loaded(wanted):
+            raise SkuNotLoaded(wanted)
+        else:
+            raise Refusal(
+                "PERMISSION_DENIED", f"this session is for sku {sku!r}, the call names {wanted!r}: log in for that one"
+            )
 
 
 class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
-    """Checks every call of the service in the order of the contract, then audits it with one line."""
+    """Checks every call of the service, then writes one audit line about it."""
 
-    def __init__(self, sessions: Sessions, endpoint_check: bool) -> None:
-        self._sessions = sessions
-        self._endpoint_check = endpoint_check
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._lock = threading.Lock()
+        self._running = 0
+
+    @property
+    def idle(self) -> bool:
+        """True while no call is running."""
+        with self._lock:
+            return not self._running
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         """Wrap the handlers of the service; other services (health) pass."""
@@ -92,63 +112,38 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
     def _guarded(self, method: str, inner: Handler) -> Handler:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             started = time.monotonic()
-            code = "OK"
-            try:
-                self._authorise(method, context)
-                return inner(request, context)
-            except Refusal as refusal:
-                code = refusal.code
-                abort(context, refusal)
-            except Exception as error:  # no stack trace to the client, and the server lives on
-                code = "INTERNAL"
-                log.error(
-                    "%s failed: %s\n%s", method, type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
-                )
-                abort(context, Refusal("INTERNAL", "internal error: see the appliance's log"))
-            finally:
-                _audit(method, request, context, code, started)
+            code, name = "OK", ""
+            client = client_of(context)
+            with self._counted():
+                try:
+                    station = self._gate.identify(method, client)
+                    name = station.name
+                    self._gate.admit(method, request, client, station, context)
+                    return inner(request, context)
+                except Refusal as refusal:
+                    code = refusal.code
+                    if (method, code) == ("InitSession", "UNAUTHENTICATED"):
+                        self._gate.rates.failed_login(client.certificate.fingerprint)
+                    abort(context, refusal)
+                except Exception as error:  # no stack trace to the client, and the server lives on
+                    code = "INTERNAL"
+                    _log_fault(method, error)
+                    abort(context, Refusal("INTERNAL", "internal error: see the appliance's log"))
+                finally:
+                    spent = 1000 * (time.monotonic() - started)
+                    audit.write(client.certificate, client.user, client.peer, method, request, code, spent, name)
 
         return guarded
 
-    def _authorise(self, method: str, context: grpc.ServicerContext) -> None:
-        if method not in WITHOUT_SESSION:
-            session = self._sessions.find(user_of(context))
-            if session is None:
-                raise Refusal("INTERNAL", "user not found: call InitSession first")
-            _check_token(session, context)
-            if method not in session.methods:
-                raise Refusal("PERMISSION_DENIED", f"sku {session.sku!r} may not call {method}")
-        if self._endpoint_check and "x509_subject_alternative_name" in context.auth_context():
-            check_endpoint(context)
-
-
-def metadata_value(context: grpc.ServicerContext, key: str) -> str | None:
-    """First value of a metadata key."""
-    return next((str(value) for name, value in context.invocation_metadata() if name == key), None)
-
-
-def user_of(context: grpc.ServicerContext) -> str:
-    """Who calls: the ``user_id`` metadata, else the peer's address without its port."""
-    return metadata_value(context, "user_id") or peer_address(context)
-
-
-def peer_address(context: grpc.ServicerContext) -> str:
-    """IP address of the peer, without port and brackets."""
-    text = unquote(str(context.peer()))
-    address = text.partition(":")[2] if text.startswith(("ipv4:", "ipv6:")) else text
-    return _canonical(address.rpartition(":")[0].strip("[]") or text)
-
-
-def check_endpoint(context: grpc.ServicerContext) -> None:
-    """Refuse a peer whose address, and the name that its address resolves to, are not in its certificate."""
-    identity: Mapping[str, Any] = context.auth_context()
-    names = {_canonical(name.decode()) for name in identity.get("x509_subject_alternative_name", ())}
-    address = peer_address(context)
-    if address in names:
-        return
-    host = _reverse_name(address)
-    if not host or host not in {name.lower() for name in names}:
-        raise Refusal("UNKNOWN", f"the client certificate does not name the client's address {address}")
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
 
 
 def abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
@@ -157,33 +152,12 @@ def abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
     raise AssertionError("abort returned")
 
 
-def _check_token(session: Session, context: grpc.ServicerContext) -> None:
-    sent = metadata_value(context, "authorization")
-    if sent is None:
-        raise Refusal("UNAUTHENTICATED", "no access token was sent")
-    with session.token.reveal() as raw:
-        if not hmac.compare_digest(raw, sent.encode()):
-            raise Refusal("NOT_FOUND", "incorrect access token")
+def _require_valid(certificate: ClientCertificate) -> None:
+    """A connection outlives the handshake that looked at the certificate's dates."""
+    if certificate.not_after is not None and datetime.now(UTC) > certificate.not_after:
+        raise Refusal("UNAUTHENTICATED", "the client certificate has expired: issue another one")
 
 
-def _canonical(text: str) -> str:
-    """One spelling per IP address; an IPv4 address inside IPv6 counts as IPv4; names stay as they are."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return text
-    return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-def _reverse_name(address: str) -> str:
-    try:
-        return socket.gethostbyaddr(address)[0].partition(".")[0].lower()
-    except OSError:
-        return ""
-
-
-def _audit(method: str, request: Any, context: grpc.ServicerContext, code: str, started: float) -> None:
-    data = getattr(request, "device_data", None)
-    sku = getattr(request, "sku", "") or (data.sku if data is not None else "")
-    milliseconds = 1000 * (time.monotonic() - started)
-    log.info("%s user=%r sku=%r %s %.1f ms", method, user_of(context), sku, code, milliseconds)
+def _log_fault(method: str, error: Exception) -> None:
+    """Where it happened, without the words of the error: they may hold what the call carried."""
+    log.error("%s failed: %s\n%s", method, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))

@@ -2,64 +2,73 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from station.appliance.limits import MESSAGE_BYTES
 from station.appliance.service import ApplianceService
 from station.appliance.service_auth import SessionInterceptor
+from station.appliance.service_tls import ServerTls
 from station.errors import ConfigError
 from station.wire import pa_pb2_grpc
 
 THREADS = 16
 SERVICE_NAME = "pa.ProvisioningApplianceService"
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM contents: the server's chain and key, and the CA that client certificates must come from."""
-
-    certificate: bytes
-    key: bytes
-    client_ca: bytes
-
-    def __repr__(self) -> str:
-        return "<TLS files>"
+HANDSHAKE_MS = 10_000
+IDLE_POLL = 0.05
+GOODBYE_SECONDS = 0.5
+OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+)
 
 
 class ApplianceServer:
     """A started server; ``port`` is the port it listens on."""
 
-    def __init__(self, service: ApplianceService, interceptor: SessionInterceptor, tls: TlsFiles, address: str) -> None:
+    def __init__(
+        self, service: ApplianceService, interceptor: SessionInterceptor, tls: ServerTls, address: str
+    ) -> None:
+        self._tls = tls
+        self._interceptor = interceptor
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="appliance")
-        self._server = grpc.server(self._pool, interceptors=[interceptor], options=(("grpc.so_reuseport", 0),))
+        self._server = grpc.server(self._pool, interceptors=[interceptor], options=OPTIONS)
         pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
-            self.port = int(self._server.add_secure_port(address, _credentials(tls)))
+            self.port = int(self._server.add_secure_port(address, tls.credentials()))
         except RuntimeError:
             self.port = 0
         if not self.port:
             self._server.stop(None)
             self._pool.shutdown()
-            raise ConfigError(
-                f"expected to listen on {address}: the port is taken or the certificate does not fit its key"
-            )
+            raise ConfigError(f"expected to listen on {address}: the port is taken or the address is not of here")
         self._server.start()
         for name in ("", SERVICE_NAME):
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
+    def warn_of_expiry(self) -> None:
+        """Log which certificates expire soon."""
+        self._tls.warn(datetime.now(UTC))
+
     def drain(self, seconds: float) -> None:
-        """Report not serving, refuse new calls, let running ones end within ``seconds``, stop."""
+        """Report not serving, refuse new calls, let running ones end within ``seconds``, stop.
+
+        Connections are told to go away, so that clients of a fleet send what was not begun to another instance. Who
+        watches the health has a call that never ends: it is ended once the calls of the service are done.
+        """
         self._health.enter_graceful_shutdown()
-        self._server.stop(seconds).wait()
+        stopped = self._server.stop(seconds)
+        latest = time.monotonic() + seconds
+        quiet = 0
+        while quiet < 2 and not stopped.wait(IDLE_POLL) and time.monotonic() < latest:
+            quiet = quiet + 1 if self._interceptor.idle else 0
+        self._server.stop(GOODBYE_SECONDS)
+        stopped.wait()
         self._pool.shutdown()
-
-
-def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.key, tls.certificate)], root_certificates=tls.client_ca, require_client_auth=True
-    )

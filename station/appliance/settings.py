@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from station.appliance import keystore_settings, run_settings
+from station.appliance.keystore_settings import KeystoreSettings
+from station.appliance.run_settings import RunSettings
 from station.errors import ConfigError, Finding, nearest
 from station.model import Realm
 
@@ -15,8 +18,8 @@ FILE = "appliance.toml"
 _TEXTS = {
     "realm": "",
     "skus": "skus",
-    "keystore": "keystore.sealed",
-    "passphrase": "keystore.passphrase",
+    **keystore_settings.TEXTS,
+    **run_settings.TEXTS,
     "registry": "registry.db",
     "host": "127.0.0.1",
     "certificate": "tls/server-cert.pem",
@@ -32,8 +35,7 @@ class ApplianceSettings:
     folder: Path
     realm: Realm
     skus: Path
-    keystore: Path
-    passphrase: Path
+    keys: KeystoreSettings
     registry: Path | None
     certificate: Path
     key: Path
@@ -41,6 +43,7 @@ class ApplianceSettings:
     host: str
     port: int
     endpoint_check: bool
+    run: RunSettings
 
     @property
     def endpoint(self) -> Path:
@@ -62,6 +65,8 @@ def read_settings(folder: Path) -> ApplianceSettings:
         for key in _TEXTS
         if not isinstance(values.get(key, ""), str)
     ]
+    findings += [Finding(path, _line(text, key), said) for key, said in keystore_settings.findings(values)]
+    findings += [Finding(path, _line(text, key), said) for key, said in run_settings.findings(values)]
     if values.get("realm") not in set(Realm):
         findings.append(Finding(path, _line(text, "realm"), "expected realm to be dev or production"))
     port, check = values.get("port", 0), values.get("endpoint_check", True)
@@ -81,8 +86,7 @@ def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> A
         folder=folder,
         realm=Realm(values["realm"]),
         skus=folder / values["skus"],
-        keystore=folder / values["keystore"],
-        passphrase=folder / values["passphrase"],
+        keys=keystore_settings.keystore_settings(folder, values),
         registry=folder / values["registry"] if values["registry"] else None,
         certificate=folder / values["certificate"],
         key=folder / values["key"],
@@ -90,11 +94,12 @@ def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> A
         host=values["host"],
         port=port,
         endpoint_check=check,
+        run=run_settings.run_settings(folder, values),
     )
 
 
 def _known() -> tuple[str, ...]:
-    return (*_TEXTS, "port", "endpoint_check")
+    return (*_TEXTS, *keystore_settings.NUMBERS, *run_settings.NUMBERS, "port", "endpoint_check")
 
 
 def _load(path: Path) -> tuple[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from station.errors import ConfigError
 
 MECHANISMS = ("none", "RsaPkcs", "RsaOaep", "AesGcm", "AesKwp")
 LEAVES = ("UDS", "CDI_0", "CDI_1")
+SECOND_LAYERS = ("none", "Hpke")
 METHODS = (
     "DeriveTokens",
     "GetCaSubjectKeys",
@@ -69,6 +70,8 @@ class SkuConfig:
     attributes: Mapping[str, str]
     cwt_hash_order: tuple[str, ...]
     x509_hash_order: tuple[str, ...]
+    layer_keys: tuple[Path, ...] = ()
+    """Key files of the second wrapping layer: ML-KEM, then classical; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,17 @@ def read_sku(path: Path, folder: Path) -> SkuConfig:
     top = read_yaml(path)
     top.only(SKU_KEYS)
     labels = [name for key in ("symmetricKeys", "privateKeys", "publicKeys") for name in _names(top, key)]
+    attributes = _attributes(top, labels)
     config = SkuConfig(
         sku=top.text("sku"),
         x509_count=top.count("certCountX509"),
         cwt_count=top.count("certCountCWT"),
         key_labels=tuple(labels),
         certs=_certs(top, folder),
-        attributes=_attributes(top, labels),
+        attributes=attributes,
         cwt_hash_order=top.texts("cwtCertHashOrder"),
         x509_hash_order=top.texts("x509CertHashOrder"),
+        layer_keys=_layer_keys(top, attributes, folder),
     )
     top.count("slotId", required=False)
     top.count("numSessions", required=False)
@@ -140,8 +145,9 @@ def _certs(top: Node, folder: Path) -> dict[str, Path]:
 def _attributes(top: Node, labels: list[str]) -> dict[str, str]:
     node = top.mapping("attributes")
     node.only(ATTRIBUTES)
-    values = {name: node.text(name) for name in node.names()}
+    values = {name: node.text(name) for name in node.names() if not node.is_null(name)}
     _require_choice(node, values, "WrappingMechanism", MECHANISMS)
+    _require_choice(node, values, "SecondLayerWrappingMechanism", SECOND_LAYERS)
     _require_choice(node, values, "CertChainDiceLeaf", LEAVES)
     _require_choice(node, values, "WASDisable", ("true", "false"))
     for name in (
@@ -154,6 +160,19 @@ def _attributes(top: Node, labels: list[str]) -> dict[str, str]:
         if name in values and values[name] not in labels:
             node.wrong(name, f"expected a label that the file lists as a key, saw {values[name]!r}: list it")
     return values
+
+
+def _layer_keys(top: Node, attributes: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+    if attributes.get("SecondLayerWrappingMechanism", "none") == "none":
+        return ()
+    node = top.mapping("attributes")
+    found = []
+    for name in ("HPKEPQPublicKeyPath", "HPKEClassicalPublicKeyPath"):
+        path = folder / attributes.get(name, "")
+        if not path.is_file():
+            node.wrong(name, f"expected a public key file for {name!r} at {path}: copy it there or correct the path")
+        found.append(path)
+    return tuple(found)
 
 
 def _require_choice(node: Node, values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import bcrypt
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,12 +29,15 @@ from station.appliance.loaded_sku import (
     EXT_MLDSA_CA,
     IDENTITY_KEY,
     ROOT,
+    ROOT_MLDSA,
     LoadedSku,
     load_sku,
 )
+from station.appliance.passwords import PasswordCache
 from station.appliance.refusal import Refusal, SkuNotLoaded
 from station.appliance.skus import SkuAuth, read_auth
 from station.appliance.tokens import derive_tokens
+from station.appliance.watched import Watched
 from station.errors import ConfigError, Finding, FormatError
 from station.formats.der import parse_certificate
 from station.formats.device_id import DeviceId
@@ -53,7 +55,7 @@ CA_LABELS: Mapping[str, str] = {
     "ext": EXT_CA,
     "ext_mldsa": EXT_MLDSA_CA,
     "root": ROOT,
-    "root_mldsa": "RootCAMldsa",
+    "root_mldsa": ROOT_MLDSA,
 }
 
 
@@ -71,19 +73,32 @@ class Spm:
     def __init__(self, folder: Path, keystore: Keystore) -> None:
         self._folder = folder
         self._keystore = keystore
-        self._auth = read_auth(folder / AUTH_FILE)
+        self._passwords = PasswordCache()
+        self._auth = Watched([folder / AUTH_FILE], self._read_auth)
         self._lock = threading.Lock()
         self._skus: dict[str, LoadedSku] = {}
-        if keystore.realm is Realm.PRODUCTION:
-            _refuse_public_passwords(folder / AUTH_FILE, self._auth)
 
     def configured_skus(self) -> list[str]:
         """SKU names of the password file."""
-        return sorted(self._auth)
+        return sorted(self._auth.value())
 
-    def log_in(self, sku: str, password: Secret) -> tuple[str, ...]:
-        """Check the SKU's password and load the SKU; returns the methods that its sessions may call."""
+    def methods(self, sku: str) -> tuple[str, ...]:
+        """The methods that sessions of the SKU may call, as the password file says now."""
+        return self._find_auth(sku).methods
+
+    def is_loaded(self, sku: str) -> bool:
+        """True once a session was opened for the SKU in this process."""
+        with self._lock:
+            return sku in self._skus
+
+    def log_in(self, sku: str, password: Secret, permit: Callable[[str], None] | None = None) -> tuple[str, ...]:
+        """Check the SKU's password and load the SKU; returns the methods that its sessions may call.
+
+        ``permit`` is asked about a known SKU before its password is looked at, and refuses by raising.
+        """
         auth = self._find_auth(sku)
+        if permit is not None:
+            permit(sku)
         if not self._password_fits(auth, password):
             raise Refusal("UNAUTHENTICATED", f"incorrect sku authentication for sku {sku!r}")
         self.load(sku)
@@ -154,22 +169,28 @@ class Spm:
         return endorsement
 
     def _find_auth(self, sku: str) -> SkuAuth:
-        families = sorted((name for name in self._auth if sku.startswith(name)), key=len, reverse=True)
-        if sku in self._auth:
-            return self._auth[sku]
+        known = self._auth.value()
+        families = sorted((name for name in known if sku.startswith(name)), key=len, reverse=True)
+        if sku in known:
+            return known[sku]
         if not families:
             raise Refusal("NOT_FOUND", f"unknown sku {sku!r}")
-        return self._auth[families[0]]
+        return known[families[0]]
+
+    def _read_auth(self) -> dict[str, SkuAuth]:
+        """The password file; what was verified against an older one is forgotten."""
+        self._passwords.clear()
+        auth = read_auth(self._folder / AUTH_FILE)
+        if self._keystore.realm is Realm.PRODUCTION:
+            _refuse_public_passwords(self._folder / AUTH_FILE, auth)
+        return auth
 
     def _password_fits(self, auth: SkuAuth, password: Secret) -> bool:
         with password.reveal() as raw:
             if self._keystore.realm is Realm.PRODUCTION and known_keys.password_is_public(raw):
                 log.error("a publicly known SKU password was refused")
                 return False
-            try:
-                return bcrypt.checkpw(raw, auth.password_hash.encode())
-            except ValueError:
-                return False
+            return self._passwords.fits(auth.password_hash, raw)
 
 
 def endorsement_holds(endorsement: Endorsement, data: bytes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from station.appliance.hpke_layer import HpkeLayer
 from station.appliance.keystore import KeyMissing, Keystore, Wrapping
 from station.appliance.loaded_sku import LoadedSku, require_wrapping_key
 from station.appliance.refusal import Refusal
@@ -40,7 +41,7 @@ def derive_tokens(
         pa_pb2.TOKEN_SEED_KEYGEN: "",
     }
     jobs = [_checked(keystore, sku, params, seeds) for params in request.params]
-    return pa_pb2.DeriveTokensResponse(tokens=[_token(keystore, job) for job in jobs])
+    return pa_pb2.DeriveTokensResponse(tokens=[_token(keystore, job, sku.second_layer) for job in jobs])
 
 
 def _checked(
@@ -66,7 +67,7 @@ def _wrapping(keystore: Keystore, sku: LoadedSku) -> Wrapping:
     return Wrapping(mechanism, label)
 
 
-def _token(keystore: Keystore, job: _Job) -> pa_pb2.Token:
+def _token(keystore: Keystore, job: _Job, second_layer: HpkeLayer | None) -> pa_pb2.Token:
     if not job.diversifier:
         raise Refusal("INTERNAL", "could not generate symmetric key: the diversifier is empty")
     if job.seed_label and job.wrapping:
@@ -79,6 +80,8 @@ def _token(keystore: Keystore, job: _Job) -> pa_pb2.Token:
             full, wrapped = keystore.fresh_hmac_sha256(job.diversifier, job.wrapping)
     except KeyMissing as missing:
         raise Refusal("INTERNAL", f"could not generate symmetric key: {missing}") from None
+    if wrapped and second_layer is not None:
+        wrapped = second_layer.seal(wrapped)
     with full.reveal() as raw:
         cut = raw[: job.size]
         return pa_pb2.Token(token=lc_hash(cut) if job.hashed else cut, wrapped_seed=wrapped)

@@ -37,6 +37,10 @@ class Node:
         value = self._scalar(key)
         return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
+    def is_null(self, key: str) -> bool:
+        """True for a key without a value (``key:`` or ``key: null``)."""
+        return key in self._data and self._data[key] is None
+
     def count(self, key: str, required: bool = True) -> int:
         """A number that is not negative."""
         if key not in self._data and not required:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -33,6 +33,20 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     OID_ECDSA_SHA256: hashes.SHA256(),
     OID_ECDSA_SHA384: hashes.SHA384(),
     OID_ECDSA_SHA512: hashes.SHA512(),
+}
+
+MLDSA_OIDS = {
+    "ML-DSA-44": "2.16.840.1.101.3.4.3.17",
+    "ML-DSA-65": "2.16.840.1.101.3.4.3.18",
+    "ML-DSA-87": "2.16.840.1.101.3.4.3.19",
+}
+"""Signature algorithms by parameter set."""
+
+_MldsaKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+_MLDSA: dict[str, tuple[type[object], int]] = {  # kind of the public key, bytes of the signature
+    MLDSA_OIDS["ML-DSA-44"]: (mldsa.MLDSA44PublicKey, 2420),
+    MLDSA_OIDS["ML-DSA-65"]: (mldsa.MLDSA65PublicKey, 3309),
+    MLDSA_OIDS["ML-DSA-87"]: (mldsa.MLDSA87PublicKey, 4627),
 }
 
 
@@ -61,26 +75,35 @@ class TcbInfo:
         return 3 in self.flags
 
 
-def assemble_certificate(tbs: bytes, signature_der: bytes, oid: str = OID_ECDSA_SHA256) -> bytes:
-    """A certificate of the verbatim TBS bytes, the algorithm without parameters, and a DER signature (r, s).
+def assemble_certificate(tbs: bytes, signature: bytes, oid: str = OID_ECDSA_SHA256) -> bytes:
+    """A certificate of the verbatim TBS bytes, the algorithm without parameters, and the signature.
 
-    The algorithm inside the TBS must be the same; nothing is rewritten.
+    ECDSA signatures are DER (r, s), ML-DSA signatures raw. The algorithm inside the TBS must be the same; nothing is
+    rewritten.
     """
     inside = der.parse_tbs(tbs).algorithm
     if inside != oid:
         raise FormatError(f"expected signature algorithm {oid} in the TBS, saw {inside}: check the CA of the SKU")
-    _check_signature_form(signature_der)
-    return der_tlv.sequence(tbs, der_tlv.sequence(der_tlv.oid(oid)), der_tlv.bits(signature_der))
+    if oid in _MLDSA:
+        _check_signature_length(signature, _MLDSA[oid][1])
+    else:
+        _check_signature_form(signature)
+    return der_tlv.sequence(tbs, der_tlv.sequence(der_tlv.oid(oid)), der_tlv.bits(signature))
 
 
 def verify_signature(certificate: Certificate, issuer_spki: bytes) -> None:
-    """FormatError unless the issuer's key (SPKI DER, an elliptic curve) signed the certificate's TBS."""
-    algorithm = _HASHES.get(certificate.algorithm)
-    if algorithm is None:
-        raise FormatError(f"expected an ECDSA signature, saw algorithm {certificate.algorithm}: not supported")
+    """FormatError unless the issuer's key (SPKI DER: elliptic curve or ML-DSA) signed the certificate's TBS."""
+    algorithm = certificate.algorithm
+    if algorithm not in _HASHES and algorithm not in _MLDSA:
+        raise FormatError(f"expected an ECDSA or ML-DSA signature, saw algorithm {algorithm}: not supported")
     key = _public_key(issuer_spki)
     try:
-        key.verify(certificate.signature, certificate.tbs.raw, ec.ECDSA(algorithm))
+        if isinstance(key, ec.EllipticCurvePublicKey) and algorithm in _HASHES:
+            key.verify(certificate.signature, certificate.tbs.raw, ec.ECDSA(_HASHES[algorithm]))
+        elif isinstance(key, _MldsaKey) and algorithm in _MLDSA and isinstance(key, _MLDSA[algorithm][0]):
+            key.verify(certificate.signature, certificate.tbs.raw)
+        else:
+            raise FormatError(f"expected an issuer key of algorithm {algorithm}, saw one of another kind: wrong CA")
     except InvalidSignature:
         raise FormatError("expected a certificate signed by its issuer, saw a wrong signature: endorse again") from None
 
@@ -157,13 +180,18 @@ def _check_signature_form(signature: bytes) -> None:
         raise FormatError("expected positive numbers in the signature, saw another: ask the appliance again")
 
 
-def _public_key(spki: bytes) -> ec.EllipticCurvePublicKey:
+def _check_signature_length(signature: bytes, length: int) -> None:
+    if len(signature) != length:
+        raise FormatError(f"expected a signature of {length} bytes, saw {len(signature)}: ask the appliance again")
+
+
+def _public_key(spki: bytes) -> ec.EllipticCurvePublicKey | _MldsaKey:
     try:
         key = load_der_public_key(spki)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise FormatError("expected a public key that can be read, saw another: the certificate is damaged") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise FormatError("expected an elliptic curve key, saw another kind: not supported")
+    if not isinstance(key, ec.EllipticCurvePublicKey | _MldsaKey):
+        raise FormatError("expected an elliptic curve or ML-DSA key, saw another kind: not supported")
     return key
 
 

@@ -80,7 +80,11 @@ class Served:
 
 def copy_folder(source: Path, target: Path) -> Path:
     """A copy of an appliance folder without its traces of serving."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("endpoint.json", "registry.db*", "serve.l*"))
+    shutil.copytree(
+        source,
+        target,
+        ignore=shutil.ignore_patterns("endpoint.json", "registry.db*", "counters.db*", "serve.l*", "audit.jsonl"),
+    )
     return target
 
 

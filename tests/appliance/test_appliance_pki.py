@@ -15,7 +15,7 @@ from station.errors import ConfigError
 PRIVATE = {
     "keystore.sealed", "keystore.passphrase", "tls/server-key.pem", "offline/tls-ca-key.pem", "offline/ca-root-key.pem",
     "offline/rma-key.pem", "clients/station-1/key.pem", "clients/station-2/key.pem", "clients/sku_password",
-    "skus/sku_auth.yml",
+    "clients/sku_password_sival", "skus/sku_auth.yml",
 }  # fmt: skip
 
 
@@ -74,10 +74,50 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "taken"]
 
 
+def test_skus_by_name(tmp_path):
+    init(tmp_path / "two", skus=["pi01", "sival_pqc", "pi01"])
+    made = {str(p.relative_to(tmp_path / "two")) for p in (tmp_path / "two").rglob("*") if p.is_file()}
+    assert {name for name in made if "sku_" in name and name.endswith(".yml")} == {
+        "skus/sku_auth.yml", "skus/sku_pi01.yml", "skus/sku_sival_pqc.yml",
+    }  # fmt: skip
+    passwords = [(tmp_path / "two/clients" / f"sku_password{end}").read_text() for end in ("", "_pi01", "_sival_pqc")]
+    assert passwords[0] == passwords[1] != passwords[2]
+    assert not any("cr01" in name or "ti01" in name for name in made)
+    for path in [p for p in (tmp_path / "two").rglob("*") if p.is_file() and p.parent.name in ("offline", "clients")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert {name for name in made if name.startswith("offline/")} == {
+        f"offline/{name}-key.pem"
+        for name in ("ca-root", "pi01-ca-root-v0", "opentitan-mldsa-ca-root-v0", "rma", "tls-ca", "hpke-mlkem",
+                     "hpke-x25519")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("skus", "words"), [(["sivall"], "did you mean 'sival'"), ([], "at least one"), (["../x"], "pi01")]
+)
+def test_unknown_skus(tmp_path, skus, words):
+    with pytest.raises(ConfigError, match=words):
+        init(tmp_path / "new", skus=skus)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_line(tmp_path):
+    from click.testing import CliRunner
+
+    from station.cli import cli
+
+    arguments = ["appliance", "init", str(tmp_path / "a"), "--sku", "ti01", "--sku", "cr01", "--json"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    event = json.loads(done.output.splitlines()[-1])
+    assert sorted(event["passwords"]) == ["cr01", "ti01"]
+    assert (tmp_path / "a/skus/sku_cr01.yml").exists()
+
+
 def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
     from station.appliance import pki
 
-    monkeypatch.setattr(pki, "_make_sku", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(pki, "_make_skus", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         init(tmp_path / "new")
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import grpc
 import pytest
@@ -152,7 +153,9 @@ def test_garbage_leaves_the_server_alive(served, station):
 
 
 def test_a_fault_inside_is_internal_and_tells_nothing():
-    from station.appliance.service_auth import SessionInterceptor, Sessions
+    from station.appliance.rates import Rates
+    from station.appliance.service_auth import Gate, SessionInterceptor
+    from station.appliance.stations import Access
 
     class Aborted(Exception):
         pass
@@ -173,7 +176,8 @@ def test_a_fault_inside_is_internal_and_tells_nothing():
     def fails(request, context):
         raise ZeroDivisionError("inner words")
 
-    guarded = SessionInterceptor(Sessions(), True)._guarded("InitSession", fails)
+    gate = Gate(None, None, Access(Path("absent"), Realm.DEV), Rates(0), True)
+    guarded = SessionInterceptor(gate)._guarded("InitSession", fails)
     with pytest.raises(Aborted) as seen:
         guarded(pa_pb2.InitSessionRequest(), Context())
     assert seen.value.args[0] == "INTERNAL"

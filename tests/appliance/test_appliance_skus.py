@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from station.appliance.keystore import KeyInfo
 from station.appliance.loaded_sku import load_sku
 from station.appliance.skus import read_auth, read_sku
 from station.errors import ConfigError
@@ -92,6 +93,29 @@ def test_a_mistake_is_shown_with_its_line(folder, old, new, line, words):
     assert any(at == line and words in sentence for at, sentence in found), found
 
 
+def test_spellings_that_upstream_reads_too(folder):
+    text = GOOD.replace("SeedSecLo: low", "'SeedSecLo': \"low\"").replace('OwnerFirmwareBootMessage: "a: b"', "? CertX")
+    text = text.replace("    ? CertX\n", "    OwnerFirmwareBootMessage:\n    SigningKey/Ext/v0: null\n")
+    text = text.replace("WrappingMechanism: RsaPkcs", "WrappingMechanism: none").replace("[UDS, CDI_0, CDI_1]", "")
+    text = text.replace('sku: "demo"', "\"sku\": 'demo'").replace("WASDisable: false", 'WASDisable: "false"')
+    sku = read(folder, text + 'cwtCertHashOrder:\n  - "TPM EK"\n')
+    assert sku.attributes["SeedSecLo"] == "low"
+    assert sku.attributes["WASDisable"] == "false"
+    assert sku.attributes["WrappingMechanism"] == "none"
+    assert not {"OwnerFirmwareBootMessage", "SigningKey/Ext/v0"} & set(sku.attributes)
+    assert (sku.x509_hash_order, sku.cwt_hash_order) == ((), ("TPM EK",))
+
+
+def test_key_files_of_the_second_layer(folder):
+    layer = "SecondLayerWrappingMechanism: Hpke\n    HPKEPQPublicKeyPath: pq\n    WASDisable"
+    found = findings(folder, GOOD.replace("WASDisable", layer))
+    assert [(line, "HPKE" in words) for line, words in found] == [(17, True), (22, True)]
+    for name in ("pq", "classical"):
+        (folder / name).write_bytes(b"")
+    text = GOOD.replace("WASDisable", layer.replace("WAS", "HPKEClassicalPublicKeyPath: classical\n    WAS"))
+    assert read(folder, text).layer_keys == (folder / "pq", folder / "classical")
+
+
 def test_all_mistakes_at_once_and_in_order(folder):
     text = GOOD.replace("slotId", "slot").replace("WASDisable: false", "WASDisable: x").replace("root.der", "none.der")
     lines = [line for line, _ in findings(folder, text)]
@@ -130,22 +154,29 @@ class FakeKeystore:
     def labels(self):
         return frozenset({"high", "low", "dice.priv"})
 
+    def missing(self, label):
+        return f"expected key {label!r}"
+
     def public_key(self, label):
         return b"another key"
+
+    def key_info(self, label):
+        return KeyInfo("private", "P-256") if label.endswith(".priv") else KeyInfo("secret", "HMAC")
 
 
 def test_loading_checks_keys_certificates_and_what_can_be_served(folder, made):
     (folder / "root.der").write_bytes((made / "skus/ca/opentitan-ca-root-v0.der").read_bytes())
     text = GOOD.replace("WASDisable: false", "WASDisable: true").replace("- name: RootCA", "- name: SigningKey/Dice/v0")
-    text = text.replace("WrappingMechanism:", "SecondLayerWrappingMechanism: Hpke\n    WrappingMechanism:")
+    text = text.replace("RsaPkcs", "AesGcm").replace("SeedSecLo: low", "SeedSecLo: dice.priv")
     (folder / "sku_demo.yml").write_text(text)
     with pytest.raises(ConfigError) as failed:
         load_sku(folder, "demo", FakeKeystore())
     sentences = "\n".join(finding.sentence for finding in failed.value.findings)
     for words in (
-        "'rma.pub' in the keystore",
+        "expected key 'rma.pub'",
         "carry the public key",
-        "second wrapping layer",
+        "wraps seeds with RSA only",
+        "HMAC (secret key) under 'dice.priv' for 'SeedSecLo', saw P-256 (private key)",
         "WASDisable is refused",
     ):
         assert words in sentences

@@ -1,0 +1,82 @@
+"""The audit log: one JSON line per call. It holds names, identifiers and results, never a token, password or key.
+
+Only fields listed here are written; none of them is taken from a message's secret fields. Texts that a client
+chooses are cut, and JSON keeps them on their line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any
+
+from station.appliance.client_certificate import ClientCertificate
+from station.appliance.device_data import read_device_id
+from station.errors import FormatError
+
+log = logging.getLogger("station.appliance.audit")
+lines = logging.getLogger("station.appliance.audit.file")
+"""Goes to the file only, at whatever level the process logs."""
+lines.setLevel(logging.INFO)
+lines.propagate = False
+
+LONGEST = 80
+
+
+class AuditFile:
+    """Appends the audit lines to a file as well, until it is closed; the file may be moved away while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._handler = WatchedFileHandler(path, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(message)s"))
+        lines.addHandler(self._handler)
+
+    def close(self) -> None:
+        """Stop writing."""
+        lines.removeHandler(self._handler)
+        self._handler.close()
+
+
+def write(
+    certificate: ClientCertificate, user: str, peer: str, method: str, request: Any, code: str, milliseconds: float,
+    station: str = "",
+) -> None:  # fmt: skip
+    """One line about one call."""
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": "call",
+        "station": station or certificate.title,
+        "certificate": certificate.fingerprint[:16],
+        "user": user[:LONGEST],
+        "peer": peer[:LONGEST],
+        "method": method,
+        "sku": sku_of(request)[:LONGEST],
+        **_device(request),
+        "result": code,
+        "ms": round(milliseconds, 1),
+    }
+    text = json.dumps(line, ensure_ascii=True)
+    log.info("%s", text)
+    lines.info("%s", text)
+
+
+def sku_of(request: Any) -> str:
+    """The SKU that a request names; empty when it names none."""
+    data = getattr(request, "device_data", None)
+    return str(getattr(request, "sku", "") or (data.sku if data is not None else ""))
+
+
+def _device(request: Any) -> dict[str, str]:
+    """The device that a request is about: its id, or the digest of what is signed for it (as ``quota`` counts it)."""
+    if hasattr(request, "device_data"):
+        try:
+            return {"device": read_device_id(request.device_data.device_id).registry_hex}
+        except FormatError:
+            return {"device": ""}
+    if getattr(request, "bundles", None):
+        return {"tbs": hashlib.sha256(request.bundles[0].tbs).hexdigest()}
+    return {}

@@ -1,0 +1,45 @@
+"""Open the keystore that the settings name, for as long as the appliance serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from station.appliance.files import require_private
+from station.appliance.keystore import Keystore, open_keystore
+from station.appliance.keystore_settings import PKCS11, KeystoreSettings
+from station.appliance.passphrase import read_secret
+from station.errors import ConfigError
+from station.model import Realm
+
+if TYPE_CHECKING:
+    from station.appliance.keystore_pkcs11 import TokenKeystore
+
+
+@contextmanager
+def configured_keystore(settings: KeystoreSettings, realm: Realm) -> Iterator[Keystore]:
+    """The open keystore; everything wrong with it raises ``ConfigError`` before the first part."""
+    if settings.kind != PKCS11:
+        require_private(settings.file)
+        yield open_keystore(settings.file, read_secret(settings.passphrase, "keystore passphrase"), realm)
+        return
+    keystore = _open_token(settings, realm)
+    try:
+        yield keystore
+    finally:
+        keystore.close()
+
+
+def _open_token(settings: KeystoreSettings, realm: Realm) -> TokenKeystore:
+    try:
+        import pkcs11  # noqa: F401  # an extra: only those who have an HSM install it
+    except ImportError:
+        raise ConfigError(
+            "expected the package python-pkcs11 for keystore_kind pkcs11: install provisioning-station[hsm]"
+        ) from None
+    from station.appliance.keystore_pkcs11 import TokenSettings, open_token
+    from station.appliance.pkcs11_module import TokenChoice
+
+    choice = TokenChoice(settings.token, settings.slot)
+    return open_token(realm, TokenSettings(settings.module, choice, settings.pin, settings.sessions))

@@ -1,0 +1,43 @@
+"""The part of ``appliance.toml`` that says who may call, how long sessions live and what is written about calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TEXTS = {"stations": "stations.toml", "counters": "counters.db", "audit": "audit.jsonl"}
+NUMBERS = {"session_minutes": (60, 1, 1440), "calls_per_second": (2000, 0, 1_000_000)}
+"""Default, least and most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Paths are absolute; ``audit`` is None when the log is the only place; 0 calls per second means no limit."""
+
+    stations: Path
+    counters: Path
+    audit: Path | None
+    session_minutes: int
+    calls_per_second: int
+
+
+def findings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Key and sentence of everything wrong."""
+    for key, (_, least, most) in NUMBERS.items():
+        value = values.get(key, least)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            yield key, f"expected a whole number from {least} to {most} for {key!r}, saw {value!r}"
+
+
+def run_settings(folder: Path, values: Mapping[str, Any]) -> RunSettings:
+    """The checked settings."""
+    texts = {key: str(values.get(key, default)) for key, default in TEXTS.items()}
+    numbers = {key: int(values.get(key, default)) for key, (default, _, _) in NUMBERS.items()}
+    return RunSettings(
+        stations=folder / texts["stations"],
+        counters=folder / texts["counters"],
+        audit=folder / texts["audit"] if texts["audit"] else None,
+        **numbers,
+    )

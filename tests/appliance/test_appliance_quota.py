@@ -1,0 +1,224 @@
+"""The account of endorsed devices: what counts, what limits, what survives; and over the wire."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+
+import pytest
+from access_bench import Clock, audit_lines, inner
+from appliance_bench import (
+    Served,
+    Station,
+    TestPart,
+    copy_folder,
+    dice_ca_of,
+    ecdsa,
+    endorse_request,
+    endorsed,
+    was_of,
+)
+
+from station.appliance.quota import Quota, Spent, device_candidates, devices_of
+from station.appliance.refusal import Refusal
+from station.appliance.stations import WorkOrder
+from station.errors import ConfigError
+
+ORDER = WorkOrder(name="WO-1", quota=3)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def quota(tmp_path, clock):
+    opened = Quota(tmp_path / "counters.db", clock)
+    yield opened
+    opened.close()
+
+
+def refused(call, *arguments) -> str:
+    with pytest.raises(Refusal) as failed:
+        call(*arguments)
+    return f"{failed.value.code}: {failed.value}"
+
+
+def test_devices_count_once_up_to_the_quota(quota):
+    for device in ("a", "b", "a", "c", "b"):
+        quota.check(ORDER, [device])
+        quota.endorse(ORDER, "ft-1", "sival", [device])
+    assert quota.account() == [Spent("WO-1", "", 3, 3)]
+    for call in (lambda: quota.check(ORDER, ["d"]), lambda: quota.endorse(ORDER, "ft-1", "sival", ["d"])):
+        assert refused(call) == "PERMISSION_DENIED: work order 'WO-1' has used 3 of its 3 endorsements in all"
+    quota.endorse(ORDER, "ft-1", "sival", ["a", "c"])
+    assert quota.account() == [Spent("WO-1", "", 3, 3)]
+    quota.endorse(WorkOrder(name="WO-1", quota=4), "ft-1", "sival", ["d"])  # raised in the file
+
+
+def test_all_or_none(quota):
+    assert "used 0 of its 3" in refused(quota.endorse, ORDER, "ft-1", "sival", ["a", "b", "c", "d"])
+    assert quota.account() == []
+    quota.endorse(ORDER, "ft-1", "sival", ["a", "b", "a"])
+    assert quota.account() == [Spent("WO-1", "", 2, 2)]
+
+
+def test_a_quota_per_day(quota, clock):
+    daily = WorkOrder(name="WO-2", quota=1, per="day")
+    quota.endorse(daily, "ft-1", "sival", ["a"])
+    assert "used 1 of its 1 endorsements a day" in refused(quota.check, daily, ["b"])
+    clock.now += 86400
+    quota.endorse(daily, "ft-1", "sival", ["b"])
+    assert [(line.day, line.endorsed) for line in quota.account()] == [("2027-01-15", 1), ("2027-01-16", 1)]
+
+
+def test_unregistered_devices(quota):
+    order = WorkOrder(name="WO-3", quota=10, unregistered=2)
+    quota.endorse(order, "ft-1", "sival", ["a"])
+    quota.endorse(order, "ft-1", "sival", ["b"])
+    assert "2 endorsed devices that are not registered" in refused(quota.endorse, order, "ft-1", "sival", ["c"])
+    quota.register(["x", "a", "y"])
+    quota.register(["a"])  # a second registration of the same content
+    assert quota.unregistered() == 1
+    quota.endorse(order, "ft-1", "sival", ["c"])
+    quota.endorse(None, "ft-1", "sival", ["d"])
+    assert quota.unregistered() == 3
+    assert quota.account() == [Spent("", "", 1, 1), Spent("WO-3", "", 3, 2)]
+
+
+def test_the_account_survives_and_is_shared(tmp_path, quota, clock):
+    quota.endorse(ORDER, "ft-1", "sival", ["a", "b"])
+    quota.close_session(b"s", int(clock.now) + 5)
+    quota.close_session(b"old", int(clock.now))
+    second = Quota(tmp_path / "counters.db", clock)
+    assert second.account() == quota.account()
+    assert second.closed_sessions() == [(b"s", int(clock.now) + 5)]
+    second.endorse(ORDER, "ft-2", "sival", ["c"])
+    second.close()
+    assert "used 3" in refused(quota.check, ORDER, ["d"])
+
+
+def test_threads_cannot_overdraw(quota):
+    order = WorkOrder(name="WO-4", quota=10)
+    passed = []
+
+    def work(thread):
+        for number in range(10):
+            try:
+                quota.endorse(order, "ft-1", "sival", [f"{thread}.{number}"])
+                passed.append(1)
+            except Refusal:
+                pass
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(passed), quota.account()) == (10, [Spent("WO-4", "", 10, 10)])
+
+
+def test_a_file_that_cannot_be_written_refuses(tmp_path, quota):
+    other = sqlite3.connect(tmp_path / "counters.db", isolation_level=None)
+    other.execute("DROP TABLE devices")
+    other.close()
+    assert refused(quota.endorse, ORDER, "ft-1", "sival", ["a"]).startswith("INTERNAL: the appliance cannot count")
+    assert quota.account() == []
+
+
+def test_a_newer_file_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "new.db") as new:
+        new.execute("PRAGMA user_version = 99")
+    new.close()
+    with pytest.raises(ConfigError, match="newer version"):
+        Quota(tmp_path / "new.db")
+
+
+def test_what_is_one_device():
+    assert len(devices_of([("UDS", b"1"), ("EXT", b"2"), ("TPM EK", b"3")])) == 1
+    assert len(devices_of([("UDS", b"1"), ("UDS", b"2"), ("EXT", b"3")])) == 2
+    assert devices_of([("UDS", b"1"), ("UDS", b"1")]) == devices_of([("UDS", b"1")])
+    assert devices_of([]) == []
+    assert device_candidates([b"", b"\x30", b"\x30\x00", b"no DER"]) == []
+
+
+def test_the_account_is_told(folder, capsys):
+    from station.appliance.commands import account_command
+
+    assert account_command(folder=folder) == 0
+    assert capsys.readouterr().out == "(no work order): 0 devices endorsed, 0 of them not registered\n"
+    assert not (folder / "counters.db").exists()
+    quota = Quota(folder / "counters.db")
+    quota.endorse(ORDER, "ft-1", "sival", ["a", "b"])
+    quota.register(["a"])
+    quota.close()
+    assert account_command(folder=folder, as_json=True) == 0
+    line = {"work_order": "WO-1", "day": "", "endorsed": 2, "unregistered": 1}
+    assert json.loads(capsys.readouterr().out) == {"event": "account", "work_orders": [line]}
+
+
+# ---- over the wire ----------------------------------------------------------------------------------------------
+
+STATION = '[[station]]\nname = "ft-1"\ncertificate = "station-1"\nskus = ["sival"]\nroles = ["CP", "FT"]\n'
+
+
+@pytest.fixture
+def folder(tmp_path, made):
+    folder = copy_folder(made, tmp_path / "appliance")
+    order = '[[work_order]]\nname = "WO-1"\nquota = 2\n'
+    (folder / "stations.toml").write_text(order + STATION + 'work_order = "WO-1"\n')
+    return folder
+
+
+def request_for(client, part):
+    return endorse_request(was_of(client), [(ecdsa("UDS"), part.uds_tbs)])
+
+
+def test_a_work_order_ends_and_registration_is_seen(folder):
+    parts = [TestPart(dice_ca_of(folder), number) for number in range(3)]
+    with inner(folder) as appliance:
+        client = Station(folder, appliance.target)
+        client.log_in()
+        uds = [endorsed(client, part) for part in parts[:2]]
+        endorsed(client, parts[0])  # again: the same device
+        code, text = client.refused("EndorseCerts", request_for(client, parts[2]))
+        assert (code, "WO-1" in text) == ("PERMISSION_DENIED", True)
+        assert appliance.quota.account() == [Spent("WO-1", "", 2, 2)]
+        client.call("RegisterDevice", parts[0].registration(uds[0]))
+        assert appliance.quota.account() == [Spent("WO-1", "", 2, 1)]
+        client.call("RegisterDevice", parts[0].registration(uds[0]))
+        assert appliance.quota.unregistered() == 1
+        client.close()
+    refusals = [line for line in audit_lines(folder) if line["result"] == "PERMISSION_DENIED"]
+    assert [(line["method"], line["station"]) for line in refusals] == [("EndorseCerts", "ft-1")]
+
+
+def test_a_refused_endorsement_costs_nothing(folder):
+    with inner(folder) as appliance:
+        client = Station(folder, appliance.target)
+        client.log_in()
+        request = request_for(client, TestPart(dice_ca_of(folder)))
+        request.signature = bytes(32)
+        assert client.refused("EndorseCerts", request)[0] == "INVALID_ARGUMENT"
+        assert appliance.quota.account() == []
+        client.close()
+
+
+def test_the_count_survives_sigkill(folder):
+    appliance = Served(folder)
+    client = Station(folder, appliance.target)
+    client.log_in()
+    for number in range(2):
+        endorsed(client, TestPart(dice_ca_of(folder), number))
+    appliance.kill()
+    client.close()
+    again = Served(folder)
+    client = Station(folder, again.target)
+    client.log_in()
+    assert (
+        client.refused("EndorseCerts", request_for(client, TestPart(dice_ca_of(folder), 9)))[0] == "PERMISSION_DENIED"
+    )
+    client.close()
+    assert again.stop() == 0

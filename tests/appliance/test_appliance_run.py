@@ -1,0 +1,347 @@
+"""Run and watch: audit lines, limits of rate and size, drain, TLS files that change, expiry warnings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from access_bench import BOOT, Clock, audit_lines, authority, inner, issue
+from appliance_bench import (
+    Served,
+    Station,
+    TestPart,
+    copy_folder,
+    dice_ca_of,
+    ecdsa,
+    endorse_request,
+    endorsed,
+    open_channel,
+    password_of,
+    was_of,
+)
+from cryptography import x509
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from station.appliance import audit, limits
+from station.appliance.certificates import new_endpoint, realm_name
+from station.appliance.client_certificate import UNKNOWN
+from station.appliance.rates import Rates
+from station.appliance.refusal import Refusal
+from station.appliance.run_settings import NUMBERS
+from station.appliance.service_tls import ServerTls, TlsPaths, expiry_warnings
+from station.appliance.settings import read_settings
+from station.errors import ConfigError
+from station.model import Realm
+from station.wire import pa_pb2
+
+
+@pytest.fixture
+def folder(tmp_path, made):
+    return copy_folder(made, tmp_path / "appliance")
+
+
+# ---- audit ------------------------------------------------------------------------------------------------------
+
+
+def test_one_line_per_call_and_no_secret(folder):
+    with inner(folder) as appliance:
+        client = Station(folder, appliance.target, "auditor")
+        client.log_in()
+        part = TestPart(dice_ca_of(folder), 0x1234)
+        was = was_of(client)
+        uds = endorsed(client, part)
+        client.call("RegisterDevice", part.registration(uds))
+        client.refused("RegisterDevice", pa_pb2.RegistrationRequest())
+        client.refused("InitSession", pa_pb2.InitSessionRequest(sku="sival", sku_auth="not-the-password"))
+        client.refused("GetOwnerFwBootMessage", BOOT, token="B" * 16)
+        client.call("CloseSession", pa_pb2.CloseSessionRequest())
+        client.close()
+    lines = audit_lines(folder)
+    assert [(line["method"], line["result"]) for line in lines] == [
+        ("InitSession", "OK"), ("DeriveTokens", "OK"), ("DeriveTokens", "OK"), ("EndorseCerts", "OK"),
+        ("RegisterDevice", "OK"), ("RegisterDevice", "INVALID_ARGUMENT"), ("InitSession", "UNAUTHENTICATED"),
+        ("GetOwnerFwBootMessage", "NOT_FOUND"), ("CloseSession", "OK"),
+    ]  # fmt: skip
+    assert {(line["station"], line["user"]) for line in lines} == {("station-1", "auditor")}
+    assert [line["sku"] for line in lines] == ["sival"] * 5 + [""] + ["sival"] * 2 + [""]
+    assert lines[4]["device"] == "0x" + "00" * 16 + "00000000" + f"{0x1234:016x}" + "0003" + "4001"
+    assert len(lines[3]["tbs"]) == 64
+    assert all(line["ms"] >= 0 and set(line) <= ALLOWED for line in lines)
+    text = (folder / "audit.jsonl").read_text()
+    for secret in (password_of(folder), client.token, "B" * 16, "not-the-password", was.hex()):
+        assert secret not in text
+        assert secret[:12] not in text
+
+
+ALLOWED = {
+    "time", "event", "station", "certificate", "user", "peer", "method", "sku", "device", "tbs", "result", "ms",
+}  # fmt: skip
+
+
+def test_texts_of_the_client_stay_on_their_line(tmp_path):
+    file = audit.AuditFile(tmp_path / "audit.jsonl")
+    request = pa_pb2.InitSessionRequest(sku='a"\n{"event": "call"}\u2028' + "x" * 5000, sku_auth="secret-word")
+    audit.write(UNKNOWN, "u\r\n\x1b[2J", "ipv4:1", "InitSession", request, "OK", 1.0)
+    file.close()
+    text = (tmp_path / "audit.jsonl").read_text()
+    assert text.count("\n") == 1
+    assert "\x1b" not in text
+    assert "secret-word" not in text
+    assert len(json.loads(text)["sku"]) == audit.LONGEST
+
+
+def test_the_file_may_be_moved_away(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    file = audit.AuditFile(path)
+    audit.write(UNKNOWN, "", "", "one", None, "OK", 1.0)
+    path.rename(tmp_path / "old")
+    audit.write(UNKNOWN, "", "", "two", None, "OK", 1.0)
+    file.close()
+    audit.write(UNKNOWN, "", "", "three", None, "OK", 1.0)
+    assert [json.loads(p.read_text())["method"] for p in (tmp_path / "old", path)] == ["one", "two"]
+
+
+# ---- rates ------------------------------------------------------------------------------------------------------
+
+
+def refused(call, *arguments) -> str:
+    with pytest.raises(Refusal) as failed:
+        call(*arguments)
+    return failed.value.code
+
+
+def test_a_client_that_calls_too_often_waits():
+    clock = Clock()
+    rates = Rates(10, clock)
+    for _ in range(20):
+        rates.admit("one", "DeriveTokens")
+    assert refused(rates.admit, "one", "DeriveTokens") == "RESOURCE_EXHAUSTED"
+    rates.admit("two", "DeriveTokens")
+    clock.now += 0.125
+    rates.admit("one", "DeriveTokens")
+    assert refused(rates.admit, "one", "DeriveTokens") == "RESOURCE_EXHAUSTED"
+    clock.now += 1000
+    for _ in range(20):
+        rates.admit("one", "DeriveTokens")
+    assert refused(rates.admit, "one", "DeriveTokens") == "RESOURCE_EXHAUSTED"
+    unlimited = Rates(0, clock)
+    for _ in range(5000):
+        unlimited.admit("one", "DeriveTokens")
+
+
+def test_wrong_passwords_run_out():
+    clock = Clock()
+    rates = Rates(0, clock)
+    for _ in range(30):
+        rates.admit("one", "InitSession")
+        rates.failed_login("one")
+    assert refused(rates.admit, "one", "InitSession") == "RESOURCE_EXHAUSTED"
+    rates.admit("one", "DeriveTokens")
+    rates.admit("two", "InitSession")
+    clock.now += 2
+    rates.admit("one", "InitSession")
+
+
+def test_rates_over_the_wire(folder):
+    toml = folder / "appliance.toml"
+    toml.write_text(toml.read_text() + "calls_per_second = 5\n")
+    with inner(folder) as appliance:
+        client = Station(folder, appliance.target)
+        client.log_in()
+        codes = set()
+        for _ in range(40):
+            try:
+                client.call("GetOwnerFwBootMessage", BOOT)
+            except grpc.RpcError as error:
+                codes.add(error.code().name)
+        assert codes == {"RESOURCE_EXHAUSTED"}
+        with open_channel(folder, appliance.target, "station-2") as channel:  # another client is not held up
+            answer = channel.unary_unary("/pa.ProvisioningApplianceService/CloseSession")(b"", timeout=10)
+        assert answer == b""
+        client.close()
+
+
+@pytest.mark.parametrize("text", ["session_minutes = 0", "session_minutes = 5.5", "calls_per_second = -1", "audit = 3"])
+def test_findings_of_the_settings(folder, text):
+    toml = folder / "appliance.toml"
+    toml.write_text(toml.read_text() + text + "\n")
+    with pytest.raises(ConfigError) as failed:
+        read_settings(folder)
+    (finding,) = failed.value.findings
+    assert finding.line == len(toml.read_text().splitlines())
+    assert text.split()[0] in finding.sentence
+    assert set(NUMBERS) == {"session_minutes", "calls_per_second"}
+
+
+# ---- sizes ------------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_no_device_needs(folder):
+    with inner(folder) as appliance:
+        client = Station(folder, appliance.target)
+        client.log_in()
+        was = was_of(client)
+        bundle = (ecdsa("UDS"), b"x" * 40)
+        rows = [
+            ("EndorseCerts", endorse_request(was, [bundle] * 10_000), "INVALID_ARGUMENT"),
+            ("EndorseCerts", endorse_request(was, [bundle] * (limits.BUNDLES + 1)), "INVALID_ARGUMENT"),
+            ("EndorseCerts", endorse_request(was, [(ecdsa("UDS"), bytes(limits.TBS_BYTES + 1))]), "INVALID_ARGUMENT"),
+            ("EndorseCerts", endorse_request(was, [(ecdsa("UDS"), bytes(2 << 20))]), "RESOURCE_EXHAUSTED"),
+            ("DeriveTokens", pa_pb2.DeriveTokensRequest(sku="sival", params=[low()] * 65), "INVALID_ARGUMENT"),
+            ("DeriveTokens", pa_pb2.DeriveTokensRequest(sku="sival", params=[low(b"station/")]), "INVALID_ARGUMENT"),
+            ("GetCaCerts", pa_pb2.GetCaCertsRequest(sku="sival", cert_labels=["root"] * 65), "INVALID_ARGUMENT"),
+            ("GetCaSubjectKeys", pa_pb2.GetCaSubjectKeysRequest(sku="sival", cert_labels=["U"] * 65), BAD),
+        ]  # fmt: skip
+        for name, request, code in rows:
+            assert client.refused(name, request)[0] == code, name
+        part = TestPart(dice_ca_of(folder))
+        large = part.registration(part.cdi_0_cert, perso_tlv_data=bytes(70_000))
+        assert client.refused("RegisterDevice", large)[0] == "INVALID_ARGUMENT"
+        assert client.call("DeriveTokens", pa_pb2.DeriveTokensRequest(sku="sival", params=[low()] * 64)).tokens
+        assert appliance.quota.account() == []
+        assert client.call("GetOwnerFwBootMessage", BOOT).boot_message
+        client.close()
+
+
+BAD = "INVALID_ARGUMENT"
+
+
+def low(diversifier: bytes = b"x") -> pa_pb2.TokenParams:
+    return pa_pb2.TokenParams(seed=1, type=1, size=1, diversifier=diversifier)
+
+
+# ---- drain ------------------------------------------------------------------------------------------------------
+
+
+def test_drain_ends_what_runs_and_refuses_what_comes(folder, monkeypatch):
+    entered, release = threading.Event(), threading.Event()
+    with inner(folder) as appliance:
+        client = Station(folder, appliance.target)
+        client.log_in()
+        health = open_channel(folder, appliance.target, "station-2")
+        seen = []
+        watch = health_pb2_grpc.HealthStub(health).Watch(health_pb2.HealthCheckRequest(), timeout=60)
+        seen.append(next(watch).status)
+        real = appliance.service._spm.boot_message
+
+        def slow(request):
+            entered.set()
+            assert release.wait(20)
+            return real(request)
+
+        monkeypatch.setattr(appliance.service._spm, "boot_message", slow)
+        running = client.stub.GetOwnerFwBootMessage.future(
+            BOOT, metadata=[("user_id", client.user), ("authorization", client.token)], timeout=30
+        )
+        assert entered.wait(20)
+        drain = threading.Thread(target=appliance.server.drain, args=(20,))
+        drain.start()
+        seen.append(next(watch).status)
+        assert seen == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+        late = Station(folder, appliance.target, "late")
+        request = pa_pb2.InitSessionRequest(sku="sival", sku_auth=password_of(folder))
+        assert late.refused("InitSession", request)[0] == "UNAVAILABLE"
+        late.close()
+        assert drain.is_alive()
+        release.set()
+        assert running.result().boot_message
+        drain.join(10)  # long before its 20 s: who watches the health does not hold it up
+        assert not drain.is_alive()
+        health.close()
+        client.close()
+
+
+# ---- TLS --------------------------------------------------------------------------------------------------------
+
+
+def peer_serial(folder: Path, port: int) -> int:
+    import socket
+    import ssl
+
+    context = ssl.create_default_context(cafile=str(folder / "tls/ca-cert.pem"))
+    home = folder / "clients/station-1"
+    context.load_cert_chain(home / "cert.pem", home / "key.pem")
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    with context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+        return x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True)).serial_number
+
+
+def new_server(folder: Path):
+    return new_endpoint(realm_name("pa-service", Realm.DEV), ["localhost", "127.0.0.1"], authority(folder), server=True)
+
+
+def put(path: Path, data: bytes) -> None:
+    staged = path.with_suffix(".new")
+    shutil.copymode(path, staged) if staged.exists() else staged.touch(path.stat().st_mode & 0o777)
+    staged.write_bytes(data)
+    staged.replace(path)
+
+
+def test_new_tls_files_without_a_restart(folder):
+    appliance = Served(folder)
+    port = appliance.ready["port"]
+    client = Station(folder, appliance.target)
+    client.log_in()
+    first = peer_serial(folder, port)
+    fresh = new_server(folder)
+    put(folder / "tls/server-cert.pem", fresh.pem)
+    assert peer_serial(folder, port) == first  # the key is not there yet
+    put(folder / "tls/server-key.pem", fresh.key_pem)
+    assert peer_serial(folder, port) == fresh.certificate.serial_number
+    (folder / "tls/server-cert.pem").write_text("no certificate")
+    assert peer_serial(folder, port) == fresh.certificate.serial_number
+    assert client.call("GetOwnerFwBootMessage", BOOT).boot_message  # the connection lives on
+    client.close()
+    assert appliance.stop() == 0
+    log = (folder / "serve.log").read_text()
+    assert "expected the key" in log
+    assert "expected PEM certificates" in log
+    assert "PRIVATE KEY" not in log
+
+
+def test_a_key_that_others_can_read_is_not_taken_up(folder, caplog):
+    tls = ServerTls(TlsPaths(*(folder / f"tls/{name}.pem" for name in ("server-cert", "server-key", "ca-cert"))))
+    (folder / "tls/server-key.pem").chmod(0o644)
+    assert tls._fetch() is None
+    assert "chmod 600" in caplog.text
+    (folder / "tls/server-key.pem").chmod(0o600)
+    assert tls._fetch() is not None
+    assert tls._fetch() is None
+
+
+def test_a_pair_that_does_not_fit_is_refused_at_start(folder):
+    (folder / "tls/server-key.pem").write_bytes(issue(folder, "other").key_pem)
+    with pytest.raises(ConfigError, match="to fit the certificate"):
+        ServerTls(TlsPaths(*(folder / f"tls/{name}.pem" for name in ("server-cert", "server-key", "ca-cert"))))
+
+
+def test_expiry_is_announced_thirty_days_before(folder, caplog):
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    path = Path("cert.pem")
+    assert expiry_warnings([(path, now + timedelta(days=31))], now) == []
+    (soon,) = expiry_warnings([(path, now + timedelta(days=29, hours=1))], now)
+    assert "expires on 2026-05-30, in 29 days" in soon
+    (gone,) = expiry_warnings([(path, now)], now)
+    assert "expired on 2026-05-01" in gone
+    put(folder / "tls/server-cert.pem", (short := short_lived(folder)).pem)
+    put(folder / "tls/server-key.pem", short.key_pem)
+    with caplog.at_level(logging.WARNING), inner(folder) as appliance:
+        appliance.server.warn_of_expiry()
+    assert "server-cert.pem expires on" in caplog.text
+    assert "ca-cert.pem" not in caplog.text
+
+
+def short_lived(folder: Path):
+    from station.appliance import certificates
+
+    before, certificates.ENDPOINT_DAYS = certificates.ENDPOINT_DAYS, 20
+    try:
+        return new_server(folder)
+    finally:
+        certificates.ENDPOINT_DAYS = before
