@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -57,12 +58,13 @@ def answer_interrupted(
         watcher = Watcher(bench, None if as_json else _show_log)
         bench.worker(socket)
         bench.start()
-        prompt = bench.worker(socket).view.now.prompt
+        asked = bench.worker(socket).view.now
+        prompt = asked.prompt
         if prompt is None:
             raise Refused(f"socket {socket} has no interrupted part")
         words = CHECK_IT if choice == "check" else QUARANTINE_IT
         _must(bench, watcher, Answer(socket, prompt.id, words))
-        return _finish(bench, watcher, socket, as_json)
+        return _finish(bench, watcher, socket, as_json, asked.label)
 
 
 def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threading.Event) -> None:
@@ -79,8 +81,9 @@ def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threadin
         raise BenchError(f"socket {socket}: {state.expects}")
 
 
-def _finish(bench: Workbench, watcher: Watcher, socket: int, as_json: bool) -> int:
+def _finish(bench: Workbench, watcher: Watcher, socket: int, as_json: bool, asked: str = "") -> int:
     state = watcher.wait_verdict(socket, LONGEST_RUN)
+    state = replace(state, label=state.label or asked)  # the tile names no part that was moved, the answer does
     bench.worker(socket).wait_idle()
     verdict = state.verdict
     if bench.journal.latched or verdict is None:

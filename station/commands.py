@@ -173,7 +173,7 @@ def _recover(bench: Workbench, worker: SocketWorker, choice: str) -> None:
         worker.order(Order(recipe, context.but(operator=bench.operator, run=0)))
         return
     record = bench.journal.known(context.label_kind, context.label, context.device_id)
-    verdict = recovery_verdict(record, context.flow, bench.bins_of(recipe))
+    verdict = recovery_verdict(record, context, bench.bins_of(recipe))
     detail = {
         "kind": str(verdict.kind), "bin_id": verdict.bin_id, "soft": verdict.bin, "hard": verdict.hard_bin,
         "reason": verdict.reason, "part_state": verdict.part_state, "tray": verdict.tray, "seconds": 0.0,

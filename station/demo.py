@@ -257,11 +257,16 @@ class Demo:
     def _clear_verdicts(self, bench: Workbench, watcher: Watcher) -> None:
         """An earlier demo in this folder was ended before it could read its verdicts; the sockets are empty now."""
         for socket, state in list(watcher.states.items()):
-            if state.verdict is None:
+            if state.verdict is None and not (state.state == "insert_part" and state.expects):
                 continue
             if state.needs_acknowledge:
                 self._must(bench, watcher, Acknowledge(socket, watcher.states[socket].epoch))
-            watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", HAND_SECONDS)
+            watcher.wait(
+                socket,
+                f"socket {socket} to be empty",
+                lambda s: s.state == "insert_part" and not s.expects,
+                HAND_SECONDS,
+            )
 
     def _sign_in(self, bench: Workbench) -> None:
         """Somebody must work: the virtual bench's supervisor, with the PIN that everybody knows."""

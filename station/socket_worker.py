@@ -34,6 +34,8 @@ REOPEN = 1.0
 SIGNS = {"pass": "✔", "fail": "✖", "hold": "‖", "quarantine": "⚠", "bench": "⚠"}
 CHECK_IT = "Check it"
 QUARANTINE_IT = "No: quarantine"
+MOVED = "the run was interrupted and the part was moved before it could be checked"
+NOT_BEGUN = "the run was interrupted before anything was burnt"
 
 
 class Bench(Protocol):
@@ -87,6 +89,7 @@ class SocketWorker:
         self._stop_wanted = threading.Event()
         self._stopped_by = ""
         self._part_left = False
+        self._take_out = ""  # while a part lies here that nobody watched: what the tile says
         self._tile = TileListener(view, bench.emit)
         self._expects = ""
         self._was_usable = False
@@ -178,6 +181,15 @@ class SocketWorker:
         self.view.change(label=row.context.label, device_id=row.context.device_id)
         self.recorded(verdict)
 
+    def left_behind(self, row: Row) -> None:
+        """A part that passed lay here when the station ended: whatever lies here takes no scan, claims no verdict."""
+        self.context = row.context
+        self._take_out = (
+            f"Take out the part. {row.context.label or 'A part'} passed here before the station was closed; nobody saw "
+            "whether it is still the same one: look at its label."
+        )
+        self.view.change(expects=self._take_out)
+
     def note_removed(self, how: str) -> None:
         """The part that has its verdict is gone: the next start of the station need not ask for it."""
         now = self.view.now
@@ -261,7 +273,9 @@ class SocketWorker:
         self.view.change(present=contact.present, lid_closed=contact.lid_closed, contacts=self.touchdown)
 
     def _move(self, state: str, contact: Contact) -> None:
-        if state in VERDICTS and (self.view.now.verdict is not None):
+        if self._take_out:
+            self._leave_unwatched(contact)
+        elif state in VERDICTS and (self.view.now.verdict is not None):
             self._leave_verdict(contact)
         elif not contact.usable:
             if contact.present and contact.lid_closed and not contact.power_good:
@@ -286,6 +300,15 @@ class SocketWorker:
                 self.view.change(state="scan", verdict=None, may_start=True)
             else:  # nobody watched the socket all the time: what is in it now is for the scanner to say
                 self._empty()
+
+    def _leave_unwatched(self, contact: Contact) -> None:
+        """Nothing is asked of the part that lay here when the station began, until it is seen to leave."""
+        if contact.present and contact.lid_closed:
+            self.view.change(state="insert_part", expects=self._take_out)
+            return
+        self.note_removed("taken out")
+        self._take_out = ""
+        self._empty()
 
     def _empty(self) -> None:
         self.context = None
@@ -367,6 +390,8 @@ class SocketWorker:
 
     def recorded(self, verdict: Verdict) -> None:
         """Show a verdict that was written outside a run (recovery)."""
+        if verdict.reason in (MOVED, NOT_BEGUN):  # what lies in the socket now is not known
+            self.view.change(label="", device_id="")
         state = str(verdict.kind) if verdict.kind != BinKind.BENCH else "bench_fault"
         self.view.change(state=state, verdict=verdict, needs_acknowledge=verdict.kind != BinKind.PASS, prompt=None)
 
@@ -422,13 +447,14 @@ def _witnessed(run: Run) -> Callable[[Told], None]:
     return tell
 
 
-def recovery_verdict(record: PartRecord, flow: str, bins: Bins) -> Verdict:
+def recovery_verdict(record: PartRecord, context: Context, bins: Bins) -> Verdict:
     """The verdict of an interrupted part that is not where it was: quarantine once something may have been burnt."""
-    if record.open_burns() or record.burnt(flow):
-        reason = "the run was interrupted and the part was moved before it could be checked"
-        return verdict_of(bins["quarantine"], reason, "the state of the part is not known")
-    reason = "the run was interrupted before anything was burnt"
-    return verdict_of(bins["bench"], reason, "nothing was burnt", "the part is not to blame and may go again")
+    name = context.label or context.device_id
+    aside = f"whatever lies in socket {context.socket} is put aside for an engineer"
+    if record.open_burns() or record.burnt(context.flow):
+        return verdict_of(bins["quarantine"], MOVED, f"{name} is in quarantine wherever it is; {aside}")
+    facts = f"nothing was burnt in {name}, wherever it is; look at the label of what lies in socket {context.socket}"
+    return verdict_of(bins["bench"], NOT_BEGUN, facts, "the part is not to blame and may go again")
 
 
 def _missing(contact: Contact) -> str:

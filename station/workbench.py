@@ -142,9 +142,14 @@ class Workbench:
 
     def _seat(self, row: Row) -> None:
         """Show a verdict again, but never a pass: nobody saw whether the part was changed while the station was off."""
+        worker = self.workers.get(row.context.socket)
+        if worker is None:
+            return
         verdict = recorded_verdict(row.detail, self._bins_for(row))
-        if row.context.socket in self.workers and verdict.kind != BinKind.PASS:
-            self.workers[row.context.socket].seated(row, verdict)
+        if verdict.kind == BinKind.PASS:
+            worker.left_behind(row)
+        else:
+            worker.seated(row, verdict)
 
     def close(self, why: str = ENDED) -> None:
         """Finish burns in progress, stop at the next wait, record, release (may be called twice)."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF, QTimer, Signal, Slot
+from PySide6.QtCore import QPointF, QRectF, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QWidget
 
+from station.protocol import Answer
 from ui.primary import Primary
 from ui.text import TextBlock
 from ui.theme import RADIUS, Theme, button_sheet
@@ -19,6 +20,7 @@ class Banner(QWidget):
     """Shows a ``Primary``; its button and the keys end in the same signal."""
 
     pressed = Signal()
+    answered = Signal(object)  # Answer
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -26,6 +28,9 @@ class Banner(QWidget):
         self._primary = Primary("")
         self._button_role = ""
         self._notice = ""
+        self._times = 0
+        self.choices: list[QPushButton] = []
+        self._shown_choices: tuple[tuple[str, Answer], ...] = ()
         self.sentence = TextBlock(theme, 30, self, bold=True)
         self.hint = TextBlock(theme, 16, self)
         self.button = QPushButton(self)
@@ -33,7 +38,7 @@ class Banner(QWidget):
         self.setFixedHeight(max(96, theme.px(96)))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._end_notice)
+        self._timer.timeout.connect(self.end_notice)
 
     @property
     def primary(self) -> Primary:
@@ -48,33 +53,58 @@ class Banner(QWidget):
         self._show()
 
     def notice(self, text: str) -> None:
-        """Show one sentence in place of the hint for a while: a refusal, or what a scan was."""
+        """Show one sentence in place of the hint for a while: a refusal, or what a scan was; a repeat is counted."""
+        self._times = self._times + 1 if text == self._notice else 1
         self._notice = text
         self._timer.start(NOTICE_SECONDS * 1000)
         self._show()
 
     @Slot()
-    def _end_notice(self) -> None:
-        self._notice = ""
-        self._show()
+    def end_notice(self) -> None:
+        """What was refused has gone well since, or somebody else works here."""
+        self._timer.stop()
+        if self._notice:
+            self._notice = ""
+            self._show()
 
     def _show(self) -> None:
         primary, theme = self._primary, self._theme
         self.sentence.set_text(sentence(primary.sentence), self._ink())
+        times = f"  (×{self._times})" if self._times > 1 else ""
         if self._notice:
             self.hint.set_text(
-                f"⚠ {sentence(self._notice)}", theme.role("fail").edge if primary.role != "neutral" else "#FFFFFF"
+                f"⚠ {sentence(self._notice)}{times}",
+                theme.role("fail").edge if primary.role != "neutral" else "#FFFFFF",
             )
         else:
             self.hint.set_text(sentence(primary.hint), self._hint_ink())
         self.button.setVisible(bool(primary.button))
         self.button.setText(primary.button)
+        self._show_choices(primary.choices)
         if primary.role != self._button_role:
             self._button_role = primary.role
             self.button.setStyleSheet(self._button_style(primary.role))
         self.setAccessibleName(f"{primary.sentence}. {primary.hint}")
         self._arrange()
         self.update()
+
+    def _show_choices(self, choices: tuple[tuple[str, Answer], ...]) -> None:
+        """The buttons of a question, in place of the one action."""
+        if choices == self._shown_choices:
+            return
+        self._shown_choices = choices
+        for button in self.choices:
+            button.hide()
+            button.deleteLater()
+        self.choices = [self._choice(text, answer) for text, answer in choices]
+
+    def _choice(self, text: str, answer: Answer) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setStyleSheet(self._button_style(self._primary.role))
+        button.clicked.connect(lambda: self.answered.emit(answer))
+        button.show()
+        return button
 
     def _button_style(self, role: str) -> str:
         return button_sheet(self._theme, "hold" if role == "neutral" else role, 18)
@@ -93,12 +123,22 @@ class Banner(QWidget):
         width = max(260, self.button.sizeHint().width() + 8) if self._primary.button else 0
         height = max(64, self._theme.px(64))
         self.button.setGeometry(self.width() - width - 16, (self.height() - height) // 2, width, height)
+        width += self._arrange_choices(height)
         room = self.width() - ICON - width - 40
         lines = self.hint.height_at(room, 1)
         total = self.sentence.line_height() + (lines + 4 if lines else 0)
         top = (self.height() - total) // 2
         self.sentence.setGeometry(ICON, top, room, self.sentence.line_height())
         self.hint.setGeometry(ICON, top + self.sentence.line_height() + 4, room, max(lines, 1))
+
+    def _arrange_choices(self, height: int) -> int:
+        """Place the buttons of a question from the right; returns the width that they take."""
+        right = self.width() - 16
+        for button in reversed(self.choices):
+            width = button.sizeHint().width() + 8
+            button.setGeometry(right - width, (self.height() - height) // 2, width, height)
+            right -= width + 8
+        return self.width() - 16 - right
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Surface, border and the sign that somebody is to do something."""

@@ -24,7 +24,8 @@ VERDICTS = ("pass", "fail", "hold", "quarantine", "bench_fault")
 class BenchView:
     """The last state of engine, sockets, lot, appliance and operator; ``lost`` says why there is no engine.
 
-    ``titles`` are the words of all step ids that any plan has named so far.
+    ``titles`` are the words of all step ids that any plan has named so far; ``sure`` is the question (socket, number)
+    for which No was pressed once.
     """
 
     hello: Hello | None = None
@@ -39,6 +40,7 @@ class BenchView:
     farewell: str = ""
     starting: bool = False
     titles: dict[str, str] = field(default_factory=dict)
+    sure: tuple[int, int] | None = None
 
     @property
     def mode(self) -> str:
@@ -89,6 +91,7 @@ class BenchView:
         if self.lost is not None:  # another engine: nothing that is known of the last one holds
             self.lost = self.latched = self.finishing = None
             self.starting = False
+            self.sure = None
             self.farewell = ""
             self.sockets = {}
         self.hello = event
@@ -105,6 +108,7 @@ class BenchView:
             self.appliance = event
         elif isinstance(event, SignedIn) and not event.failed:
             self.signed_in = event
+            self.sure = None
         elif isinstance(event, Latched):
             self.latched = event
         elif isinstance(event, Finishing):

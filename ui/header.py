@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, QTime, QTimer, Signal, Slot
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QKeySequence, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QStyle, QStyleOption, QVBoxLayout, QWidget
 
 from ui.bench_view import BenchView
 from ui.text import TextBlock
 from ui.theme import Theme
 from ui.words import mode_words, translate
+
+ENGINEER_KEY, LOCK_KEY = "F10", "Ctrl+L"
+"""So that the whole job can be done with keys: the recipe changes between Chip Probe and Final Test."""
 
 
 class ModeBand(QWidget):
@@ -108,6 +111,10 @@ class Header(QFrame):
         self.pill_text = ("", "")
         self.engineer_button = QPushButton(self.tr("Engineer…"))
         self.lock_button = QPushButton(self.tr("Lock"))
+        self.engineer_button.setShortcut(QKeySequence(ENGINEER_KEY))
+        self.lock_button.setShortcut(QKeySequence(LOCK_KEY))
+        for button, key in ((self.engineer_button, ENGINEER_KEY), (self.lock_button, LOCK_KEY)):
+            button.setToolTip(self.tr("Key: {key}").format(key=key))
         self.clock = QLabel()
         self.clock.setStyleSheet(f"font-size: {theme.px(20)}px; font-weight: bold;")
         self._lay_out()

@@ -11,6 +11,7 @@ from ui.header import Header, ModeBand
 from ui.log_card import LogCard
 from ui.log_model import LogModel
 from ui.lot_cards import BinsCard, LotCard, MapCard
+from ui.primary import primary
 from ui.theme import GRID, Theme
 from ui.tile import SocketTile
 from ui.words import TileContext
@@ -92,8 +93,10 @@ class OperateScreen(QWidget):
         self.band.show_mode(view.mode)
         self.header.show_view(view)
         self.log.set_locked(view.locked)
-        context = TileContext(latched=view.latched.sentence if view.latched else "", lost=view.lost)
+        context = TileContext(latched=view.latched.sentence if view.latched else "", lost=view.lost, sure=view.sure)
+        shown = primary(view)
         for number, tile in self.tiles.items():
+            tile.has_keys = bool(shown.choices) and number == shown.socket
             tile.show_state(view.sockets.get(number), context, virtual=view.virtual, live=not view.replay)
         if view.lot is not None and view.lot is not self._shown_lot:
             self._shown_lot = view.lot

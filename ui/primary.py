@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QCoreApplication
 
-from station.protocol import Acknowledge, Command, Handle, Hello, SocketState, Start
+from station.protocol import Acknowledge, Answer, Command, Handle, Hello, SocketState, Start
 from ui.bench_view import VERDICTS, BenchView
-from ui.words import tray_words
+from ui.words import answer_words, lies_unwatched, tray_words
 
 translate = QCoreApplication.translate
 
@@ -17,8 +17,9 @@ translate = QCoreApplication.translate
 class Primary:
     """What the banner says and what the key does.
 
-    ``kind`` is start, acknowledge, insert, lid, remove, sign_in, recipe, restart or, when the key does nothing, empty;
-    ``command`` goes to the engine, the kinds without one open a dialog.
+    ``kind`` is start, answer, acknowledge, insert, lid, remove, sign_in, recipe, restart or, when the key does
+    nothing, empty; ``command`` goes to the engine, the kinds without one open a dialog; ``choices`` are the buttons
+    of a question.
     """
 
     sentence: str
@@ -29,6 +30,7 @@ class Primary:
     socket: int = 0
     epoch: int = 0
     command: Command | None = None
+    choices: tuple[tuple[str, Answer], ...] = ()
 
     @property
     def meaning(self) -> tuple[str, int, int]:
@@ -38,7 +40,7 @@ class Primary:
 
 def primary(view: BenchView) -> Primary:
     """The banner for what the window knows now."""
-    return _bench_wide(view) or _longest_waiting(view) or _nothing_to_do(view)
+    return _bench_wide(view) or _open_question(view) or _longest_waiting(view) or _nothing_to_do(view)
 
 
 def _bench_wide(view: BenchView) -> Primary | None:
@@ -115,8 +117,6 @@ def _longest_waiting(view: BenchView) -> Primary | None:
 
 
 def _of_socket(state: SocketState, virtual: bool) -> Primary | None:
-    if state.prompt is not None or state.state == "interrupted":
-        return _question(state)
     if state.may_start:
         return _start(state)
     if state.state in VERDICTS:
@@ -128,12 +128,41 @@ def _of_socket(state: SocketState, virtual: bool) -> Primary | None:
     return None
 
 
-def _question(state: SocketState) -> Primary:
+def _asked_now(view: BenchView) -> int:
+    """The socket whose question the banner asks, the longest waiting one; 0 when there is none."""
+    asked = [s for s in view.sockets.values() if s.prompt is not None or s.state == "interrupted"]
+    return min(asked, key=lambda state: (state.since, state.socket)).socket if asked else 0
+
+
+def answers(state: SocketState, sure: bool, keys: bool) -> tuple[tuple[str, Answer], ...]:
+    """The buttons of a socket's question, with their keys when they are those of the banner."""
+    prompt = state.prompt
+    if prompt is None:
+        return ()
+    words = enumerate(answer_words(state, sure), 1)
+    return tuple(
+        (f"{text}   [F{place}]" if keys else text, Answer(state.socket, prompt.id, choice))
+        for place, (text, choice) in words
+    )
+
+
+def _open_question(view: BenchView) -> Primary | None:
+    """A question comes before every other socket: no key acts elsewhere while it is open."""
+    socket = _asked_now(view)
+    return _question(view.sockets[socket], view) if socket else None
+
+
+def _question(state: SocketState, view: BenchView) -> Primary:
+    sure = state.prompt is not None and view.sure == (state.socket, state.prompt.id)
+    choices = () if view.replay else answers(state, sure, keys=True)
     if state.state == "interrupted":
-        sentence = translate("primary", "Socket {n}: do not move the part").format(n=state.socket)
+        sentence = translate("primary", "Socket {n}: is the part {label} still in it?")
+        hint = translate("primary", "Do not move the part. Answer with a button here or its key.")
+        sentence = sentence.format(n=state.socket, label=state.label)
     else:
         sentence = translate("primary", "Socket {n} asks a question").format(n=state.socket)
-    return Primary(sentence, translate("primary", "Answer with the buttons in its tile."), socket=state.socket)
+        hint = state.prompt.text if state.prompt else ""
+    return Primary(sentence, hint, kind="answer", socket=state.socket, epoch=state.epoch, choices=choices)
 
 
 def _start(state: SocketState) -> Primary:
@@ -178,10 +207,12 @@ def _acknowledge(state: SocketState) -> Primary:
         "quarantine": translate("primary", "Socket {n}: quarantine, call an engineer"),
         "bench_fault": translate("primary", "Socket {n}: bench fault, the part is not blamed"),
     }
-    sentence = sentences.get(state.state, "").format(n=state.socket) or _where(state)
+    read = translate("primary", "Socket {n}: read and acknowledge")
     return Primary(
-        sentence,
-        translate("primary", "Read the tile, then press Space or scan the tray."),
+        sentences.get(state.state, read).format(n=state.socket),
+        translate("primary", "Press Space or scan the tray; then remove the part {tray}")
+        .format(tray=tray_words(state.verdict))
+        .rstrip(),
         translate("primary", "Acknowledge {n}   [Space]").format(n=state.socket),
         kind="acknowledge",
         socket=state.socket,
@@ -190,7 +221,17 @@ def _acknowledge(state: SocketState) -> Primary:
     )
 
 
+def _take_out(state: SocketState, virtual: bool) -> Primary:
+    sentence = translate("primary", "Socket {n}: take out the part").format(n=state.socket)
+    if virtual:
+        button = translate("primary", "Remove virtual part {n}   [Space]").format(n=state.socket)
+        return _handle(state, "remove", sentence, state.expects, button=button)
+    return Primary(sentence, state.expects, socket=state.socket)
+
+
 def _insert(state: SocketState, virtual: bool) -> Primary:
+    if lies_unwatched(state):
+        return _take_out(state, virtual)
     if state.present and not state.lid_closed:
         sentence = translate("primary", "Socket {n}: close the lid").format(n=state.socket)
         if virtual:

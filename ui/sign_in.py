@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from station.protocol import (  # type: ignore[attr-defined]  # the window may import the protocol only
@@ -74,6 +75,11 @@ class SignInDialog(QDialog):
             self.pin.setFocus()
         elif event.operator:
             self.accept()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
+        """What is typed next is a name, wherever the cursor was before: no PIN lands in the field that can be read."""
+        super().showEvent(event)
+        (self.pin if self.name.text() else self.name).setFocus()
 
     def done(self, result: int) -> None:
         """Leave nothing in the fields, whatever ended the dialog."""

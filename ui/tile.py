@@ -14,11 +14,13 @@ from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from station.protocol import Answer, Command, Handle, SocketState, Stop
 from ui.checklist import Bar, Checklist, rows_of
+from ui.primary import answers
 from ui.text import FitWord, TextBlock
 from ui.theme import GRID, RADIUS, Theme, button_sheet, mix
-from ui.words import LINE, TileContext, TileWords, choice_words, tile_words
+from ui.words import LINE, TileContext, TileWords, lies_unwatched, tile_words, whole_words
 
 BORDER = 3
+MANY = 99  # lines: as many as there is room for
 PADDING = 16
 WORD_LIMIT = 50.0
 LARGEST_WORD = 96.0
@@ -38,8 +40,10 @@ class SocketTile(QWidget):
         self._state: SocketState | None = None
         self._words = tile_words(None)
         self._virtual = False
+        self._sure = False
         self._live = False
         self._lit = True
+        self.has_keys = False  # the banner asks this tile's question: its keys stand on the buttons
         self._shown: object = None
         self._drawn: object = None
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
@@ -78,9 +82,11 @@ class SocketTile(QWidget):
         """Show a state; ``live`` is False when commands would reach nobody. The same again costs next to nothing."""
         self._state = state  # also when it looks the same: its epoch goes into the commands
         seen = replace(state, epoch=0, since=0.0) if state else None
-        wanted = (seen, context, virtual, live)
+        sure = context.sure == (state.socket, state.prompt.id) if state and state.prompt else False
+        wanted = (seen, replace(context, sure=None), sure, self.has_keys, virtual, live)
         if wanted != self._shown:
             self._shown = wanted
+            self._sure = sure
             self._virtual, self._live = virtual, live and context.lost is None
             self._words = tile_words(state, context)
             self._show_words(state, self._words)
@@ -100,6 +106,7 @@ class SocketTile(QWidget):
         self.part.set_text(words.part, theme.muted)
         self._show_run(state, words, pair.edge)
         self._show_buttons(state)
+        self.setToolTip(whole_words(words))
         self.setAccessibleName(f"{self.name.text()}: {words.word}. {words.lead} {words.reason}")
         self._arrange()
         self._repaint_if_changed()
@@ -149,13 +156,12 @@ class SocketTile(QWidget):
         if state is None or not self._live:
             return []
         if state.prompt is not None:
-            prompt = state.prompt
-            return [(choice_words(choice), Answer(self.number, prompt.id, choice)) for choice in prompt.choices]
+            return list(answers(state, self._sure, self.has_keys))
         if state.state == "scan":
             return [(self.tr("Change the label…") if state.label else self.tr("Type the label…"), None)]
         if self._virtual and state.state == "insert_part" and not state.present:
             return [(self.tr("Insert virtual part"), Handle(self.number, "insert"))]
-        if self._virtual and self._words.shows_stop is False and state.present and state.verdict is not None:
+        if self._virtual and (lies_unwatched(state) or (state.present and state.verdict is not None)):
             return [(self.tr("Remove virtual part"), Handle(self.number, "remove"))]
         return []
 
@@ -282,15 +288,23 @@ class SocketTile(QWidget):
 
     def _place_texts(self, y: int, bottom: int, width: int) -> None:
         """Where it goes, why, whether it may be tried again; then small print and checklist as far as there is room."""
-        reserve = self.notes.height_at(width, 3)
-        y = self._place_text(self.lead, y, bottom - reserve, width, 4)
-        y = self._place_text(self.reason, y, bottom - reserve, width, 4)
-        y = self._place_text(self.notes, y, bottom, width, 5)
+        label = self.part.line_height() + 6 if self._words.role == "quarantine" and self._words.part else 0
+        y = self._place_text(self.lead, y, bottom - label - self._reserve(bottom - label - y, width), width, MANY)
+        y = self._place_text(self.reason, y, bottom - label - self._reserve(bottom - label - y, width), width, MANY)
+        y = self._place_text(self.notes, y, bottom - label, width, MANY)
         y = self._place_text(self.part, y, bottom, width, 3)
         enough = bottom - y >= self.checklist.row_height() and bool(self.checklist.rows)
         self.checklist.setVisible(enough)
         if enough:
             self.checklist.setGeometry(PADDING, y, width, bottom - y)
+
+    def _reserve(self, room: int, width: int) -> int:
+        """What is kept for the notes: three lines, fewer where the reason itself would not get two."""
+        if not self.notes.text():
+            return 0
+        kept = [self.notes.height_at(width, lines) + 6 for lines in (3, 2)]
+        enough = (height for height in kept if room - height >= 2 * self.reason.line_height())
+        return next(enough, self.notes.height_at(width, 1) + 6)
 
     def _place_text(self, block: TextBlock, y: int, bottom: int, width: int, most: int) -> int:
         """Place one block below ``y``; returns where the next one may begin."""

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QTimer, Slot
-from PySide6.QtGui import QCloseEvent
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtGui import QCloseEvent, QKeyEvent
 from PySide6.QtWidgets import QApplication, QDialog, QMainWindow, QMessageBox
 
 from station.protocol import (
     SCHEMA,
+    Answer,
     Command,
     CommandRefused,
     Dropped,
@@ -23,6 +24,7 @@ from station.protocol import (
     Shutdown,
     SignedIn,
     SignOut,
+    SocketState,
     Stop,
 )
 from ui.bench_dialog import BenchDialog
@@ -43,6 +45,7 @@ from ui.scanner import KeyFilter
 from ui.settings import WindowSettings, save
 from ui.sign_in import BADGE, SignInDialog
 from ui.theme import style_sheet
+from ui.words import asked_twice
 
 REFRESH_MILLISECONDS = 33
 BLINK_MILLISECONDS = 500
@@ -97,9 +100,10 @@ class StationWindow(QMainWindow):
             self.operate.log.flush()
         self.setStyleSheet(style_sheet(self.theme))
         self.operate = OperateScreen(self.theme, self.log_model, sockets)
-        self.operate.commanded.connect(self.send)
+        self.operate.commanded.connect(self._tile_command)
         self.operate.label_wanted.connect(self._type_label)
         self.operate.banner.pressed.connect(self.press)
+        self.operate.banner.answered.connect(self.answer)
         self.operate.header.lock.connect(self._lock)
         self.operate.header.engineer.connect(self._engineer)
         self.setCentralWidget(self.operate)
@@ -140,12 +144,14 @@ class StationWindow(QMainWindow):
         self._changed()
 
     def _event(self, event: Event) -> None:
+        if self._went_well(event):
+            self.operate.banner.end_notice()
         self.view.apply(event)
         if isinstance(event, CommandRefused):
             where = self.tr("Socket {n}: ").format(n=event.socket) if event.socket else ""
             self.operate.banner.notice(where + event.sentence)
             self._refused(event)
-        elif isinstance(event, ScanTaken) and event.sentence:
+        elif isinstance(event, ScanTaken) and event.sentence and event.meaning != "refused":  # that is said already
             self.operate.banner.notice(event.sentence)
         elif isinstance(event, Rows):
             self._rows(event)
@@ -159,6 +165,15 @@ class StationWindow(QMainWindow):
             self._log("info", event.sentence)
         if self.view.hello is not None and event is self.view.hello:
             self._hello(event.schema, event.sockets)
+
+    def _went_well(self, event: Event) -> bool:
+        """A scan was taken, a run begins, or somebody signed in or out: what was refused before is over."""
+        if isinstance(event, SocketState):
+            before = self.view.sockets.get(event.socket)
+            return event.state == "checking" and (before is None or before.state != "checking")
+        if isinstance(event, ScanTaken):
+            return not event.sentence
+        return isinstance(event, SignedIn) and not event.failed
 
     def _hello(self, schema: int, sockets: int) -> None:
         if sockets != self.operate.sockets:
@@ -227,7 +242,7 @@ class StationWindow(QMainWindow):
     def press(self) -> None:
         """The primary key or button: does what the banner on the screen says, unless that has only just changed."""
         shown = self.operate.banner.primary
-        if not shown.kind or not self.guard.take():
+        if not shown.kind or shown.kind == "answer" or not self.guard.take():
             return
         if shown.command is not None:
             self.send(shown.command)
@@ -239,6 +254,35 @@ class StationWindow(QMainWindow):
             self.view.starting = True
             self.link.start()
             self.refresh()
+
+    @Slot(object)
+    def _tile_command(self, command: Command) -> None:
+        if isinstance(command, Answer) and asked_twice(command.choice):
+            self.answer(command)
+        else:
+            self.send(command)
+
+    @Slot(object)
+    def answer(self, answer: Answer) -> None:
+        """An answer by banner, tile or key; one that cannot be taken back counts when it is given a second time."""
+        if not self.guard.take():
+            return
+        asked = (answer.socket, answer.prompt)
+        if asked_twice(answer.choice) and self.view.sure != asked:
+            self.view.sure = asked
+        else:
+            self.view.sure = None
+            self.send(answer)
+        self.refresh()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """F1, F2 …: the buttons of the question in the banner; a scanner types no such key."""
+        place = event.key() - int(Qt.Key.Key_F1)
+        choices = self.operate.banner.primary.choices
+        if 0 <= place < len(choices) and not event.isAutoRepeat():
+            self.answer(choices[place][1])
+        else:
+            super().keyPressEvent(event)
 
     @Slot(str)
     def _scanned(self, text: str) -> None:
@@ -328,11 +372,21 @@ class StationWindow(QMainWindow):
             history.part_wanted.connect(self._show_part)
             self._show_dialog(history)
         elif query == "bench":
-            self._show_dialog(BenchDialog(self.theme, self.operate.sockets, self.view.virtual, self))
+            self._show_bench()
         else:
             dialog = QueryDialog(self.theme, query, title, self)
             dialog.arguments = self._arguments(query)
             self._show_dialog(dialog)
+
+    def _show_bench(self) -> None:
+        """One page only: of two, one would go on showing a fault that the other has cleared."""
+        for dialog in self._dialogs:
+            if isinstance(dialog, BenchDialog):
+                dialog.raise_()
+                dialog.activateWindow()
+                dialog.ask()
+                return
+        self._show_dialog(BenchDialog(self.theme, self.operate.sockets, self.view.virtual, self))
 
     def _arguments(self, query: str) -> dict[str, str]:
         """Figures of one mode and one recipe only: nothing else can be compared."""

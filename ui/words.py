@@ -13,6 +13,7 @@ translate = QCoreApplication.translate
 ALARMS = ("quarantine", "bench_fault")
 ORIGIN_DIGITS = 32
 LINE = "\u2028"  # line separator of text layouts
+NO_QUARANTINE = "no: quarantine"  # an answer that is asked for twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class TileWords:
 
 @dataclass(frozen=True, slots=True)
 class TileContext:
-    """What a tile needs to know of the bench around it."""
+    """What a tile needs to know of the bench around it; ``sure``: the question that No was pressed for once."""
 
     latched: str = ""
     lost: str | None = None
+    sure: tuple[int, int] | None = None
 
 
 def short_id(device_id: str) -> str:
@@ -110,12 +112,34 @@ def retest_words(retest: str) -> str:
 def choice_words(choice: str) -> str:
     """The label of an answer; choices that are not known here are shown as the engine wrote them."""
     known = {
-        "check": translate("words", "Check it"),
-        "quarantine": translate("words", "No: quarantine"),
+        "check it": translate("words", "Yes: check it"),
+        NO_QUARANTINE: translate("words", "No: quarantine"),
         "yes": translate("words", "Yes"),
         "no": translate("words", "No"),
     }
     return known.get(choice.lower(), choice)
+
+
+def answer_words(state: SocketState, sure: bool) -> tuple[tuple[str, str], ...]:
+    """The choices of a socket's question with their buttons; ``sure``: a press of No asks once more."""
+    choices = state.prompt.choices if state.prompt else ()
+    again = translate("words", "Press again: quarantine {label}").format(label=state.label).rstrip()
+    return tuple((again if sure and asked_twice(choice) else choice_words(choice), choice) for choice in choices)
+
+
+def asked_twice(choice: str) -> bool:
+    """Whether this answer counts only when it is pressed a second time."""
+    return choice.lower() == NO_QUARANTINE
+
+
+def lies_unwatched(state: SocketState) -> bool:
+    """A part that lay in the socket when the engine began, with its pass: it is to be taken out."""
+    return state.state == "insert_part" and state.present and state.lid_closed and bool(state.expects)
+
+
+def whole_words(words: TileWords) -> str:
+    """Everything a tile says about its part, for where it does not fit."""
+    return "\n".join(text.replace(LINE, "\n") for text in (words.lead, words.reason, *words.notes, words.part) if text)
 
 
 def running_title(state: SocketState) -> str:
@@ -146,6 +170,8 @@ def step_glyph(step: StepState | None) -> str:
 
 
 def _insert_part(state: SocketState) -> TileWords:
+    if lies_unwatched(state):
+        return TileWords(word=translate("words", "TAKE OUT"), role="wait", lead=state.expects)
     lid = translate("words", "Lid closed") if state.lid_closed else translate("words", "Lid open")
     contacts = translate("words", "contacts {n} of {limit}").format(
         n=count_words(state.contacts), limit=count_words(state.contacts_limit)

@@ -58,6 +58,7 @@
     <message><source>Appliance</source><translation type="unfinished"></translation></message>
     <message><source>Engineer…</source><translation type="unfinished"></translation></message>
     <message><source>Flow</source><translation type="unfinished"></translation></message>
+    <message><source>Key: {key}</source><translation type="unfinished"></translation></message>
     <message><source>Lock</source><translation type="unfinished"></translation></message>
     <message><source>Lot</source><translation type="unfinished"></translation></message>
     <message><source>Operator</source><translation type="unfinished"></translation></message>
@@ -219,10 +220,10 @@
     <message><source>A label that cannot be scanned can be typed in its tile.</source><translation type="unfinished"></translation></message>
     <message><source>Acknowledge {n}   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>All sockets are working</source><translation type="unfinished"></translation></message>
-    <message><source>Answer with the buttons in its tile.</source><translation type="unfinished"></translation></message>
     <message><source>Choose recipe   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>Close lid {n}   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>DO NOT REMOVE any part: the record cannot be written</source><translation type="unfinished"></translation></message>
+    <message><source>Do not move the part. Answer with a button here or its key.</source><translation type="unfinished"></translation></message>
     <message><source>Do not open socket {numbers}.</source><translation type="unfinished"></translation></message>
     <message><source>Insert virtual part {n}   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>It chooses the recipe and the lot; an engineer can also choose them by hand.</source><translation type="unfinished"></translation></message>
@@ -231,8 +232,8 @@
     <message><source>On the virtual bench the key puts a part in and closes the lid.</source><translation type="unfinished"></translation></message>
     <message><source>On the virtual bench the key takes the part out.</source><translation type="unfinished"></translation></message>
     <message><source>Part {label} is ready.</source><translation type="unfinished"></translation></message>
+    <message><source>Press Space or scan the tray; then remove the part {tray}</source><translation type="unfinished"></translation></message>
     <message><source>Press Space or the foot switch.</source><translation type="unfinished"></translation></message>
-    <message><source>Read the tile, then press Space or scan the tray.</source><translation type="unfinished"></translation></message>
     <message><source>Remove virtual part {n}   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>Runs in progress go on.</source><translation type="unfinished"></translation></message>
     <message><source>Scan the lot traveller</source><translation type="unfinished"></translation></message>
@@ -242,13 +243,15 @@
     <message><source>Socket {n} asks a question</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: bench fault, the part is not blamed</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: close the lid</source><translation type="unfinished"></translation></message>
-    <message><source>Socket {n}: do not move the part</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: insert the next part and close the lid</source><translation type="unfinished"></translation></message>
+    <message><source>Socket {n}: is the part {label} still in it?</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: quarantine, call an engineer</source><translation type="unfinished"></translation></message>
+    <message><source>Socket {n}: read and acknowledge</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: remove the part</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: remove the part {tray}</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: scan the {what}</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: start the part</source><translation type="unfinished"></translation></message>
+    <message><source>Socket {n}: take out the part</source><translation type="unfinished"></translation></message>
     <message><source>Start socket {n}   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>Start the engine   [Space]</source><translation type="unfinished"></translation></message>
     <message><source>The engine has stopped: leave the parts where they are</source><translation type="unfinished"></translation></message>
@@ -278,7 +281,6 @@
     <message><source>BENCH FAULT</source><translation type="unfinished"></translation></message>
     <message><source>Being written when the engine stopped: {title}</source><translation type="unfinished"></translation></message>
     <message><source>CHECKING</source><translation type="unfinished"></translation></message>
-    <message><source>Check it</source><translation type="unfinished"></translation></message>
     <message><source>Contact check</source><translation type="unfinished"></translation></message>
     <message><source>DO NOT REMOVE</source><translation type="unfinished"></translation></message>
     <message><source>Do not move the part.</source><translation type="unfinished"></translation></message>
@@ -308,6 +310,7 @@
     <message><source>PASS</source><translation type="unfinished"></translation></message>
     <message><source>Part {label}</source><translation type="unfinished"></translation></message>
     <message><source>Pin 1 towards the red dot. Wait for the lid click.</source><translation type="unfinished"></translation></message>
+    <message><source>Press again: quarantine {label}</source><translation type="unfinished"></translation></message>
     <message><source>QUARANTINE</source><translation type="unfinished"></translation></message>
     <message><source>READY</source><translation type="unfinished"></translation></message>
     <message><source>REPLAY · recorded events, nothing is sent to any bench</source><translation type="unfinished"></translation></message>
@@ -319,6 +322,7 @@
     <message><source>Stop waits: a burn is never torn.</source><translation type="unfinished"></translation></message>
     <message><source>Stops after this burn: a burn is never torn.</source><translation type="unfinished"></translation></message>
     <message><source>Stops at the next wait.</source><translation type="unfinished"></translation></message>
+    <message><source>TAKE OUT</source><translation type="unfinished"></translation></message>
     <message><source>TRAINING · does not count in yield</source><translation type="unfinished"></translation></message>
     <message><source>The bench is at fault, not the part.</source><translation type="unfinished"></translation></message>
     <message><source>The journal asks about this part when the engine starts again.</source><translation type="unfinished"></translation></message>
@@ -326,6 +330,7 @@
     <message><source>VIRTUAL · simulated bench, nothing counts in yield</source><translation type="unfinished"></translation></message>
     <message><source>Waiting for the engine</source><translation type="unfinished"></translation></message>
     <message><source>Yes</source><translation type="unfinished"></translation></message>
+    <message><source>Yes: check it</source><translation type="unfinished"></translation></message>
     <message><source>bin {bin}</source><translation type="unfinished"></translation></message>
     <message><source>contacts {n} of {limit}</source><translation type="unfinished"></translation></message>
     <message><source>found done</source><translation type="unfinished"></translation></message>

@@ -55,11 +55,38 @@ def test_a_quarantined_part_keeps_its_verdict_over_a_restart_until_it_is_taken_o
         bench.close()
 
 
-def test_a_pass_is_not_shown_again_for_a_part_that_nobody_watched(folder):
+def test_a_passed_part_that_nobody_watched_is_to_be_taken_out_and_claims_no_verdict(folder):
     assert leave_in_socket(folder).state == "pass"
     bench = again(folder)
     try:
+        bench.choose()
+        now = bench.wait("insert_part", present=True, lid_closed=True)
+        assert "Take out the part. D1 passed here" in now.expects and "look at its label" in now.expects
+        assert (now.label, now.verdict, now.may_start, now.needs_acknowledge) == ("", None, False, False)
+        assert "does not wait for this scan" in bench.refused(Scan("D2", 1))
+        assert "no socket waits" in bench.refused(Scan("D2"))
+        bench.world.remove(1)
+        assert bench.wait("insert_part", present=False, expects="").label == ""
+        assert removed(bench) == [{"label": "", "how": "taken out"}]
+        bench.world.insert(1)
         assert bench.wait("scan").label == ""
+    finally:
+        bench.close()
+    bench = again(folder)
+    try:
+        bench.wait("scan")  # it was seen to leave: what lies there now is new
+    finally:
+        bench.close()
+
+
+def test_the_socket_of_a_passed_part_that_left_meanwhile_is_empty(folder):
+    leave_in_socket(folder)
+    World(folder).remove(1)
+    bench = again(folder)
+    try:
+        bench.wait("insert_part", expects="")
+        bench.world.insert(1)
+        bench.wait("scan")
     finally:
         bench.close()
 

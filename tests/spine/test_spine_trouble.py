@@ -206,7 +206,10 @@ def test_an_interrupted_part_that_was_moved(folder, intent, state):
         asked = bench.wait("interrupted")
         bench.sign_in("eng")
         assert bench.bench.handle(Answer(1, asked.prompt.id, "No: quarantine")), bench.said()
-        assert bench.wait(state).verdict is not None
+        shown = bench.wait(state, needs_acknowledge=True)
+        assert shown.label == shown.device_id == "", "nobody knows what lies in the socket"
+        assert "D1" in shown.verdict.part_state and "wherever it is" in shown.verdict.part_state
+        assert "lies in socket 1" in shown.verdict.part_state
         bench.take_out()
         bench.bench.handle(SelectRecipe("fake-cp"))
         bench.world.insert(1)

@@ -9,6 +9,7 @@ from ui_desk import shown_dialog
 
 from station.protocol import (
     Acknowledge,
+    Answer,
     Handle,
     Scan,
     ScanTaken,
@@ -51,6 +52,48 @@ def test_a_state_that_is_not_on_the_screen_yet_is_not_what_a_press_means(desk):
     desk.window.take([replace(s.READY, epoch=13)])
     desk.key()
     assert desk.link.sent == [Start(3, 12)]  # the engine refuses the old epoch
+
+
+def test_a_question_is_answered_by_its_own_keys_and_no_twice(desk):
+    desk.feed(*s.bench(states=[s.READY, s.INTERRUPTED]))
+    desk.clock.pass_(1)
+    desk.key()
+    desk.key(Qt.Key.Key_Return, "\r")
+    assert desk.link.sent == [], "Space starts no other socket while a question is open"
+    assert [button.text() for button in desk.banner.choices] == ["Yes: check it   [F1]", "No: quarantine   [F2]"]
+    assert desk.tile(2).buttons[1].text() == "No: quarantine   [F2]"
+    desk.key(Qt.Key.Key_F2, "")
+    desk.key(Qt.Key.Key_F2, "")
+    assert desk.link.sent == [], "a bounce is no second press"
+    assert desk.banner.choices[1].text() == desk.tile(2).buttons[1].text() == "Press again: quarantine 040   [F2]"
+    desk.clock.pass_(1)
+    desk.key(Qt.Key.Key_F2, "")
+    assert desk.link.sent == [Answer(2, 7, "No: quarantine")]
+
+
+def test_yes_needs_one_press_by_key_banner_or_tile(desk, qtbot):
+    desk.feed(*s.bench(states=[s.READY, s.INTERRUPTED]))
+    desk.clock.pass_(1)
+    desk.key(Qt.Key.Key_F1, "", repeat=True)
+    assert desk.link.sent == []
+    for press in (
+        lambda: desk.key(Qt.Key.Key_F1, ""),
+        lambda: qtbot.mouseClick(desk.banner.choices[0], Qt.MouseButton.LeftButton),
+        lambda: qtbot.mouseClick(desk.tile(2).buttons[0], Qt.MouseButton.LeftButton),
+    ):
+        press()
+        desk.clock.pass_(1)
+        assert desk.link.sent.pop() == Answer(2, 7, "Check it") and desk.link.sent == []
+
+
+def test_a_no_pressed_once_does_not_outlast_who_pressed_it(desk):
+    desk.feed(*s.bench(states=[s.INTERRUPTED]))
+    desk.clock.pass_(1)
+    desk.key(Qt.Key.Key_F2, "")
+    desk.feed(SignedIn(""))
+    assert desk.banner.choices == [] and desk.tile(2).buttons[1].text() == "No: quarantine"
+    desk.feed(s.OPERATOR)
+    assert desk.banner.choices[1].text() == "No: quarantine   [F2]"
 
 
 def test_the_button_is_the_key(desk, qtbot):
@@ -107,6 +150,32 @@ def test_sign_in_by_key_and_badge_leaves_nothing_behind(desk, qtbot):
     assert desk.link.sent == [SignOut()] and dialog.isVisible()  # whoever comes next types a PIN into nothing else
     assert desk.window.operate.log.search.text() == ""
     dialog.reject()
+
+
+def test_the_name_is_asked_first_however_often_the_dialog_opens(desk, qtbot):
+    """A PIN typed from habit must never land in the field that can be read."""
+    dialog = desk.window.sign_in
+    for _ in range(2):
+        dialog.open()
+        qtbot.waitUntil(lambda: dialog.focusWidget() is dialog.name, timeout=5000)
+        dialog.pin.setFocus()
+        dialog.reject()
+    dialog.take_scan("OP:op-117")
+    dialog.open()
+    assert dialog.focusWidget() is dialog.pin
+    dialog.reject()
+
+
+def test_the_engineer_menu_and_the_lock_have_keys(desk):
+    """Offscreen no shortcut reaches a button; that these do is seen in the real window."""
+    header, asked = desk.window.operate.header, []
+    header.engineer.disconnect(desk.window._engineer)
+    header.engineer.connect(lambda: asked.append("engineer"))
+    header.engineer_button.click()
+    assert asked == ["engineer"]
+    keys = [button.shortcut().toString() for button in (header.engineer_button, header.lock_button)]
+    assert keys == ["F10", "Ctrl+L"] == [button.toolTip().removeprefix("Key: ") for button in
+                                         (header.engineer_button, header.lock_button)]  # fmt: skip
 
 
 def test_a_scanned_badge_opens_the_sign_in_and_proves_nothing(desk):

@@ -26,7 +26,9 @@ def test_start_names_socket_and_epoch():
 
 def test_acknowledge_names_socket_and_epoch_and_tray():
     action = primary(view(s.FAIL))
-    assert action.command == Acknowledge(4, 40) and "tray RED" in action.sentence
+    assert action.command == Acknowledge(4, 40)
+    assert action.sentence == "Socket 4: read and acknowledge" and "then remove the part → tray RED" in action.hint
+    assert "remove the part → tray RED" in primary(view(replace(s.FAIL, needs_acknowledge=False))).sentence
 
 
 @pytest.mark.parametrize("state", [s.QUARANTINE, s.BENCH_FAULT, s.HOLD])
@@ -56,7 +58,7 @@ def test_insert_and_scan_have_no_key_on_a_real_bench():
 def test_a_question_outranks_the_choice_of_a_recipe():
     bench = view(s.INTERRUPTED)
     bench.apply(s.hello(recipe=""))
-    assert "Socket 2: do not move the part" in primary(bench).sentence and primary(bench).kind == ""
+    assert primary(bench).sentence == "Socket 2: is the part 040 still in it?" and primary(bench).kind == "answer"
     bench.apply(replace(s.INSERT, socket=2))
     assert primary(bench).kind == "recipe"
 
@@ -82,9 +84,19 @@ def test_a_bench_fault_without_a_part_says_what_to_check():
     assert action.kind == "" and action.hint == "the adapter does not answer" and "bench fault" in action.sentence
 
 
-def test_questions_are_answered_in_their_tile_only():
+def test_an_open_question_comes_before_every_other_socket():
     for state in (s.PROMPT, s.INTERRUPTED):
-        assert primary(view(state)).kind == ""
+        asked = primary(view(s.READY, s.FAIL, replace(state, since=999.0)))
+        assert (asked.kind, asked.command, asked.socket) == ("answer", None, state.socket)
+        assert [answer.choice for _, answer in asked.choices] == list(state.prompt.choices)
+    assert [text for text, _ in asked.choices] == ["Yes: check it   [F1]", "No: quarantine   [F2]"]
+    assert primary(view(s.INTERRUPTED, replay=True)).choices == ()
+
+
+def test_a_part_that_nobody_watched_is_taken_out_first():
+    action = primary(view(s.LEFT_BEHIND))
+    assert (action.sentence, action.kind) == ("Socket 3: take out the part", "") and "look at its label" in action.hint
+    assert primary(view(s.LEFT_BEHIND, mode="virtual")).command == Handle(3, "remove")
 
 
 def test_bench_wide_matters_come_first():

@@ -121,7 +121,7 @@ def test_only_an_alarm_blinks(make):
 def test_prompt_is_answered_inside_its_tile(make, qtbot):
     tile = make(s.INTERRUPTED)
     assert tile.question.text() == "Is the part still in socket 2?" and tile.question.isVisible()
-    assert [button.text() for button in tile.buttons] == ["Check it", "No: quarantine"]
+    assert [button.text() for button in tile.buttons] == ["Yes: check it", "No: quarantine"]
     with qtbot.waitSignal(tile.commanded) as sent:
         qtbot.mouseClick(tile.buttons[1], Qt.MouseButton.LeftButton)
     assert sent.args == [Answer(2, 7, "No: quarantine")]
@@ -221,3 +221,27 @@ def test_every_change_reaches_the_screen(make, name, qapp):
         tile.show_state(shown, TileContext(), virtual=False)
         qapp.processEvents()
         assert on_the_screen(tile) == tile.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+
+
+@pytest.mark.parametrize("size", [FOUR, EIGHT, (940, 820)])
+def test_a_quarantined_tile_always_shows_its_label_and_the_tooltip_the_whole_reason(make, size):
+    reason = "The run was interrupted and the part was moved before it could be checked, " * 3 + "so call an engineer."
+    tile = make(replace(s.QUARANTINE, verdict=replace(s.QUARANTINE.verdict, reason=reason)), size, virtual=True)
+    assert tile.part.isVisible() and tile.part.height() >= tile.part.line_height() and "039" in tile.part.text()
+    assert tile.reason.isVisible() and "so call an engineer." in tile.toolTip() and "039" in tile.toolTip()
+
+
+def test_a_reason_takes_the_room_that_there_is(make):
+    reason = "The device answered with another identity than the one that was scanned before this run began. " * 2
+    tile = make(replace(s.FAIL, verdict=replace(s.FAIL.verdict, reason=reason + "Call an engineer.")), (560, 520))
+    lines = tile.reason._lines(tile.reason.width(), tile.reason.most_lines)
+    assert len(lines) > 4 and " ".join(lines).endswith("Call an engineer.")
+    assert tile.notes.height() >= 2 * tile.notes.line_height(), "state and retest rule stay"
+
+
+def test_a_part_that_nobody_watched_is_taken_out_with_no_word_of_a_verdict(make):
+    tile = make(s.LEFT_BEHIND, virtual=True)
+    assert tile.words.word == "TAKE OUT" and "look at its label" in tile.lead.text()
+    assert "look at its label." in tile.lead._lines(tile.lead.width(), tile.lead.most_lines)[-1]
+    assert tile.words.role == "wait" and not tile.reason.text()
+    assert [button.text() for button in tile.buttons] == ["Remove virtual part"]

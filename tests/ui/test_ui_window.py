@@ -14,6 +14,8 @@ from station.protocol import (
     Dropped,
     Latched,
     Progress,
+    ScanTaken,
+    SignedIn,
 )
 from ui.event_lines import BadLine
 from ui.operate import columns_for
@@ -76,8 +78,27 @@ def test_mode_bands_are_permanent(desk):
 def test_refusals_are_shown_with_their_socket(desk):
     desk.feed(*s.bench(), CommandRefused("Start", 3, "the screen was older than the socket"))
     assert desk.banner.hint.text() == "⚠ Socket 3: the screen was older than the socket"
-    desk.banner._end_notice()
+    desk.banner.end_notice()
     assert "older" not in desk.banner.hint.text()
+
+
+@pytest.mark.parametrize(
+    "good", [ScanTaken("042", "part", 3), s.CHECKING, SignedIn(""), SignedIn("op-118", "operator")]
+)
+def test_a_refusal_goes_when_something_went_well(desk, good):
+    desk.feed(*s.bench(states=[s.READY]), CommandRefused("Scan", 0, "no socket waits for this scan"))
+    desk.feed(s.READY, replace(s.RUNNING, percent=62), SignedIn("", failed="wrong PIN"))
+    assert desk.banner.hint.text() == "⚠ No socket waits for this scan"
+    desk.feed(good)
+    assert "no socket waits" not in desk.banner.hint.text().lower()
+
+
+def test_the_same_refusal_shows_as_a_new_one(desk):
+    refusal = (ScanTaken("X", "refused", 0, "no socket waits"), CommandRefused("Scan", 0, "no socket waits"))
+    desk.feed(*s.bench(states=[s.READY]), *refusal)
+    assert desk.banner.hint.text() == "⚠ No socket waits"
+    desk.feed(*refusal)
+    assert desk.banner.hint.text() == "⚠ No socket waits  (×2)"
 
 
 def test_a_latched_journal_outlasts_a_change_of_recipe(desk):

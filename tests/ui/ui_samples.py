@@ -59,6 +59,13 @@ def verdict(kind, number=1, **extra):
 
 INSERT = SocketState(3, 10, "insert_part", contacts=4112, contacts_limit=50000, since=10.0)
 SCAN = SocketState(3, 11, "scan", expects="part label", present=True, lid_closed=True, since=11.0)
+LEFT_BEHIND = replace(
+    INSERT,
+    present=True,
+    lid_closed=True,
+    expects="Take out the part. P000041 passed here before the station was closed; nobody saw whether it is still the "
+    "same one: look at its label.",
+)
 READY = replace(SCAN, epoch=12, state="scan", label="042", may_start=True)
 CHECKING = SocketState(3, 13, "checking", label="042", present=True, lid_closed=True, plan=PLAN, steps=steps(0))
 RUNNING = SocketState(
@@ -186,6 +193,7 @@ PROMPT = replace(
 
 TILE_STATES = {
     "insert_part": INSERT,
+    "left_behind": LEFT_BEHIND,
     "scan": SCAN,
     "ready": READY,
     "checking": CHECKING,
