@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from station.cli_common import find_data, opened_bench, show_table, sign_in
 from station.errors import EXIT_PASS, JournalError, Refused
+
+if TYPE_CHECKING:
+    from station.workbench import Workbench
 
 
 def show_history(
@@ -56,11 +62,8 @@ def release_part(
 ) -> int:
     """``station part release``."""
     from station.commands import release
-    from station.model import Role
 
-    with opened_bench(station_file, data) as bench:
-        sign_in(bench, operator, pin_stdin)
-        bench.require(Role.SUPERVISOR)
+    with _supervised(station_file, data, operator, pin_stdin) as bench:
         release(bench, name, reason)
     click.echo(f"released {name}")
     return EXIT_PASS
@@ -71,14 +74,22 @@ def confirm_part(
 ) -> int:
     """``station part registered``."""
     from station.commands import confirm_registration
+
+    with _supervised(station_file, data, operator, pin_stdin) as bench:
+        confirm_registration(bench, name, reason)
+    click.echo(f"{name} counts as registered")
+    return EXIT_PASS
+
+
+@contextmanager
+def _supervised(station_file: Path | None, data: Path | None, operator: str, pin_stdin: bool) -> Iterator[Workbench]:
+    """The workbench with a supervisor signed in."""
     from station.model import Role
 
     with opened_bench(station_file, data) as bench:
         sign_in(bench, operator, pin_stdin)
         bench.require(Role.SUPERVISOR)
-        confirm_registration(bench, name, reason)
-    click.echo(f"{name} counts as registered")
-    return EXIT_PASS
+        yield bench
 
 
 def verify_journal(*, station_file: Path | None, data: Path | None, as_json: bool) -> int:

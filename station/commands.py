@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from station import labels, protocol, shelf
 from station.build import build_text
 from station.errors import Refused
+from station.journal_parts import PartRecord
 from station.journal_rows import Context
 from station.model import Role
 from station.operators import may
@@ -193,18 +194,24 @@ def _release(bench: Workbench, command: protocol.Release) -> None:
 
 def release(bench: Workbench, part: str, reason: str) -> None:
     """Release a quarantined part; every label and id that the quarantine named is released with it."""
-    reason = reason.strip()
-    if not 3 <= len(reason) <= LONGEST_REASON:
-        raise Refused("a release needs a reason in words")
-    record = bench.journal.find(part)
-    if not record.labels and not record.device_id:
-        raise Refused(f"this station knows no part {part!r}")
+    reason, record = _reason_and_record(bench, part, reason, "a release needs a reason in words")
     if not record.quarantine:
         raise Refused(f"part {part} is not in quarantine")
     rows = {(row.context.label_kind, row.context.label, row.context.device_id): row for row in record.quarantine_rows}
     for row in rows.values():
         context = row.context.but(operator=bench.operator, mode=bench.config.mode)
         bench.journal.write(context, "release", "", {"reason": reason, "was": record.quarantine})
+
+
+def _reason_and_record(bench: Workbench, part: str, reason: str, wanted: str) -> tuple[str, PartRecord]:
+    """What every supervisor's word about a part needs: a reason, and a part that this station knows."""
+    reason = reason.strip()
+    if not 3 <= len(reason) <= LONGEST_REASON:
+        raise Refused(wanted)
+    record = bench.journal.find(part)
+    if not record.labels and not record.device_id:
+        raise Refused(f"this station knows no part {part!r}")
+    return reason, record
 
 
 def _confirm_registration(bench: Workbench, command: protocol.ConfirmRegistration) -> None:
@@ -214,12 +221,8 @@ def _confirm_registration(bench: Workbench, command: protocol.ConfirmRegistratio
 
 def confirm_registration(bench: Workbench, part: str, reason: str) -> None:
     """Take a part's pending registration for acknowledged: somebody has looked into the registry."""
-    reason = reason.strip()
-    if not 3 <= len(reason) <= LONGEST_REASON:
-        raise Refused("a registration found by hand needs a reason in words: who looked where")
-    record = bench.journal.find(part)
-    if not record.labels and not record.device_id:
-        raise Refused(f"this station knows no part {part!r}")
+    wanted = "a registration found by hand needs a reason in words: who looked where"
+    reason, record = _reason_and_record(bench, part, reason, wanted)
     pending = [row for row in bench.journal.pending_registrations() if row.context.run in record.registrations]
     if not pending:
         raise Refused(f"no registration of part {part} waits for an acknowledgement")

@@ -153,10 +153,7 @@ class Run:
         only_powered: bool = False,
     ) -> None:
         """Something that must not be repeated: ask, write the intent, act, ask again, write the outcome."""
-        self._plan.check(title, burn=True)
-        self.check_stop()
-        began = time.monotonic()
-        self._listener.step(title, "running", 0.0)
+        began = self.begin_title(title, burn=True)
         try:
             status = Burning(self, title, done, do, Terms(tries, fresh, guarded, anyones, only_powered)).carry_out()
         except BaseException as error:  # whatever ended it is recorded, then goes on
@@ -176,9 +173,9 @@ class Run:
         self._burning = False
         self._listener.burning(None)
 
-    def begin_step(self, title: Title) -> float:
-        """The body of a step comes next; returns when it began."""
-        self._plan.check(title, burn=False)
+    def begin_title(self, title: Title, burn: bool) -> float:
+        """Check that the title may be run now, and tell it; returns when it began."""
+        self._plan.check(title, burn)
         self.check_stop()
         began = time.monotonic()
         self._listener.step(title, "running", 0.0)
@@ -369,7 +366,7 @@ class _Step:
         self._began = 0.0
 
     def __enter__(self) -> None:
-        self._began = self._run.begin_step(self._title)
+        self._began = self._run.begin_title(self._title, burn=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None:

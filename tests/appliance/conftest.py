@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from appliance_bench import Served, Station, TestPart, dice_ca_of
+from token_bench import make_token
 
+from station.appliance.certificates import private_der
+from station.appliance.keystore import KeyMaterial, spki
 from station.appliance.pki import init
 
 
@@ -50,3 +55,48 @@ def stranger(served, request):
 @pytest.fixture
 def part(served) -> TestPart:
     return TestPart(dice_ca_of(served.folder))
+
+
+# ---- keys in a token of SoftHSM ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rma():
+    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
+
+
+@pytest.fixture(scope="module")
+def material(rma):
+    return KeyMaterial(
+        secret={"high": secrets.token_bytes(32), "low": secrets.token_bytes(32)},
+        private={
+            "p256.priv": private_der(ec.generate_private_key(ec.SECP256R1())),
+            "p384.priv": private_der(ec.generate_private_key(ec.SECP384R1())),
+        },
+        public={"rma.pub": spki(rma.public_key())},
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, material):
+    """A token that tests leave as it was."""
+    return make_token(tmp_path_factory.mktemp("softhsm") / "hsm", material)
+
+
+@pytest.fixture
+def token(shared):
+    with shared.used():
+        yield shared
+
+
+@pytest.fixture
+def keystore(token):
+    with token.opened() as opened:
+        yield opened
+
+
+@pytest.fixture
+def own(tmp_path, material):
+    """A token for one test, which may break it."""
+    with make_token(tmp_path / "hsm", material).used() as made:
+        yield made

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import secrets
 import threading
 from dataclasses import replace
@@ -18,12 +17,12 @@ from pathlib import Path
 import pkcs11
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import Attribute, ObjectClass
-from token_bench import MODULE, TOKEN, make_token
+from token_bench import MODULE, TOKEN, raw
 
-from station.appliance import known_keys, pkcs11_pool
+from station.appliance import known_keys
 from station.appliance.certificates import private_der
 from station.appliance.keystore import (
     KeyInfo,
@@ -34,9 +33,7 @@ from station.appliance.keystore import (
     rsa_padding,
     spki,
 )
-from station.appliance.passphrase import SecretSource
 from station.appliance.pkcs11_module import Module, TokenChoice
-from station.appliance.pkcs11_pool import KeystoreUnavailable
 from station.appliance.pkcs11_provision import _writing, generate_keys, import_keys, init_token
 from station.errors import ConfigError
 from station.model import Realm
@@ -45,53 +42,6 @@ from station.secret import Secret
 pytestmark = pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
 
 HASHES = {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384(), "SHA512": hashes.SHA512()}
-
-
-@pytest.fixture(scope="module")
-def rma():
-    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
-
-
-@pytest.fixture(scope="module")
-def material(rma):
-    return KeyMaterial(
-        secret={"high": secrets.token_bytes(32), "low": secrets.token_bytes(32)},
-        private={
-            "p256.priv": private_der(ec.generate_private_key(ec.SECP256R1())),
-            "p384.priv": private_der(ec.generate_private_key(ec.SECP384R1())),
-        },
-        public={"rma.pub": spki(rma.public_key())},
-    )
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory, material):
-    """A token that tests leave as it was."""
-    return make_token(tmp_path_factory.mktemp("softhsm") / "hsm", material)
-
-
-@pytest.fixture
-def token(shared):
-    with shared.used():
-        yield shared
-
-
-@pytest.fixture
-def keystore(token):
-    with token.opened() as opened:
-        yield opened
-
-
-@pytest.fixture
-def own(tmp_path, material):
-    """A token for one test, which may break it."""
-    with make_token(tmp_path / "hsm", material).used() as made:
-        yield made
-
-
-def raw(secret: Secret) -> bytes:
-    with secret.reveal() as value:
-        return value
 
 
 # ---- the same as the software keystore ------------------------------------------------------------------------
@@ -399,129 +349,3 @@ def test_the_module_can_be_opened_again_after_a_refusal(own):
     own.pin.write_bytes(right)
     with own.opened() as keystore:
         assert len(keystore.hmac_sha256("high", b"m")) == 32
-
-
-def test_the_pin_from_a_descriptor_serves_a_second_login_too(own, at_once):
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "wb") as pipe:
-        pipe.write(own.pin.read_bytes())
-    settings = replace(own.settings, pin=SecretSource("fd", str(reading)))
-    with own.opened(settings) as keystore:
-        away(own)
-        with pytest.raises(KeystoreUnavailable):
-            keystore.hmac_sha256("high", b"m")
-        back(own)
-        assert len(keystore.hmac_sha256("high", b"m")) == 32
-
-
-# ---- the token goes and comes back --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def at_once(monkeypatch):
-    """The token is looked for at every call, not once a second."""
-    monkeypatch.setattr(pkcs11_pool, "RETRY_SECONDS", 0.0)
-
-
-def away(own):
-    own.tokens.rename(own.tokens.with_name("away"))
-
-
-def back(own):
-    own.tokens.with_name("away").rename(own.tokens)
-
-
-def test_a_removed_token_is_refused_and_served_again_when_it_is_back(own, material, at_once, caplog):
-    with own.opened() as keystore:
-        expected = raw(keystore.hmac_sha256("high", b"m"))
-        away(own)
-        calls = (
-            lambda: keystore.hmac_sha256("high", b"m"),
-            lambda: keystore.sign("p256.priv", b"m", "SHA256"),
-            lambda: keystore.fresh_hmac_sha256(b"m", Wrapping("RsaPkcs", "rma.pub")),
-        )
-        for call in calls:
-            with pytest.raises(KeystoreUnavailable, match="the HSM does not do its work") as refused:
-                call()
-            assert refused.value.code == "INTERNAL"
-            assert "\n" not in str(refused.value)
-        assert "high" in keystore.labels(), "what a SKU needs is known while the token is away"
-        back(own)
-        assert raw(keystore.hmac_sha256("high", b"m")) == expected
-        assert keystore.sign("p256.priv", b"m", "SHA256")
-    assert [text for text in caplog.messages if "the HSM is back" in text]
-
-
-def test_a_lost_token_is_not_looked_for_at_every_call(own, monkeypatch):
-    restarts = []
-    monkeypatch.setattr(pkcs11_pool, "RETRY_SECONDS", 3600.0)
-    restart = Module.restart
-    monkeypatch.setattr(Module, "restart", lambda self: (restarts.append(1), restart(self)))
-    with own.opened() as keystore:
-        away(own)
-        for _ in range(3):
-            with pytest.raises(KeystoreUnavailable):
-                keystore.hmac_sha256("high", b"m")
-        back(own)
-    assert len(restarts) == 1
-
-
-def test_another_token_with_the_same_label_is_not_taken(own, tmp_path, material, at_once):
-    stranger = make_token(tmp_path / "other", KeyMaterial({"high": bytes(32)}, {}, {}))
-    with own.opened() as keystore:
-        away(own)
-        stranger.pin.replace(own.pin)
-        stranger.tokens.rename(own.tokens)
-        with pytest.raises(KeystoreUnavailable, match="serial number"):
-            keystore.hmac_sha256("high", b"m")
-
-
-def test_a_pin_that_was_refused_is_not_sent_again(own, at_once, monkeypatch):
-    right = own.pin.read_bytes()
-    with own.opened() as keystore:
-        away(own)
-        own.pin.write_bytes(b"87654321")
-        with pytest.raises(KeystoreUnavailable):
-            keystore.hmac_sha256("high", b"m")
-        back(own)
-        with pytest.raises(KeystoreUnavailable, match="refuses the PIN"):
-            keystore.hmac_sha256("high", b"m")
-        with pytest.raises(KeystoreUnavailable, match="not tried again"):
-            keystore.hmac_sha256("high", b"m")
-        own.pin.write_bytes(right)
-        assert len(keystore.hmac_sha256("high", b"m")) == 32
-
-
-def test_threads_get_over_a_lost_token(own, at_once):
-    """All of them see the loss, one starts the module again, none uses a session of before."""
-    with own.opened() as keystore:
-        go, answers = threading.Barrier(7), []
-
-        def work() -> None:
-            for _ in range(20):
-                try:
-                    keystore.hmac_sha256("high", b"m")
-                except KeystoreUnavailable:
-                    pass
-            go.wait()
-            go.wait()
-            answers.append(raw(keystore.hmac_sha256("high", b"m")))
-
-        threads = [threading.Thread(target=work) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        away(own)
-        go.wait()
-        back(own)
-        go.wait()
-        for thread in threads:
-            thread.join()
-        assert len(answers) == 6
-        assert len(set(answers)) == 1
-
-
-def test_a_closed_keystore_refuses(own):
-    with own.opened() as keystore:
-        pass
-    with pytest.raises(KeystoreUnavailable, match="closed"):
-        keystore.hmac_sha256("high", b"m")

@@ -68,3 +68,9 @@ def make_token(folder: Path, material: KeyMaterial | None = None) -> TestToken:
         if material is not None:
             import_keys(token.settings, material)
     return token
+
+
+def raw(secret: Secret) -> bytes:
+    """The bytes of a secret, to compare them."""
+    with secret.reveal() as value:
+        return value
