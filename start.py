@@ -23,7 +23,7 @@ WINDOWS = os.name == "nt"
 MINIMUM = (3, 11)
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 PROJECT = ROOT / "pyproject.toml"
-ORDINARY, TEST, BENCHMARK = (ROOT / f"requirements{kind}.lock" for kind in ("", "-test", "-benchmark"))
+ORDINARY, TEST, FULL, BENCHMARK = (ROOT / f"requirements{kind}.lock" for kind in ("", "-test", "-full", "-benchmark"))
 INSTEAD = "python3 start.py demo --headless"
 
 # Shared library -> Debian package. The window needs both groups; the command line needs neither.
@@ -52,7 +52,9 @@ TEST_PROGRAMS = {
     "xdotool": "xdotool",
     "git": "git",
     "softhsm2-util": "softhsm2",
+    "pg_ctlcluster": "postgresql",
 }
+BENCHMARK_PROGRAMS = ("openocd", "openssl", "softhsm2-util")
 FULL_PROGRAMS = {"objdump": "binutils"}
 """The frozen application is built with it."""
 
@@ -93,7 +95,8 @@ def _test(options: list[str]) -> int:
     programs = _missing_programs({**TEST_PROGRAMS, **(FULL_PROGRAMS if full else {})})
     libraries = {**DRAW, **XCB, **(_libpython() if full else {})}
     packages = _missing_libraries(libraries) + _missing_font() + programs
-    python = _environment(ROOT / ".venv", TEST, packages, holds=(ORDINARY,))
+    lock, holds = (FULL, (TEST, ORDINARY)) if full else (TEST, (ORDINARY,))
+    python = _environment(ROOT / ".venv", lock, packages, holds)
     chosen = [option for option in options if option != "--full"]
     marks = [] if full or any(option.startswith("-m") for option in chosen) else ["-m", "not full"]
     workers = [] if any(option.startswith("-n") for option in chosen) else ["-n", "2", "--dist", "worksteal"]
@@ -101,7 +104,7 @@ def _test(options: list[str]) -> int:
 
 
 def _benchmark(options: list[str]) -> int:
-    programs = _missing_programs({"openocd": TEST_PROGRAMS["openocd"]})
+    programs = _missing_programs({name: TEST_PROGRAMS[name] for name in BENCHMARK_PROGRAMS})
     packages = _missing_libraries(DRAW) + _missing_font() + programs
     python = _environment(ROOT / ".bench-venv", BENCHMARK, packages)
     return _run([str(python), "-m", "benchmarks", *options], QT_QPA_PLATFORM="offscreen")

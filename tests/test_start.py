@@ -31,7 +31,7 @@ class World:
         self.handed_over: list[tuple[list[str], dict[str, str]]] = []
         monkeypatch.setattr(module, "ROOT", folder)
         monkeypatch.setattr(module, "PROJECT", folder / "pyproject.toml")
-        for name in ("ORDINARY", "TEST", "BENCHMARK"):
+        for name in ("ORDINARY", "TEST", "FULL", "BENCHMARK"):
             lock = folder / getattr(module, name).name
             lock.write_text(name)
             monkeypatch.setattr(module, name, lock)
@@ -192,7 +192,7 @@ def test_the_suite_asks_for_its_programs_too(world, capsys):
     world.programs = {"apt-get", "git", "openssl"}
     assert world.start("test") == 2
     said = capsys.readouterr().err
-    assert "recommends openocd xvfb xauth xdotool softhsm2\n" in said
+    assert "recommends openocd xvfb xauth xdotool softhsm2 postgresql\n" in said
 
 
 def test_the_frozen_application_needs_more_and_only_with_full(world, monkeypatch, capsys):
@@ -240,14 +240,14 @@ def test_the_environment_of_the_suite_serves_the_station_too(world):
     assert filled[-1].endswith("requirements-test.lock")
 
 
-def test_the_lock_of_the_suite_holds_every_pin_of_the_station():
+def test_the_locks_of_the_suite_hold_every_pin_of_the_station():
     """Else the environment above would run other versions than were tested."""
-    pins = {
-        name: set(re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements.lock", "requirements-test.lock")
-    }
-    assert pins["requirements.lock"]
-    assert pins["requirements.lock"] <= pins["requirements-test.lock"]
+    station, suite, full = (
+        set(re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-test.lock", "requirements-full.lock")
+    )
+    assert station
+    assert station <= suite <= full
 
 
 def test_an_interrupted_environment_is_made_again(world):
