@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -190,3 +191,72 @@ class DmiWrite:
 
     address: int
     value: int = field(repr=False)  # may be a word of a token
+
+
+class DebugAccess(StrEnum):
+    """What an AHB access port allows now (its CSW: DeviceEn bit 6, SDeviceEn bit 23)."""
+
+    OPEN = "open"
+    NON_SECURE = "non_secure"
+    CLOSED = "closed"
+
+
+class ResetKind(StrEnum):
+    """How a part is reset through its debug probe: SYSRESETREQ of the application core, or the reset pin."""
+
+    SYSTEM = "system"
+    PIN = "pin"
+
+
+@dataclass(frozen=True, slots=True)
+class DebugPort:
+    """What the debug port says of itself: DPIDR, TARGETID (DP bank 2) and the IDR (32 bits) of each access port."""
+
+    dpidr: int
+    targetid: int
+    access_ports: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Addresses from ``start`` on, ``length`` bytes."""
+
+    start: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.start + self.length
+
+    def holds(self, other: Span) -> bool:
+        """Whether the other span lies wholly inside."""
+        return self.start <= other.start and other.end <= self.end
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether both have an address in common."""
+        return self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Bytes of an image at their address."""
+
+    address: int
+    data: bytes = field(repr=False)
+
+    @property
+    def span(self) -> Span:
+        """Where it lies."""
+        return Span(self.address, len(self.data))
+
+
+@dataclass(frozen=True, slots=True)
+class EraseWaiver:
+    """The journaled word that a whole part may be erased with all its keys; only ``Run.waive_erase`` makes one.
+
+    ``row`` is the number of the journal's row that says so.
+    """
+
+    reason: str
+    row: int

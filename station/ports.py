@@ -11,7 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from station.deadline import Deadline
-from station.model import Contact, DmiRead, DmiWrite, Registration, SpiFrame, TokenRequest
+from station.model import (
+    Contact,
+    DebugAccess,
+    DebugPort,
+    DmiRead,
+    DmiWrite,
+    EraseWaiver,
+    Registration,
+    ResetKind,
+    Segment,
+    Span,
+    SpiFrame,
+    TokenRequest,
+)
 from station.secret import Sealed, Secret
 
 
@@ -94,6 +107,75 @@ class Pins(Protocol):
 
 
 @runtime_checkable
+class Probe(Protocol):
+    """A debug probe on the SWD port of one part; ``core`` names a core of the part's family (``app``, ``net``).
+
+    It offers ranges only. What destroys keys, the erasure of a whole part, takes a journaled waiver. A transfer that
+    the part refuses (closed port, core off) raises ``PartError``; a probe or part that does not answer, ``BenchError``.
+    """
+
+    identity: str
+    """The probe's own serial number or address, for the journal."""
+
+    def attach(self) -> DebugPort:
+        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found.
+
+        Call it after every reset or loss of power.
+        """
+        ...
+
+    def access(self, core: str) -> DebugAccess:
+        """What the core's AHB access port allows now; a core that is switched off is CLOSED."""
+        ...
+
+    def read_ap(self, port: int, register: int) -> int:
+        """One 32-bit register of an access port (CTRL-AP)."""
+        ...
+
+    def write_ap(self, port: int, register: int, value: int) -> None:
+        """Write one 32-bit register of an access port (CTRL-AP)."""
+        ...
+
+    def read_words(self, core: str, address: int, count: int) -> list[int]:
+        """32-bit words through the core's bus."""
+        ...
+
+    def write_words(self, core: str, address: int, words: Sequence[int]) -> None:
+        """Write 32-bit words to RAM or registers; nothing is erased, no flash is programmed."""
+        ...
+
+    def halt(self, core: str) -> None:
+        """Halt the core, so that it runs no code while its flash changes."""
+        ...
+
+    def program(self, core: str, segments: Sequence[Segment]) -> None:
+        """Erase the pages that the segments touch, write them, read them back; main flash only.
+
+        Bytes of a touched page outside the segments end as 0xFF. The core is halted and stays so until a reset.
+        """
+        ...
+
+    def erase(self, core: str, spans: Sequence[Span]) -> None:
+        """Erase the pages that the spans touch, main flash only; UICR and everything else stays."""
+        ...
+
+    def write_once(self, core: str, address: int, words: Sequence[int]) -> None:
+        """Write UICR words without erasing (bits go from 1 to 0 only) and read each back; ``PartError`` if it differs.
+
+        Words that read back differently by nature (KMU keys) are not for this method.
+        """
+        ...
+
+    def erase_all(self, core: str, waiver: EraseWaiver) -> None:
+        """CTRL-AP.ERASEALL of the core: flash, RAM, UICR with OTP and KMU, and the protection; waits until done."""
+        ...
+
+    def reset(self, kind: ResetKind) -> None:
+        """Reset the part; outputs of the probe keep their levels otherwise. ``attach`` afterwards."""
+        ...
+
+
+@runtime_checkable
 class Presence(Protocol):
     """Is there a part, is the lid closed, is the socket powered."""
 
@@ -151,7 +233,7 @@ class OpenSocket(Protocol):
     """The ports of one socket, opened without glitching reset and straps."""
 
     ports: Mapping[str, object]
-    """``jtag``, ``spi``, ``console``, ``pins``, ``presence``; what the bench lacks is absent."""
+    """``jtag``, ``spi``, ``console``, ``pins``, ``presence``, ``probe``, ``console_net``; what it lacks is absent."""
 
     identity: str
     """Adapter serial number and USB path, for the journal."""

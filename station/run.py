@@ -21,7 +21,7 @@ from station.errors import (
 from station.journal import Journal
 from station.journal_parts import BurnState, KeptRegistration, PartRecord
 from station.journal_rows import Context, Row
-from station.model import Answer, Registration
+from station.model import Answer, EraseWaiver, Registration
 from station.plan import Burn, Plan, Title
 from station.ports import Appliance
 from station.protocol import Verdict
@@ -254,6 +254,11 @@ class Run:
     def log(self, text: str, source: str = "station", level: str = "info") -> None:
         """One line for the log; never a secret."""
         self._listener.log(text, source, level)
+
+    def waive_erase(self, reason: str) -> EraseWaiver:
+        """Record that this part may be erased whole, with every key in it; the record is on the disk before it is."""
+        row = self._journal.write(self._context, "waiver", "", {"reason": reason})
+        return EraseWaiver(reason, row.seq)
 
     # ---- what cannot be made again ----------------------------------------------------------------------------
 
