@@ -12,7 +12,8 @@ from pathlib import Path
 from station.appliance.pki import SKU, client_files, init
 from station.appliance.settings import read_settings
 from station.appliance.sku_templates import chosen
-from station.processes import clean_environment
+from station.appliance.tls_version import require_tls13
+from station.processes import restart_in_clean_environment
 
 Say = Callable[[str], None]
 
@@ -48,7 +49,8 @@ def serve_command(
     say: Say | None = None,
 ) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT; one line says when calls are answered. The log goes to stderr."""
-    clean_environment(read_settings(folder.resolve()).realm)  # before gRPC is loaded, which reads its switches then
+    restart_in_clean_environment(read_settings(folder.resolve()).realm)
+    require_tls13()  # before gRPC is loaded, which reads its switches then
     from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
 
     say = say or _stdout

@@ -30,6 +30,7 @@ from station.appliance.sessions import Sessions
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import Spm
 from station.appliance.stations import Access
+from station.appliance.tls_version import tls13_is_required
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import harden_process
@@ -61,6 +62,7 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
         _refuse_spying(settings.realm)
+        _refuse_old_tls(settings.realm)
         asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
@@ -140,6 +142,15 @@ def _refuse_spying(realm: Realm) -> None:
         raise ConfigError(f"expected {', '.join(found)} to be unset in production: tracing shows secrets")
     if found:
         log.warning("%s is set: tracing may show session tokens", ", ".join(found))
+
+
+def _refuse_old_tls(realm: Realm) -> None:
+    """gRPC may have been loaded by somebody else before, who did not say that TLS 1.2 is not wanted."""
+    if tls13_is_required():
+        return
+    if realm is Realm.PRODUCTION:
+        raise ConfigError("expected TLS 1.3 to be required before gRPC is loaded: start with station appliance serve")
+    log.warning("TLS 1.2 is accepted: this process was not started with station appliance serve")
 
 
 @contextmanager
