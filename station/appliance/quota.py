@@ -95,6 +95,12 @@ class Quota:
             )
             return [Spent(*row) for row in rows]
 
+    def spent(self, order: WorkOrder | None) -> Spent:
+        """What counts against the work order's quota now (for one per day: today's), or what came without an order."""
+        with self._failures(), self._lock:
+            name, day = (NO_ORDER, "") if order is None else (order.name, self._day(order))
+            return Spent(name, day, self._sum(name, "endorsed", day), self._sum(name, "unregistered"))
+
     def unregistered(self) -> int:
         """Devices that were endorsed and not yet registered here, of all work orders."""
         return sum(line.unregistered for line in self.account())
@@ -127,14 +133,14 @@ class Quota:
     def _require_room(self, order: WorkOrder, new: Sequence[str]) -> None:
         if not new:
             return
-        endorsed = self._sum(order, "endorsed", self._day(order))
+        endorsed = self._sum(order.name, "endorsed", self._day(order))
         if endorsed + len(new) > order.quota:
             per = "a day" if order.per == "day" else "in all"
             raise Refusal(
                 "PERMISSION_DENIED",
                 f"work order {order.name!r} has used {endorsed} of its {order.quota} endorsements {per}",
             )
-        waiting = self._sum(order, "unregistered")
+        waiting = self._sum(order.name, "unregistered")
         if order.unregistered is not None and waiting + len(new) > order.unregistered:
             raise Refusal(
                 "PERMISSION_DENIED",
@@ -142,8 +148,8 @@ class Quota:
                 f"{order.unregistered} are allowed: register them first",
             )
 
-    def _sum(self, order: WorkOrder, column: str, day: str | None = None) -> int:
-        where, values = ("", [order.name]) if not day else (" AND day = ?", [order.name, day])
+    def _sum(self, order: str, column: str, day: str = "") -> int:
+        where, values = ("", [order]) if not day else (" AND day = ?", [order, day])
         query = f"SELECT coalesce(sum({column}), 0) FROM spent WHERE work_order = ?{where}"
         return int(self._connection.execute(query, values).fetchone()[0])
 

@@ -19,6 +19,10 @@ from station.appliance.device_store import DeviceStore
 from station.appliance.files import replace
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
+from station.appliance.metrics import Metrics
+from station.appliance.metrics_address import MetricsAddress
+from station.appliance.metrics_gauges import certificate_gauge, gauges
+from station.appliance.metrics_listener import MetricsListener
 from station.appliance.quota import Quota
 from station.appliance.rates import Rates
 from station.appliance.service import ApplianceService
@@ -70,10 +74,14 @@ def serve(
         stack.callback(quota.close)
         if settings.run.audit is not None:
             stack.callback(AuditFile(settings.run.audit).close)
-        service, interceptor = assemble(settings, keystore, store, quota)
+        metrics = Metrics()
+        service, interceptor = assemble(settings, keystore, store, quota, metrics=metrics)
         server = _start(settings, service, interceptor, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)
+        metrics.watch(certificate_gauge(server.tls))
         endpoint = _endpoint(settings, host or settings.host, server.port)
+        if settings.run.metrics is not None:
+            endpoint["metrics"] = _listen(settings.run.metrics, metrics, stack)
         stack.callback(settings.endpoint.unlink, missing_ok=True)
         replace(settings.endpoint, json.dumps(endpoint, indent=1).encode())
         log.info("appliance of realm %s is ready on %s", settings.realm, endpoint["target"])
@@ -86,16 +94,18 @@ def serve(
 
 def assemble(
     settings: ApplianceSettings, keystore: Keystore, store: DeviceStore | None, quota: Quota,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time, metrics: Metrics | None = None,
 ) -> tuple[ApplianceService, SessionInterceptor]:  # fmt: skip
     """The service and what stands in front of it; ``clock`` decides when sessions expire."""
+    metrics = metrics or Metrics()
     spm = Spm(settings.skus, keystore)
     access = Access(settings.run.stations, settings.realm)
     tokens = SessionTokens(fleet_key(keystore), 60 * settings.run.session_minutes, clock)
     sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session)
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
-    return service, SessionInterceptor(gate)
+    metrics.watch(*gauges(keystore, sessions, access, quota))
+    return service, SessionInterceptor(gate, metrics.call)
 
 
 def _start(
@@ -103,7 +113,16 @@ def _start(
 ) -> ApplianceServer:
     tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ApplianceServer(service, interceptor, tls, address)
+    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection)
+
+
+def _listen(address: MetricsAddress, metrics: Metrics, stack: ExitStack) -> str:
+    """Answer Prometheus until the stack is closed; returns where."""
+    listener = MetricsListener(address, metrics.registry)
+    stack.callback(listener.close)
+    if not address.is_loopback:
+        log.warning("metrics are told to everybody who reaches %s", address)
+    return listener.url
 
 
 def _wait(asked: list[int], stop: threading.Event, server: ApplianceServer) -> None:

@@ -99,7 +99,8 @@ def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> A
 
 
 def _known() -> tuple[str, ...]:
-    return (*_TEXTS, *keystore_settings.NUMBERS, *run_settings.NUMBERS, "port", "endpoint_check")
+    others = (*keystore_settings.NUMBERS, *run_settings.NUMBERS, *run_settings.SWITCHES)
+    return (*_TEXTS, *others, "port", "endpoint_check")
 
 
 def _load(path: Path) -> tuple[str, dict[str, Any]]:

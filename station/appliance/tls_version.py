@@ -1,7 +1,7 @@
 """TLS 1.3 as the only version of the appliance's server.
 
-gRPC for Python has no setting for the lowest version. Its core takes the cipher suites of TLS 1.2 from a variable, once,
-when it is loaded; those of TLS 1.3 are fixed and stay. The one suite named here needs a key that both sides share
+gRPC for Python has no setting for the lowest version. Its core takes the cipher suites of TLS 1.2 from a variable when
+it is loaded; those of TLS 1.3 are fixed and stay. The one suite named here needs a key that both sides share
 beforehand, which the server does not have: so no handshake of TLS 1.2 can succeed, for whatever kind of server key.
 """
 
