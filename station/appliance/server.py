@@ -66,7 +66,6 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
         _refuse_spying(settings.realm)
-        _refuse_old_tls(settings.realm)
         asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
@@ -111,6 +110,7 @@ def assemble(
 def _start(
     settings: ApplianceSettings, service: ApplianceService, interceptor: SessionInterceptor, host: str, port: int
 ) -> ApplianceServer:
+    _refuse_old_tls(settings.realm)
     tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return ApplianceServer(service, interceptor, tls, address, settings.run.reflection)
