@@ -14,6 +14,7 @@ from station.appliance.settings import read_settings
 from station.appliance.sku_templates import chosen
 from station.appliance.tls_version import require_tls13
 from station.processes import restart_in_clean_environment
+from station.secret import harden_process
 
 Say = Callable[[str], None]
 
@@ -83,6 +84,18 @@ def account_command(*, folder: Path, as_json: bool = False, say: Say | None = No
         name = f"{line.work_order or '(no work order)'} {line.day}".strip()
         say(f"{name}: {line.endorsed} devices endorsed, {line.unregistered} of them not registered")
     return 0
+
+
+def doctor_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:
+    """Say everything that is wrong with a folder; nothing is served and nothing written."""
+    harden_process()
+    from station.appliance import doctor  # gRPC and SQLite
+
+    say = say or _stdout
+    checks = doctor.examine(folder.resolve())
+    for line in [doctor.as_json(checks)] if as_json else map(str, checks):
+        say(line)
+    return doctor.exit_code(checks)
 
 
 def _stdout(line: str) -> None:

@@ -46,10 +46,16 @@ class Quota:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._lock = threading.Lock()
         self._clock = clock
-        self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from None
         try:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._create(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _unusable(path, error) from None
         except BaseException:  # the file is closed, then the error goes on
             self._connection.close()
             raise
@@ -198,6 +204,10 @@ class Quota:
         closed = {"session": bytes, "expires": int}
         database.table("closed_sessions").create(closed, pk="session", if_not_exists=True)
         self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"expected to count in {path}, but: {error}; make it writable or put it elsewhere")
 
 
 def devices_of(labelled: Sequence[tuple[str, bytes]]) -> list[str]:

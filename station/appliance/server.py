@@ -16,6 +16,7 @@ from types import FrameType
 
 from station.appliance.audit import AuditFile
 from station.appliance.device_store import DeviceStore
+from station.appliance.file_guard import changeable, exposed
 from station.appliance.files import replace
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
@@ -35,6 +36,7 @@ from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import Spm
 from station.appliance.stations import Access
 from station.appliance.tls_version import tls13_is_required
+from station.data_folder import try_lock
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import harden_process
@@ -44,7 +46,8 @@ log = logging.getLogger(__name__)
 SIGNAL_POLL = 0.1
 DRAIN_SECONDS = 5.0
 EXPIRY_SECONDS = 86400.0
-LOCK_FILE = "serve.lock"
+PRIVATE = 0o077
+"""Databases, audit log and address file are made for the serving user alone."""
 SPYING_VARIABLES = ("GRPC_TRACE", "GRPC_VERBOSITY", "SSLKEYLOGFILE")
 
 
@@ -64,8 +67,11 @@ def serve(
     settings = read_settings(folder.resolve())
     stop = stop or threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
+        stack.enter_context(_exclusive(settings.lock))
         _refuse_spying(settings.realm)
+        _refuse_open_files(settings)
+        _warn_of_root()
+        stack.callback(os.umask, os.umask(PRIVATE))
         asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
@@ -163,6 +169,23 @@ def _refuse_spying(realm: Realm) -> None:
         log.warning("%s is set: tracing may show session tokens", ", ".join(found))
 
 
+def _refuse_open_files(settings: ApplianceSettings) -> None:
+    """Keys that others can read are refused always, settings that others can change in production."""
+    refused, changed = exposed(settings), changeable(settings)
+    if settings.realm is Realm.PRODUCTION:
+        refused += changed
+    if refused:
+        raise ConfigError("\n".join(refused))
+    for sentence in changed:
+        log.warning("%s", sentence)
+
+
+def _warn_of_root() -> None:
+    """Not refused: inside a container or user namespace root may be nobody outside of it, which cannot be seen here."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        log.warning("the appliance runs as root: give it a user of its own, so that a fault in it reaches less")
+
+
 def _refuse_old_tls(realm: Realm) -> None:
     """gRPC may have been loaded by somebody else before, who did not say that TLS 1.2 is not wanted."""
     if tls13_is_required():
@@ -197,16 +220,7 @@ def _signals() -> Iterator[list[int]]:
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
     """One serving process per folder; the lock ends with the process, however it ends."""
-    with path.open("a+b") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it") from None
+    with path.open("a+", encoding="utf-8") as file:
+        if not try_lock(file):
+            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it")
         yield

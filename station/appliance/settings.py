@@ -50,6 +50,11 @@ class ApplianceSettings:
         """Where the address is written once the appliance is ready."""
         return self.folder / "endpoint.json"
 
+    @property
+    def lock(self) -> Path:
+        """Locked while a process serves the folder."""
+        return self.folder / "serve.lock"
+
 
 def read_settings(folder: Path) -> ApplianceSettings:
     """Read ``appliance.toml``; all findings at once."""
