@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from station.appliance.client_expiry import ClientExpiries
 from station.appliance.keystore import Keystore
 from station.appliance.metrics import Gauge
 from station.appliance.quota import Quota
@@ -17,7 +18,9 @@ WITHOUT_ORDER = "(none)"
 """No work order can be called so."""
 
 
-def gauges(keystore: Keystore, sessions: Sessions, access: Access, quota: Quota) -> tuple[Gauge, ...]:
+def gauges(
+    keystore: Keystore, sessions: Sessions, access: Access, quota: Quota, expiries: ClientExpiries
+) -> tuple[Gauge, ...]:
     """The gauges of what decides about calls."""
 
     def spent(column: str) -> Mapping[str, float]:
@@ -30,6 +33,7 @@ def gauges(keystore: Keystore, sessions: Sessions, access: Access, quota: Quota)
     return (
         Gauge("keystore_up", "1 while the keys can be used.", lambda: float(not keystore.fault())),
         Gauge("sessions_open", "Sessions that have not ended here.", sessions.open_count),
+        Gauge("client_certificates_expiring", "Seen, end within 30 days.", expiries.count),
         Gauge("endorsed_devices", "Devices that count against the quota now.", lambda: spent("endorsed"), "work_order"),
         Gauge("endorsed_devices_quota", "Devices that may be endorsed.", quotas, "work_order"),
         Gauge("unregistered_devices", "Endorsed, not registered.", lambda: spent("unregistered"), "work_order"),

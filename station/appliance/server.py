@@ -109,7 +109,7 @@ def assemble(
     sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session)
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
-    metrics.watch(*gauges(keystore, sessions, access, quota))
+    metrics.watch(*gauges(keystore, sessions, access, quota, gate.expiries))
     return service, SessionInterceptor(gate, metrics.call)
 
 

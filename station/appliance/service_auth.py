@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 
 from station.appliance import audit
 from station.appliance.client_certificate import ClientCertificate
+from station.appliance.client_expiry import ClientExpiries
 from station.appliance.limits import MESSAGE_BYTES, require_size
 from station.appliance.rates import Rates
 from station.appliance.refusal import Refusal, SkuNotLoaded
@@ -53,12 +54,15 @@ class Gate:
     access: Access
     rates: Rates
     endpoint_check: bool
+    expiries: ClientExpiries = field(default_factory=ClientExpiries)
 
     def identify(self, method: str, client: Client) -> Station:
         """The station that calls: not too often, with a certificate that is still valid and known."""
         self.rates.admit(client.certificate.fingerprint, method)
         _require_valid(client.certificate)
-        return self.access.station_of(client.certificate)
+        station = self.access.station_of(client.certificate)
+        self.expiries.note(client.certificate, station.name)
+        return station
 
     def admit(self, method: str, request: Any, client: Client, station: Station, context: grpc.ServicerContext) -> None:
         """All further checks, in the order of the contract."""
