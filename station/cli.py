@@ -207,6 +207,20 @@ def appliance_account(folder: Path, as_json: bool) -> int:
     return account_command(folder=folder, as_json=as_json)
 
 
+@appliance.command("doctor")
+@click.argument("folder", type=FOLDER)
+@json_option
+def appliance_doctor(folder: Path, as_json: bool) -> int:
+    """Everything that is wrong with the appliance of FOLDER, at once and without serving it.
+
+    Files and their owners, keys, SKUs, certificates, stations, databases, disk, clock, ports. An HSM is logged into
+    once. Ends with 0 (warnings do not count), with 5 when only records cannot be written, else with 2.
+    """
+    from station.appliance.commands import doctor_command
+
+    return doctor_command(folder=folder, as_json=as_json)
+
+
 @cli.group()
 def sockets() -> None:
     """The sockets of this bench."""

@@ -49,7 +49,7 @@ class DataFolder:
             handle = open(self.path / "station.lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until release
         except OSError as error:
             raise JournalError(f"expected to write to the data folder {self.path}, but: {error.strerror}") from None
-        if not _try_lock(handle):
+        if not try_lock(handle):
             handle.seek(0)
             owner, _, doing = handle.read().strip().partition(" ")
             handle.close()
@@ -80,7 +80,8 @@ def _taken(place: str, owner: str, doing: str) -> str:
     )
 
 
-def _try_lock(handle: IO[str]) -> bool:
+def try_lock(handle: IO[str]) -> bool:
+    """Lock an open file for this process until it is closed; False when another process has it."""
     try:
         if sys.platform == "win32":
             import msvcrt

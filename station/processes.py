@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -41,12 +42,42 @@ def allowed_environment(environment: Mapping[str, str] | None = None) -> dict[st
 
 def clean_environment(realm: Realm) -> None:
     """Drop everything else from this process; realm production refuses switches that write secrets."""
-    present = [name for name in LEAKS if os.environ.get(name)]
-    if present and realm is Realm.PRODUCTION:
-        raise ConfigError(f"the variable {present[0]} makes a library write what it sends; unset it and start again")
+    refuse_leaks(realm)
     kept = allowed_environment()
     for name in set(os.environ) - set(kept):
         del os.environ[name]
+
+
+def refuse_leaks(realm: Realm) -> None:
+    """Raise ``ConfigError`` when a switch that writes secrets is set in production."""
+    present = [name for name in LEAKS if os.environ.get(name)]
+    if present and realm is Realm.PRODUCTION:
+        raise ConfigError(f"the variable {present[0]} makes a library write what it sends; unset it and start again")
+
+
+def restart_in_clean_environment(realm: Realm) -> None:
+    """Begin this program anew, under the same process id, when it was started with more than the allowed variables.
+
+    Deleting a variable is not enough: ``/proc/PID/environ`` shows for ever what a process was started with, and a
+    library of ``LD_PRELOAD`` is loaded by then. Where there is no /proc the variables are only deleted.
+    """
+    refuse_leaks(realm)
+    if started_with() <= set(allowed_environment()):
+        clean_environment(realm)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arguments = sys.argv if is_frozen() else sys.orig_argv
+    os.execve(sys.executable, [sys.executable, *arguments[1:]], allowed_environment())
+
+
+def started_with() -> frozenset[str]:
+    """Names of the variables that this process was started with; none where the system does not tell."""
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:  # no /proc, or this process is hardened already
+        return frozenset()
+    return frozenset(os.fsdecode(entry.partition(b"=")[0]) for entry in block.split(b"\0") if entry)
 
 
 def child_environment() -> dict[str, str]:

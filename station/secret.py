@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+"""Of sys/prctl.h."""
+
 
 class Secret:
     """Plaintext key material: every rendering gives its label and bit length, nothing else."""
@@ -83,5 +86,14 @@ def harden_process() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pr_set_dumpable = 4  # PR_SET_DUMPABLE of sys/prctl.h
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def is_hardened() -> bool:
+    """True when nobody of this user can look into this process and it leaves no core file; only Linux tells."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import resource
+
+    dumpable = ctypes.CDLL(None, use_errno=True).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+    return dumpable == 0 and resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)

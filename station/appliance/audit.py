@@ -1,5 +1,6 @@
-"""The audit log: one JSON line per call. It holds names, identifiers and results, never a token, password or key.
+"""The audit log: one JSON line per call, and one a day per client certificate that ends soon.
 
+It holds names, identifiers and results, never a token, password or key.
 Only fields listed here are written; none of them is taken from a message's secret fields. Texts that a client
 chooses are cut, and JSON keeps them on their line.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -59,8 +61,26 @@ def write(
         "result": code,
         "ms": round(milliseconds, 1),
     }
+    _put(line, logging.INFO)
+
+
+def write_expiry(certificate: ClientCertificate, station: str, end: datetime, days: int) -> None:
+    """One line about a client certificate that ends in ``days`` days."""
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": "client_certificate_expires",
+        "station": station,
+        "certificate": certificate.fingerprint[:16],
+        "title": certificate.title[:LONGEST],
+        "end": end.isoformat(timespec="seconds"),
+        "days": days,
+    }
+    _put(line, logging.WARNING)
+
+
+def _put(line: Mapping[str, object], level: int) -> None:
     text = json.dumps(line, ensure_ascii=True)
-    log.info("%s", text)
+    log.log(level, "%s", text)
     lines.info("%s", text)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from station.appliance.pki import SKU, client_files, init
 from station.appliance.settings import read_settings
 from station.appliance.sku_templates import chosen
-from station.processes import clean_environment
+from station.appliance.tls_version import require_tls13
+from station.processes import restart_in_clean_environment
+from station.secret import harden_process
 
 Say = Callable[[str], None]
 
@@ -48,7 +50,8 @@ def serve_command(
     say: Say | None = None,
 ) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT; one line says when calls are answered. The log goes to stderr."""
-    clean_environment(read_settings(folder.resolve()).realm)  # before gRPC is loaded, which reads its switches then
+    restart_in_clean_environment(read_settings(folder.resolve()).realm)
+    require_tls13()  # before gRPC is loaded, which reads its switches then
     from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
 
     say = say or _stdout
@@ -81,6 +84,18 @@ def account_command(*, folder: Path, as_json: bool = False, say: Say | None = No
         name = f"{line.work_order or '(no work order)'} {line.day}".strip()
         say(f"{name}: {line.endorsed} devices endorsed, {line.unregistered} of them not registered")
     return 0
+
+
+def doctor_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:
+    """Say everything that is wrong with a folder; nothing is served and nothing written."""
+    harden_process()
+    from station.appliance import doctor  # gRPC and SQLite
+
+    say = say or _stdout
+    checks = doctor.examine(folder.resolve())
+    for line in [doctor.as_json(checks)] if as_json else map(str, checks):
+        say(line)
+    return doctor.exit_code(checks)
 
 
 def _stdout(line: str) -> None:

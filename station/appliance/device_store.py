@@ -51,12 +51,18 @@ class DeviceStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        self._database = Database(self._connection)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
         try:
+            self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from None
+        self._database = Database(self._connection)
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
             self._create(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _unusable(path, error) from None
         except BaseException:  # the file is closed, then the error goes on
             self._connection.close()
             raise
@@ -134,6 +140,10 @@ class DeviceStore:
             )
             self._table.create_index(["device_id", "digest"], unique=True, if_not_exists=True)
             self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"expected to store devices in {path}, but: {error}; make it writable or put it elsewhere")
 
 
 def now_ms() -> int:

@@ -42,10 +42,17 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def require_private(path: Path) -> None:
-    """Refuse a key or passphrase file that others can read."""
+    """Refuse a key or passphrase file that others can read, or that is another user's, who could exchange it."""
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
         raise ConfigError(f"expected a readable file at {path}: {error.strerror}; run appliance init first") from None
-    if sys.platform != "win32" and mode & OTHERS:
+    if sys.platform == "win32":
+        return
+    if found.st_mode & OTHERS:
         raise ConfigError(f"expected {path} to be readable by its owner only: run chmod 600 {path}")
+    if found.st_uid != os.geteuid():
+        raise ConfigError(
+            f"expected {path} to be owned by the user that serves ({os.geteuid()}), its owner is {found.st_uid}: "
+            "serve as that user, or change the owner"
+        )

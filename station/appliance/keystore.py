@@ -82,6 +82,10 @@ class Keystore(Protocol):
         """A sentence for a SKU's label that is not there: what to do about it."""
         ...
 
+    def fault(self) -> str:
+        """Why no key can be used at the moment, as far as is known; empty while they can."""
+        ...
+
     def hmac_sha256(self, label: str, message: bytes) -> Secret:
         """HMAC-SHA256 of the message under the secret key ``label``; raises ``KeyMissing``."""
         ...
@@ -132,6 +136,10 @@ class SoftwareKeystore:
     def missing(self, label: str) -> str:
         """What to do about a label that is not there."""
         return f"expected key {label!r} in the keystore: import it"
+
+    def fault(self) -> str:
+        """Nothing: the keys are in this process."""
+        return ""
 
     def hmac_sha256(self, label: str, message: bytes) -> Secret:
         """HMAC-SHA256 of the message under the secret key ``label``."""

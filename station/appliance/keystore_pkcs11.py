@@ -92,6 +92,10 @@ class TokenKeystore:
             f"which this keystore has no mechanism for"
         )
 
+    def fault(self) -> str:
+        """Why the token does not work, since a call noticed it; empty while it works."""
+        return self._pool.fault()
+
     def hmac_sha256(self, label: str, message: bytes) -> Secret:
         """HMAC-SHA256 inside the token."""
         self._require("secret", label)

@@ -10,7 +10,9 @@ from station.formats.perso_blob import MAX_BLOB
 from station.wire import pa_pb2
 
 MESSAGE_BYTES = 1 << 20
-"""Larger messages are refused by the transport with RESOURCE_EXHAUSTED before they are read."""
+"""Larger messages are refused with RESOURCE_EXHAUSTED before they are parsed."""
+TRANSPORT_BYTES = 4 << 20
+"""Larger ones are refused by the transport with the same code, before they are a call."""
 TBS_BYTES = 8192
 BUNDLES = 32
 TOKENS = 64

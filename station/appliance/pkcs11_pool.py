@@ -117,6 +117,10 @@ class SessionPool:
         if idle:  # a module that is ended under a running call crashes the process
             self._module.close()
 
+    def fault(self) -> str:
+        """Why the token is not used now; empty while it is."""
+        return self._down or ""
+
     @contextmanager
     def _borrowed(self) -> Iterator[KeySession]:
         session = self._take()

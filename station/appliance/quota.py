@@ -46,10 +46,16 @@ class Quota:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._lock = threading.Lock()
         self._clock = clock
-        self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from None
         try:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._create(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _unusable(path, error) from None
         except BaseException:  # the file is closed, then the error goes on
             self._connection.close()
             raise
@@ -95,6 +101,12 @@ class Quota:
             )
             return [Spent(*row) for row in rows]
 
+    def spent(self, order: WorkOrder | None) -> Spent:
+        """What counts against the work order's quota now (for one per day: today's), or what came without an order."""
+        with self._failures(), self._lock:
+            name, day = (NO_ORDER, "") if order is None else (order.name, self._day(order))
+            return Spent(name, day, self._sum(name, "endorsed", day), self._sum(name, "unregistered"))
+
     def unregistered(self) -> int:
         """Devices that were endorsed and not yet registered here, of all work orders."""
         return sum(line.unregistered for line in self.account())
@@ -127,14 +139,14 @@ class Quota:
     def _require_room(self, order: WorkOrder, new: Sequence[str]) -> None:
         if not new:
             return
-        endorsed = self._sum(order, "endorsed", self._day(order))
+        endorsed = self._sum(order.name, "endorsed", self._day(order))
         if endorsed + len(new) > order.quota:
             per = "a day" if order.per == "day" else "in all"
             raise Refusal(
                 "PERMISSION_DENIED",
                 f"work order {order.name!r} has used {endorsed} of its {order.quota} endorsements {per}",
             )
-        waiting = self._sum(order, "unregistered")
+        waiting = self._sum(order.name, "unregistered")
         if order.unregistered is not None and waiting + len(new) > order.unregistered:
             raise Refusal(
                 "PERMISSION_DENIED",
@@ -142,8 +154,8 @@ class Quota:
                 f"{order.unregistered} are allowed: register them first",
             )
 
-    def _sum(self, order: WorkOrder, column: str, day: str | None = None) -> int:
-        where, values = ("", [order.name]) if not day else (" AND day = ?", [order.name, day])
+    def _sum(self, order: str, column: str, day: str = "") -> int:
+        where, values = ("", [order]) if not day else (" AND day = ?", [order, day])
         query = f"SELECT coalesce(sum({column}), 0) FROM spent WHERE work_order = ?{where}"
         return int(self._connection.execute(query, values).fetchone()[0])
 
@@ -192,6 +204,10 @@ class Quota:
         closed = {"session": bytes, "expires": int}
         database.table("closed_sessions").create(closed, pk="session", if_not_exists=True)
         self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"expected to count in {path}, but: {error}; make it writable or put it elsewhere")
 
 
 def devices_of(labelled: Sequence[tuple[str, bytes]]) -> list[str]:

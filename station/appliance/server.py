@@ -16,9 +16,14 @@ from types import FrameType
 
 from station.appliance.audit import AuditFile
 from station.appliance.device_store import DeviceStore
+from station.appliance.file_guard import changeable, exposed
 from station.appliance.files import replace
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
+from station.appliance.metrics import Metrics
+from station.appliance.metrics_address import MetricsAddress
+from station.appliance.metrics_gauges import certificate_gauge, gauges
+from station.appliance.metrics_listener import MetricsListener
 from station.appliance.quota import Quota
 from station.appliance.rates import Rates
 from station.appliance.service import ApplianceService
@@ -30,6 +35,8 @@ from station.appliance.sessions import Sessions
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import Spm
 from station.appliance.stations import Access
+from station.appliance.tls_version import tls13_is_required
+from station.data_folder import try_lock
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import harden_process
@@ -39,7 +46,8 @@ log = logging.getLogger(__name__)
 SIGNAL_POLL = 0.1
 DRAIN_SECONDS = 5.0
 EXPIRY_SECONDS = 86400.0
-LOCK_FILE = "serve.lock"
+PRIVATE = 0o077
+"""Databases, audit log and address file are made for the serving user alone."""
 SPYING_VARIABLES = ("GRPC_TRACE", "GRPC_VERBOSITY", "SSLKEYLOGFILE")
 
 
@@ -59,8 +67,11 @@ def serve(
     settings = read_settings(folder.resolve())
     stop = stop or threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
+        stack.enter_context(_exclusive(settings.lock))
         _refuse_spying(settings.realm)
+        _refuse_open_files(settings)
+        _warn_of_root()
+        stack.callback(os.umask, os.umask(PRIVATE))
         asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
@@ -68,10 +79,14 @@ def serve(
         stack.callback(quota.close)
         if settings.run.audit is not None:
             stack.callback(AuditFile(settings.run.audit).close)
-        service, interceptor = assemble(settings, keystore, store, quota)
+        metrics = Metrics()
+        service, interceptor = assemble(settings, keystore, store, quota, metrics=metrics)
         server = _start(settings, service, interceptor, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)
+        metrics.watch(certificate_gauge(server.tls))
         endpoint = _endpoint(settings, host or settings.host, server.port)
+        if settings.run.metrics is not None:
+            endpoint["metrics"] = _listen(settings.run.metrics, metrics, stack)
         stack.callback(settings.endpoint.unlink, missing_ok=True)
         replace(settings.endpoint, json.dumps(endpoint, indent=1).encode())
         log.info("appliance of realm %s is ready on %s", settings.realm, endpoint["target"])
@@ -84,24 +99,36 @@ def serve(
 
 def assemble(
     settings: ApplianceSettings, keystore: Keystore, store: DeviceStore | None, quota: Quota,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.time, metrics: Metrics | None = None,
 ) -> tuple[ApplianceService, SessionInterceptor]:  # fmt: skip
     """The service and what stands in front of it; ``clock`` decides when sessions expire."""
+    metrics = metrics or Metrics()
     spm = Spm(settings.skus, keystore)
     access = Access(settings.run.stations, settings.realm)
     tokens = SessionTokens(fleet_key(keystore), 60 * settings.run.session_minutes, clock)
     sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session)
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
-    return service, SessionInterceptor(gate)
+    metrics.watch(*gauges(keystore, sessions, access, quota, gate.expiries))
+    return service, SessionInterceptor(gate, metrics.call)
 
 
 def _start(
     settings: ApplianceSettings, service: ApplianceService, interceptor: SessionInterceptor, host: str, port: int
 ) -> ApplianceServer:
+    _refuse_old_tls(settings.realm)
     tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ApplianceServer(service, interceptor, tls, address)
+    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection)
+
+
+def _listen(address: MetricsAddress, metrics: Metrics, stack: ExitStack) -> str:
+    """Answer Prometheus until the stack is closed; returns where."""
+    listener = MetricsListener(address, metrics.registry)
+    stack.callback(listener.close)
+    if not address.is_loopback:
+        log.warning("metrics are told to everybody who reaches %s", address)
+    return listener.url
 
 
 def _wait(asked: list[int], stop: threading.Event, server: ApplianceServer) -> None:
@@ -142,6 +169,32 @@ def _refuse_spying(realm: Realm) -> None:
         log.warning("%s is set: tracing may show session tokens", ", ".join(found))
 
 
+def _refuse_open_files(settings: ApplianceSettings) -> None:
+    """Keys that others can read are refused always, settings that others can change in production."""
+    refused, changed = exposed(settings), changeable(settings)
+    if settings.realm is Realm.PRODUCTION:
+        refused += changed
+    if refused:
+        raise ConfigError("\n".join(refused))
+    for sentence in changed:
+        log.warning("%s", sentence)
+
+
+def _warn_of_root() -> None:
+    """Not refused: inside a container or user namespace root may be nobody outside of it, which cannot be seen here."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        log.warning("the appliance runs as root: give it a user of its own, so that a fault in it reaches less")
+
+
+def _refuse_old_tls(realm: Realm) -> None:
+    """gRPC may have been loaded by somebody else before, who did not say that TLS 1.2 is not wanted."""
+    if tls13_is_required():
+        return
+    if realm is Realm.PRODUCTION:
+        raise ConfigError("expected TLS 1.3 to be required before gRPC is loaded: start with station appliance serve")
+    log.warning("TLS 1.2 is accepted: this process was not started with station appliance serve")
+
+
 @contextmanager
 def _signals() -> Iterator[list[int]]:
     """The list that SIGTERM and SIGINT put their number into; only in the main thread, handlers restored afterwards.
@@ -167,16 +220,7 @@ def _signals() -> Iterator[list[int]]:
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
     """One serving process per folder; the lock ends with the process, however it ends."""
-    with path.open("a+b") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it") from None
+    with path.open("a+", encoding="utf-8") as file:
+        if not try_lock(file):
+            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it")
         yield

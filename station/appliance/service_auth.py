@@ -12,15 +12,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from station.appliance import audit
 from station.appliance.client_certificate import ClientCertificate
-from station.appliance.limits import require_size
+from station.appliance.client_expiry import ClientExpiries
+from station.appliance.limits import MESSAGE_BYTES, require_size
 from station.appliance.rates import Rates
 from station.appliance.refusal import Refusal, SkuNotLoaded
 from station.appliance.service_peer import Client, check_endpoint, client_of, metadata_value
@@ -35,6 +37,12 @@ SERVICE = "/pa.ProvisioningApplianceService/"
 WITHOUT_SESSION = ("InitSession", "CloseSession")
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
+Count = Callable[[str, str, float], None]
+"""Told of every call: method, name of the status code, seconds."""
+
+
+def _count_nothing(method: str, result: str, seconds: float) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +54,15 @@ class Gate:
     access: Access
     rates: Rates
     endpoint_check: bool
+    expiries: ClientExpiries = field(default_factory=ClientExpiries)
 
     def identify(self, method: str, client: Client) -> Station:
         """The station that calls: not too often, with a certificate that is still valid and known."""
         self.rates.admit(client.certificate.fingerprint, method)
         _require_valid(client.certificate)
-        return self.access.station_of(client.certificate)
+        station = self.access.station_of(client.certificate)
+        self.expiries.note(client.certificate, station.name)
+        return station
 
     def admit(self, method: str, request: Any, client: Client, station: Station, context: grpc.ServicerContext) -> None:
         """All further checks, in the order of the contract."""
@@ -88,8 +99,9 @@ class Gate:
 class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Checks every call of the service, then writes one audit line about it."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, count: Count = _count_nothing) -> None:
         self._gate = gate
+        self._count = count
         self._lock = threading.Lock()
         self._running = 0
 
@@ -106,8 +118,9 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
             return handler
         method = details.method.removeprefix(SERVICE)
         return grpc.unary_unary_rpc_method_handler(
-            self._guarded(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+            self._guarded(method, handler.unary_unary), _tolerant(handler.request_deserializer),
+            handler.response_serializer,
+        )  # fmt: skip
 
     def _guarded(self, method: str, inner: Handler) -> Handler:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
@@ -118,6 +131,8 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
                 try:
                     station = self._gate.identify(method, client)
                     name = station.name
+                    if isinstance(request, Refusal):
+                        raise request
                     self._gate.admit(method, request, client, station, context)
                     return inner(request, context)
                 except Refusal as refusal:
@@ -130,8 +145,9 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
                     _log_fault(method, error)
                     abort(context, Refusal("INTERNAL", "internal error: see the appliance's log"))
                 finally:
-                    spent = 1000 * (time.monotonic() - started)
-                    audit.write(client.certificate, client.user, client.peer, method, request, code, spent, name)
+                    spent = time.monotonic() - started
+                    self._count(method, code, spent)
+                    audit.write(client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name)
 
         return guarded
 
@@ -144,6 +160,20 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
         finally:
             with self._lock:
                 self._running -= 1
+
+
+def _tolerant(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A message that cannot be read becomes its refusal: gRPC itself would end the call and nobody wrote it down."""
+
+    def read(raw: bytes) -> Any:
+        if len(raw) > MESSAGE_BYTES:
+            return Refusal("RESOURCE_EXHAUSTED", f"expected at most {MESSAGE_BYTES} bytes in a message, saw {len(raw)}")
+        try:
+            return parse(raw)
+        except DecodeError:
+            return Refusal("INTERNAL", f"expected a message of this call, saw {len(raw)} bytes that are none")
+
+    return read
 
 
 def abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:

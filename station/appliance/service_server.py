@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
-from station.appliance.limits import MESSAGE_BYTES
+from station.appliance.limits import TRANSPORT_BYTES
 from station.appliance.service import ApplianceService
 from station.appliance.service_auth import SessionInterceptor
 from station.appliance.service_tls import ServerTls
 from station.errors import ConfigError
 from station.wire import pa_pb2_grpc
+
+log = logging.getLogger(__name__)
 
 THREADS = 16
 SERVICE_NAME = "pa.ProvisioningApplianceService"
@@ -23,7 +27,7 @@ IDLE_POLL = 0.05
 GOODBYE_SECONDS = 0.5
 OPTIONS = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", TRANSPORT_BYTES),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
 )
 
@@ -32,15 +36,18 @@ class ApplianceServer:
     """A started server; ``port`` is the port it listens on."""
 
     def __init__(
-        self, service: ApplianceService, interceptor: SessionInterceptor, tls: ServerTls, address: str
-    ) -> None:
-        self._tls = tls
+        self, service: ApplianceService, interceptor: SessionInterceptor, tls: ServerTls, address: str,
+        reflected: bool = False,
+    ) -> None:  # fmt: skip
+        self.tls = tls
         self._interceptor = interceptor
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="appliance")
         self._server = grpc.server(self._pool, interceptors=[interceptor], options=OPTIONS)
         pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflected:
+            _offer_reflection(self._server)
         try:
             self.port = int(self._server.add_secure_port(address, tls.credentials()))
         except RuntimeError:
@@ -55,7 +62,7 @@ class ApplianceServer:
 
     def warn_of_expiry(self) -> None:
         """Log which certificates expire soon."""
-        self._tls.warn(datetime.now(UTC))
+        self.tls.warn(datetime.now(UTC))
 
     def drain(self, seconds: float) -> None:
         """Report not serving, refuse new calls, let running ones end within ``seconds``, stop.
@@ -72,3 +79,9 @@ class ApplianceServer:
         self._server.stop(GOODBYE_SECONDS)
         stopped.wait()
         self._pool.shutdown()
+
+
+def _offer_reflection(server: grpc.Server) -> None:
+    """Tell engineers' tools the calls. Each tool that asks holds one of the threads for as long as it likes."""
+    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    log.warning("reflection is on: its calls pass by roles, rate limit and audit log")

@@ -67,6 +67,11 @@ class ServerTls:
         for sentence in expiry_warnings(self._watched.value().expiries, now):
             log.warning("%s", sentence)
 
+    def ends(self) -> dict[str, datetime]:
+        """When the first certificate of each file expires, by the file's name in the settings."""
+        (_, certificate), (_, client_ca) = self._watched.value().expiries
+        return {"certificate": certificate, "client_ca": client_ca}
+
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Called at every handshake; None: nothing has changed."""
         content = self._watched.value()

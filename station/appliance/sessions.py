@@ -81,6 +81,12 @@ class Sessions:
             raise Refusal("UNAUTHENTICATED", "no access token was sent")
         raise Refusal("NOT_FOUND", "incorrect access token: it is wrong, closed or expired")
 
+    def open_count(self) -> int:
+        """How many sessions are open here."""
+        with self._lock:
+            self._prune()
+            return len(self._seats)
+
     def _end(self, claims: Claims | None) -> None:
         if claims is not None:
             self._closed[claims.id] = claims.expires

@@ -50,6 +50,11 @@ class ApplianceSettings:
         """Where the address is written once the appliance is ready."""
         return self.folder / "endpoint.json"
 
+    @property
+    def lock(self) -> Path:
+        """Locked while a process serves the folder."""
+        return self.folder / "serve.lock"
+
 
 def read_settings(folder: Path) -> ApplianceSettings:
     """Read ``appliance.toml``; all findings at once."""
@@ -99,7 +104,8 @@ def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> A
 
 
 def _known() -> tuple[str, ...]:
-    return (*_TEXTS, *keystore_settings.NUMBERS, *run_settings.NUMBERS, "port", "endpoint_check")
+    others = (*keystore_settings.NUMBERS, *run_settings.NUMBERS, *run_settings.SWITCHES)
+    return (*_TEXTS, *others, "port", "endpoint_check")
 
 
 def _load(path: Path) -> tuple[str, dict[str, Any]]:

@@ -117,6 +117,7 @@ class Stations:
 
     by_fingerprint: Mapping[str, Station]
     by_name: Mapping[str, Station]
+    work_orders: tuple[WorkOrder, ...] = ()
 
     def of(self, certificate: ClientCertificate) -> Station:
         """The station of a certificate: its fingerprint decides, else its names, which must mean one station."""
@@ -143,6 +144,11 @@ class Access:
             return Station(certificate.title, ("*",), tuple(Role))
         return stations.of(certificate)
 
+    def work_orders(self) -> tuple[WorkOrder, ...]:
+        """The work orders of the file."""
+        stations = self._stations.value()
+        return () if stations is None else stations.work_orders
+
     def _read(self) -> Stations | None:
         if self._realm is Realm.DEV and not self._path.exists():
             return None
@@ -168,7 +174,7 @@ def read_stations(path: Path) -> Stations:
             fingerprints[digits] = station
         else:
             names[entry.certificate.lower()] = station
-    return Stations(fingerprints, names)
+    return Stations(fingerprints, names, content.work_order)
 
 
 def fingerprint_of(text: str) -> str:

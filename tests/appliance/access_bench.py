@@ -18,6 +18,7 @@ from station.appliance.certificates import Issued, new_endpoint, realm_name
 from station.appliance.client_certificate import read_client_certificate
 from station.appliance.device_store import DeviceStore
 from station.appliance.keystores import configured_keystore
+from station.appliance.metrics import Metrics
 from station.appliance.pki import _ec_key, client_files
 from station.appliance.quota import Quota
 from station.appliance.settings import read_settings
@@ -53,14 +54,14 @@ class Inner:
 
 
 @contextmanager
-def inner(folder: Path, clock: Clock | None = None) -> Iterator[Inner]:
+def inner(folder: Path, clock: Clock | None = None, metrics: Metrics | None = None) -> Iterator[Inner]:
     clock = clock or Clock()
     settings = read_settings(folder)
     store, quota = DeviceStore(settings.registry), Quota(settings.run.counters)
     audit = AuditFile(settings.run.audit)
     try:
         with configured_keystore(settings.keys, settings.realm) as keystore:
-            service, interceptor = server.assemble(settings, keystore, store, quota, clock)
+            service, interceptor = server.assemble(settings, keystore, store, quota, clock, metrics)
             served = server._start(settings, service, interceptor, "127.0.0.1", 0)
             try:
                 yield Inner(folder, served, service, quota, clock)

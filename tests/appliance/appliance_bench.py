@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,14 @@ def padded(text: bytes) -> bytes:
 class Served:
     """An appliance process on a folder; the log is in ``log``."""
 
-    def __init__(self, folder: Path, port: int = 0, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int = 0, environment: dict[str, str] | None = None, before: Sequence[str] = ()
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.log = folder / "serve.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(folder), str(port)],
+                [*before, sys.executable, "-c", SERVE, str(folder), str(port)],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=log,

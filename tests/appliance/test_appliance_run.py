@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from access_bench import BOOT, Clock, audit_lines, authority, inner, issue
+from access_bench import BOOT, Clock, Holder, audit_lines, authority, inner, issue
 from appliance_bench import (
     Served,
     Station,
@@ -30,7 +30,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from station.appliance import audit, limits
 from station.appliance.certificates import new_endpoint, realm_name
-from station.appliance.client_certificate import UNKNOWN
+from station.appliance.client_certificate import UNKNOWN, ClientCertificate
+from station.appliance.client_expiry import MOST, ClientExpiries
+from station.appliance.metrics import Metrics
 from station.appliance.rates import Rates
 from station.appliance.refusal import Refusal
 from station.appliance.run_settings import NUMBERS
@@ -335,6 +337,48 @@ def test_expiry_is_announced_thirty_days_before(folder, caplog):
         appliance.server.warn_of_expiry()
     assert "server-cert.pem expires on" in caplog.text
     assert "ca-cert.pem" not in caplog.text
+
+
+def test_client_certificates_that_end_soon_are_told_once_a_day(folder, caplog):
+    metrics = Metrics()
+    with caplog.at_level(logging.INFO), inner(folder, metrics=metrics) as appliance:
+        soon = Holder(folder, appliance.target, issue(folder, "soon", days=20.5))
+        late = Station(folder, appliance.target)
+        for client in (soon, soon, late):
+            client.log_in()
+            client.call("GetOwnerFwBootMessage", BOOT)
+        expiring = metrics.registry.get_sample_value("appliance_client_certificates_expiring")
+        soon.close()
+        late.close()
+    lines = audit_lines(folder)
+    assert [line["event"] for line in lines].count("call") == 6
+    (told,) = [line for line in lines if line["event"] != "call"]
+    assert (told["event"], told["station"], told["days"]) == ("client_certificate_expires", "soon", 20)
+    assert expiring == 1
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING and "soon" in record.message]
+    assert record.name == audit.log.name
+
+
+def test_the_next_day_it_is_told_again_and_memory_is_bounded(monkeypatch):
+    told = []
+    monkeypatch.setattr(audit, "write_expiry", lambda certificate, *more: told.append((certificate.fingerprint, more)))
+    now = [datetime(2026, 5, 1, tzinfo=UTC)]
+    expiries = ClientExpiries(lambda: now[0])
+    end = now[0] + timedelta(days=30, hours=1)
+    one = ClientCertificate("one", frozenset(), "one", end)
+    expiries.note(one, "ft-1")
+    expiries.note(UNKNOWN, "unknown")
+    assert (told, expiries.count()) == ([], 0)
+    for hours in (2, 25, 26, 27):
+        now[0] = datetime(2026, 5, 1, hours % 24, tzinfo=UTC) + timedelta(days=hours // 24)
+        expiries.note(one, "ft-1")
+    assert told == [("one", ("ft-1", end, 29)), ("one", ("ft-1", end, 28))]
+    assert expiries.count() == 1
+    for number in range(MOST):
+        expiries.note(ClientCertificate(str(number), frozenset(), "", end), "")
+    assert expiries.count() == MOST
+    now[0] = end
+    assert expiries.count() == 0
 
 
 def short_lived(folder: Path):
