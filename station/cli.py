@@ -55,6 +55,12 @@ def station_options(command: F) -> F:
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")
 
 
+keystore_option = click.option(
+    "--keystore", type=click.Choice(["software", "softhsm2"]), default="software", show_default=True,
+    help="Where the keys are: a sealed file, or a SoftHSM of the appliance's own.",
+)  # fmt: skip
+
+
 def operator_options(command: F) -> F:
     """``--operator`` and where the PIN comes from."""
     name = click.option("--operator", default="", help="Who works; not needed on a virtual bench.")
@@ -172,6 +178,7 @@ def appliance() -> None:
 @click.option("--station", "stations", multiple=True, default=["station-1"], help="Station that gets a certificate.")
 @click.option("--host", "hosts", multiple=True, help="Further host name or address of the appliance.")
 @click.option("--sku", "skus", multiple=True, default=["sival"], help="SKU that it serves, or all; repeat for more.")
+@keystore_option
 @json_option
 def appliance_init(folder: Path, **options: Any) -> int:
     """Make a development appliance in FOLDER: keys, certificates, SKU files."""

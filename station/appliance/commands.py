@@ -9,22 +9,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from station.appliance.keystore_settings import PKCS11, SOFTWARE
 from station.appliance.pki import SKU, client_files, init
 from station.appliance.settings import read_settings
-from station.appliance.sku_templates import chosen
+from station.appliance.sku_templates import chosen, unservable
+from station.appliance.softhsm import find_module
+from station.errors import ConfigError
 from station.processes import clean_environment
+
+SOFTHSM = "softhsm2"
+KINDS = {SOFTWARE: SOFTWARE, SOFTHSM: PKCS11}
+"""What ``--keystore`` may say, and the kind of keystore that it means in ``appliance.toml``."""
 
 Say = Callable[[str], None]
 
 
 def init_command(
     *, folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence[str] = (), skus: Sequence[str] = (SKU,),
-    as_json: bool = False, say: Say | None = None,
+    keystore: str = SOFTWARE, as_json: bool = False, say: Say | None = None,
 ) -> int:  # fmt: skip
     """Make a development appliance in a new folder and say where a station's files are."""
     say = say or _stdout
-    init(folder, stations, hosts, skus)
-    names = [template.name for template in chosen(skus)]
+    names, left_out = _servable(skus, keystore)
+    init(folder, stations, hosts, names, into_softhsm() if keystore == SOFTHSM else None)
     passwords = {sku: str(client_files(folder.resolve(), "", sku).password) for sku in names}
     files = {name: client_files(folder.resolve(), name) for name in stations}
     if as_json:
@@ -32,15 +39,34 @@ def init_command(
             name: {"ca": str(f.ca), "certificate": str(f.certificate), "key": str(f.key), "password": str(f.password)}
             for name, f in files.items()
         }
-        made = {"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev"}
-        say(json.dumps({**made, "clients": clients, "passwords": passwords}))
+        made = {"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev", "keystore": keystore}
+        say(json.dumps({**made, "clients": clients, "passwords": passwords, "left_out": left_out}))
         return 0
     say(f"development appliance made in {folder}; start it with: station appliance serve {folder}")
     for name, found in files.items():
         say(f"  {name}: certificate {found.certificate}, key {found.key}, CA {found.ca}, SKU password {found.password}")
     for sku, password in passwords.items():
         say(f"  sku {sku}: password {password}")
+    for reason in left_out:
+        say(f"  left out: {reason}")
     return 0
+
+
+def into_softhsm() -> Callable[[Path], object]:
+    """What brings the keys of a folder into a private SoftHSM; ``ConfigError`` at once when it is not installed."""
+    module = find_module()
+    from station.appliance.pkcs11_provision import provision_folder
+
+    return lambda folder: provision_folder(folder, module)
+
+
+def _servable(skus: Sequence[str], keystore: str) -> tuple[list[str], list[str]]:
+    """Names of the SKUs, and of ``all`` what the keystore cannot serve; such a SKU given by name is refused."""
+    reasons = {template.name: unservable(template, KINDS[keystore]) for template in chosen(skus)}
+    for name in skus:
+        if reasons.get(name):
+            raise ConfigError(reasons[name])
+    return [name for name, reason in reasons.items() if not reason], [reason for reason in reasons.values() if reason]
 
 
 def serve_command(
