@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 from appliance_bench import Station
 from cryptography import x509
 
@@ -20,9 +19,10 @@ from station.appliance.device_store import DeviceStore
 from station.appliance.keystores import configured_keystore
 from station.appliance.pki import _ec_key, client_files
 from station.appliance.quota import Quota
+from station.appliance.service_client import Identity
 from station.appliance.settings import read_settings
 from station.model import Realm
-from station.wire import pa_pb2, pa_pb2_grpc
+from station.wire import pa_pb2
 
 BOOT = pa_pb2.GetOwnerFwBootMessageRequest(sku="sival")
 
@@ -97,11 +97,8 @@ class Holder(Station):
     """A raw client with a certificate of its own."""
 
     def __init__(self, folder: Path, target: str, issued: Issued, user: str = "raw") -> None:
-        self.folder, self.user, self.token = folder, user, None
         ca = (folder / "tls/ca-cert.pem").read_bytes()
-        credentials = grpc.ssl_channel_credentials(ca, issued.key_pem, issued.pem)
-        self.channel = grpc.secure_channel(target, credentials, (("grpc.enable_retries", 0),))
-        self.stub = pa_pb2_grpc.ProvisioningApplianceServiceStub(self.channel)
+        super().__init__(folder, target, user, Identity(ca, issued.pem, issued.key_pem))
 
 
 def second_sku(folder: Path, name: str = "sival_b") -> None:
