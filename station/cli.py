@@ -204,6 +204,20 @@ def appliance_serve(folder: Path, parent_pid: int | None, **options: Any) -> int
     return serve_command(folder=folder, **options)
 
 
+@appliance.command("selftest")
+@keystore_option
+@click.option("--sku", "skus", multiple=True, default=["all"], help="SKU to try; repeat for more (default: all).")
+@json_option
+def appliance_selftest(**options: Any) -> int:
+    """Try a throwaway appliance over its wire: every call of every SKU, with an emulated device; 4 when one is wrong.
+
+    The appliance is made in a temporary folder and served on this computer; nothing of it is left.
+    """
+    from station.appliance.commands import selftest_command
+
+    return selftest_command(**options)
+
+
 @appliance.command("account")
 @click.argument("folder", type=FOLDER)
 @json_option

@@ -15,7 +15,9 @@ from station.appliance.settings import read_settings
 from station.appliance.sku_templates import chosen, unservable
 from station.appliance.softhsm import find_module
 from station.errors import ConfigError
+from station.model import Realm
 from station.processes import clean_environment
+from station.secret import harden_process
 
 SOFTHSM = "softhsm2"
 KINDS = {SOFTWARE: SOFTWARE, SOFTHSM: PKCS11}
@@ -87,6 +89,19 @@ def serve_command(
         say(json.dumps({"event": "appliance_ready", **endpoint}) if as_json else line)
 
     return serve(folder, host, port, ready=announce)
+
+
+def selftest_command(
+    *, keystore: str = SOFTWARE, skus: Sequence[str] = ("all",), as_json: bool = False, say: Say | None = None
+) -> int:
+    """Try a throwaway appliance over its wire, every call of every SKU; one line per check."""
+    if keystore == SOFTHSM:
+        find_module()  # said before anything is made
+    clean_environment(Realm.DEV)  # before gRPC is loaded, which reads its switches then
+    harden_process()
+    from station.appliance.selftest.command import selftest
+
+    return selftest(keystore, skus, say or _stdout, as_json)
 
 
 def account_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:

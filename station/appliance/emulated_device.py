@@ -108,6 +108,12 @@ def leaf_tbs(common_name: str, ca: bytes, algorithm: str = "P-256", hash_algorit
     return builder.sign(stand_in, hash_algorithm or hashes.SHA256()).tbs_certificate_bytes
 
 
+def endorsed_labels(template: SkuTemplate) -> list[str]:
+    """Labels of the certificates that the appliance signs for a device of the SKU."""
+    hashed = [label for label in template.x509_order if label not in OWN_CERTIFICATES]
+    return [*hashed, UDS_MLDSA] if template.needs_mldsa else hashed
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceKey:
     """A P-256 key of the device with its 20-byte key id."""
@@ -156,16 +162,14 @@ class EmulatedDevice:
 
     def bundles(self) -> list[Bundle]:
         """What the appliance is asked to endorse: the UDS TBS, those below the EXT CA, the ML-DSA one."""
-        wanted: list[Bundle] = [(ecdsa_params("UDS"), self.uds_tbs)]
-        wanted += [(ecdsa_params(label), leaf_tbs(label, self._cas[EXT_CA])) for label in self.ext_labels]
-        if self.template.needs_mldsa:
-            wanted.append((mldsa_params(UDS_MLDSA), leaf_tbs(UDS_MLDSA, self._cas[DICE_MLDSA_CA], MLDSA)))
-        return wanted
+        return [self._bundle(label) for label in endorsed_labels(self.template)]
 
-    @property
-    def ext_labels(self) -> tuple[str, ...]:
-        """Names of the certificates below the EXT CA."""
-        return tuple(label for label in self.template.x509_order if label not in ("UDS", *OWN_CERTIFICATES))
+    def _bundle(self, label: str) -> Bundle:
+        if label == "UDS":
+            return ecdsa_params(label), self.uds_tbs
+        if label == UDS_MLDSA:
+            return mldsa_params(label), leaf_tbs(label, self._cas[DICE_MLDSA_CA], MLDSA)
+        return ecdsa_params(label), leaf_tbs(label, self._cas[EXT_CA])
 
     def objects(self, endorsed: Mapping[str, bytes]) -> list[AnyObject]:
         """What the registry gets: own and endorsed certificates (DER by label), CWTs, seeds."""

@@ -106,11 +106,15 @@ def init(
 def add_client(folder: Path, station: str, hosts: Sequence[str] = ()) -> ClientFiles:
     """Issue the client certificate of one more station."""
     _check_name(station)
-    authority = Issued(
+    return _issue_client(folder, tls_authority(folder), station, [*LOOPBACK, *hosts])
+
+
+def tls_authority(folder: Path) -> Issued:
+    """The CA of a development appliance's TLS certificates."""
+    return Issued(
         x509.load_pem_x509_certificate((folder / "tls/ca-cert.pem").read_bytes()),
         _ec_key((folder / "offline/tls-ca-key.pem").read_bytes()),
     )
-    return _issue_client(folder, authority, station, [*LOOPBACK, *hosts])
 
 
 def client_files(folder: Path, station: str, sku: str = "") -> ClientFiles:
