@@ -106,8 +106,11 @@ class Child:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the work like Ctrl-C, so that every process is ended; only the first one counts."""
+def interruptible() -> Iterator[Sequence[int]]:
+    """SIGTERM and SIGHUP end the work like Ctrl-C, so that every process is ended; only the first one counts.
+
+    Gives the signals that came: what is raised inside a callback of a library may never reach the work.
+    """
     told: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -117,11 +120,11 @@ def interruptible() -> Iterator[None]:
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield told
         return
     previous: dict[int, Any] = {getattr(signal, n): signal.signal(getattr(signal, n), stop) for n in names}
     try:
-        yield
+        yield told
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

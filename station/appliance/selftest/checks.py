@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,15 @@ def expect_refusal(client: RawClient, method: str, request: Any, code: str, word
 
 
 class Report:
-    """Carries checks out one after another, tells each, and counts; a failed one does not end the row."""
+    """Carries checks out one after another, tells each, and counts; a failed one does not end the row.
+
+    ``signals`` are those that came to end it all.
+    """
 
     def __init__(self, say: Say, as_json: bool) -> None:
         self._say = say
         self._as_json = as_json
+        self.signals: Sequence[int] = ()
         self.count = 0
         self.failed = 0
 
@@ -67,6 +71,8 @@ class Report:
         """Carry out all checks."""
         for check in checks:
             sentence = _sentence_of(check)
+            if self.signals:
+                raise KeyboardInterrupt
             self.count += 1
             self.failed += bool(sentence)
             body: dict[str, object] = {"event": "selftest_check", "name": check.name, "ok": not sentence}

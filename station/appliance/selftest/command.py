@@ -37,7 +37,7 @@ def selftest(keystore: str, skus: Sequence[str], say: Say, as_json: bool) -> int
         raise ConfigError("; ".join(skipped))
     report = Report(say, as_json)
     try:
-        with interruptible():
+        with interruptible() as report.signals:
             _try(report, templates, keystore)
     except BaseException as error:  # whoever reads the lines is never left waiting for the last one
         _end(report, skipped, STOPPED if isinstance(error, KeyboardInterrupt) else sentence_of(error))
