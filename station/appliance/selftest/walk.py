@@ -42,13 +42,9 @@ class Walk:
     def client(self) -> RawClient:
         """A client that is logged in, for all checks that leave its session as it was."""
         if self._client is None:
-            client = RawClient(self.target, self.place.identities[MAIN], f"{self.sku}-main")
-            try:
-                self.log_in(client)
-            except BaseException:
-                client.close()
-                raise
-            self._client = client
+            self._client = RawClient(self.target, self.place.identities[MAIN], f"{self.sku}-main")
+        if not self._client.token:
+            self.log_in(self._client)
         return self._client
 
     @contextmanager
