@@ -55,6 +55,12 @@ def station_options(command: F) -> F:
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")
 
 
+keystore_option = click.option(
+    "--keystore", type=click.Choice(["software", "softhsm2"]), default="software", show_default=True,
+    help="Where the keys are: a sealed file, or a SoftHSM of the appliance's own.",
+)  # fmt: skip
+
+
 def operator_options(command: F) -> F:
     """``--operator`` and where the PIN comes from."""
     name = click.option("--operator", default="", help="Who works; not needed on a virtual bench.")
@@ -172,6 +178,7 @@ def appliance() -> None:
 @click.option("--station", "stations", multiple=True, default=["station-1"], help="Station that gets a certificate.")
 @click.option("--host", "hosts", multiple=True, help="Further host name or address of the appliance.")
 @click.option("--sku", "skus", multiple=True, default=["sival"], help="SKU that it serves, or all; repeat for more.")
+@keystore_option
 @json_option
 def appliance_init(folder: Path, **options: Any) -> int:
     """Make a development appliance in FOLDER: keys, certificates, SKU files."""
@@ -195,6 +202,20 @@ def appliance_serve(folder: Path, parent_pid: int | None, **options: Any) -> int
     if parent_pid is not None:
         end_with_parent(parent_pid)
     return serve_command(folder=folder, **options)
+
+
+@appliance.command("selftest")
+@keystore_option
+@click.option("--sku", "skus", multiple=True, default=["all"], help="SKU to try; repeat for more (default: all).")
+@json_option
+def appliance_selftest(**options: Any) -> int:
+    """Try a throwaway appliance over its wire: every call of every SKU, with an emulated device; 4 when one is wrong.
+
+    The appliance is made in a temporary folder and served on this computer; nothing of it is left.
+    """
+    from station.appliance.commands import selftest_command
+
+    return selftest_command(**options)
 
 
 @appliance.command("account")

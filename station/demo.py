@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import queue
-import signal
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from station.cli_run import state_object
 from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, Stopped, nearest
 from station.hands import Hands
 from station.model import Role
+from station.processes import interruptible
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
 from station.shelf import Shelf
@@ -107,7 +107,7 @@ def _run_demo(
 
         return open_demo_window(data, sockets, sku, parts, driver)
     with (
-        _interruptible(),
+        interruptible(),
         demo_folder(data) as folder,
         VirtualStation(folder, sockets, sku, driver, kept=data is not None) as station,
     ):
@@ -336,25 +336,3 @@ def _repair(hands: Hands, socket: int) -> None:
     hands.do(socket, "replug", "")
     hands.do(socket, "power", "on")
     hands.do(socket, "fault", "clear")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo like Ctrl-C, so that every process is ended; only the first one counts."""
-    told: list[int] = []
-
-    def stop(number: int, _: object) -> None:
-        told.append(number)
-        if len(told) == 1:
-            raise KeyboardInterrupt  # not a StationError: no command that happens to be in progress may take it
-
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous: dict[int, Any] = {getattr(signal, n): signal.signal(getattr(signal, n), stop) for n in names}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

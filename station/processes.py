@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from station.errors import BenchError, ConfigError
 from station.model import Realm
@@ -133,6 +134,31 @@ class Child:
                 self._first.append(line)
                 self._ready.set()
         self._ready.set()
+
+
+@contextmanager
+def interruptible() -> Iterator[Sequence[int]]:
+    """SIGTERM and SIGHUP end the work like Ctrl-C, so that every process is ended; only the first one counts.
+
+    Gives the signals that came: what is raised inside a callback of a library may never reach the work.
+    """
+    told: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        told.append(number)
+        if len(told) == 1:
+            raise KeyboardInterrupt  # not a StationError: no command that happens to be in progress may take it
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    previous: dict[int, Any] = {getattr(signal, n): signal.signal(getattr(signal, n), stop) for n in names}
+    try:
+        yield told
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent(parent: int) -> None:

@@ -124,10 +124,12 @@ def new_ca(
     return _signed(builder.add_extension(comment, critical=False), key, issuer)
 
 
-def new_endpoint(name: x509.Name, hosts: Sequence[str], issuer: Issued, server: bool) -> Issued:
-    """A TLS certificate for a server or a client; ``hosts`` are DNS names and IP addresses."""
+def new_endpoint(
+    name: x509.Name, hosts: Sequence[str], issuer: Issued, server: bool, days: float | None = None
+) -> Issued:
+    """A TLS certificate for a server or a client; ``hosts`` are DNS names and IP addresses, ``days`` it is valid."""
     key = new_key()
-    builder = _builder(name, key, issuer, ENDPOINT_DAYS)
+    builder = _builder(name, key, issuer, ENDPOINT_DAYS if days is None else days)
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(digital_signature=True, key_encipherment=True), critical=True)
@@ -153,7 +155,7 @@ def private_der(key: PrivateKey) -> bytes:
 
 
 def _builder(
-    name: x509.Name, key: PrivateKey, issuer: Issued | None, days: int, names_issuer: bool = False
+    name: x509.Name, key: PrivateKey, issuer: Issued | None, days: float, names_issuer: bool = False
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC).replace(microsecond=0)
     serial = x509.random_serial_number()

@@ -9,24 +9,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from station.appliance.keystore_settings import PKCS11, SOFTWARE
 from station.appliance.pki import SKU, client_files, init
 from station.appliance.settings import read_settings
-from station.appliance.sku_templates import chosen
+from station.appliance.sku_templates import chosen, unservable
+from station.appliance.softhsm import find_module
 from station.appliance.tls_version import require_tls13
-from station.processes import restart_in_clean_environment
+from station.errors import ConfigError
+from station.model import Realm
+from station.processes import clean_environment, restart_in_clean_environment
 from station.secret import harden_process
+
+SOFTHSM = "softhsm2"
+KINDS = {SOFTWARE: SOFTWARE, SOFTHSM: PKCS11}
+"""What ``--keystore`` may say, and the kind of keystore that it means in ``appliance.toml``."""
 
 Say = Callable[[str], None]
 
 
 def init_command(
     *, folder: Path, stations: Sequence[str] = ("station-1",), hosts: Sequence[str] = (), skus: Sequence[str] = (SKU,),
-    as_json: bool = False, say: Say | None = None,
+    keystore: str = SOFTWARE, as_json: bool = False, say: Say | None = None,
 ) -> int:  # fmt: skip
     """Make a development appliance in a new folder and say where a station's files are."""
     say = say or _stdout
-    init(folder, stations, hosts, skus)
-    names = [template.name for template in chosen(skus)]
+    names, left_out = _servable(skus, keystore)
+    init(folder, stations, hosts, names, into_softhsm() if keystore == SOFTHSM else None)
     passwords = {sku: str(client_files(folder.resolve(), "", sku).password) for sku in names}
     files = {name: client_files(folder.resolve(), name) for name in stations}
     if as_json:
@@ -34,15 +42,34 @@ def init_command(
             name: {"ca": str(f.ca), "certificate": str(f.certificate), "key": str(f.key), "password": str(f.password)}
             for name, f in files.items()
         }
-        made = {"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev"}
-        say(json.dumps({**made, "clients": clients, "passwords": passwords}))
+        made = {"event": "appliance_made", "folder": str(folder.resolve()), "realm": "dev", "keystore": keystore}
+        say(json.dumps({**made, "clients": clients, "passwords": passwords, "left_out": left_out}))
         return 0
     say(f"development appliance made in {folder}; start it with: station appliance serve {folder}")
     for name, found in files.items():
         say(f"  {name}: certificate {found.certificate}, key {found.key}, CA {found.ca}, SKU password {found.password}")
     for sku, password in passwords.items():
         say(f"  sku {sku}: password {password}")
+    for reason in left_out:
+        say(f"  left out: {reason}")
     return 0
+
+
+def into_softhsm() -> Callable[[Path], object]:
+    """What brings the keys of a folder into a private SoftHSM; ``ConfigError`` at once when it is not installed."""
+    module = find_module()
+    from station.appliance.pkcs11_provision import provision_folder
+
+    return lambda folder: provision_folder(folder, module)
+
+
+def _servable(skus: Sequence[str], keystore: str) -> tuple[list[str], list[str]]:
+    """Names of the SKUs, and of ``all`` what the keystore cannot serve; such a SKU given by name is refused."""
+    reasons = {template.name: unservable(template, KINDS[keystore]) for template in chosen(skus)}
+    for name in skus:
+        if reasons.get(name):
+            raise ConfigError(reasons[name])
+    return [name for name, reason in reasons.items() if not reason], [reason for reason in reasons.values() if reason]
 
 
 def serve_command(
@@ -64,6 +91,20 @@ def serve_command(
         say(json.dumps({"event": "appliance_ready", **endpoint}) if as_json else line)
 
     return serve(folder, host, port, ready=announce)
+
+
+def selftest_command(
+    *, keystore: str = SOFTWARE, skus: Sequence[str] = ("all",), as_json: bool = False, say: Say | None = None
+) -> int:
+    """Try a throwaway appliance over its wire, every call of every SKU; one line per check."""
+    if keystore == SOFTHSM:
+        find_module()  # said before anything is made
+    clean_environment(Realm.DEV)
+    require_tls13()  # before gRPC is loaded, which reads its switches then
+    harden_process()
+    from station.appliance.selftest.command import selftest
+
+    return selftest(keystore, skus, say or _stdout, as_json)
 
 
 def account_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:

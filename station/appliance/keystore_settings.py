@@ -18,6 +18,7 @@ TEXTS: Mapping[str, str] = {
     "module": "",
     "token": "",
     "pin": "keystore.pin",
+    "softhsm": "",
 }
 NUMBERS: Mapping[str, tuple[int, int, int]] = {"slot": (0, 0, 1 << 16), "hsm_sessions": (8, 1, 256)}
 """Default, least and greatest value."""
@@ -25,7 +26,10 @@ NUMBERS: Mapping[str, tuple[int, int, int]] = {"slot": (0, 0, 1 << 16), "hsm_ses
 
 @dataclass(frozen=True, slots=True)
 class KeystoreSettings:
-    """Of kind ``software``: ``file`` and ``passphrase``; of kind ``pkcs11``: everything else."""
+    """Of kind ``software``: ``file`` and ``passphrase``; of kind ``pkcs11``: everything else.
+
+    ``softhsm`` is the folder of a private SoftHSM, when the module is one.
+    """
 
     kind: str
     file: Path
@@ -35,6 +39,7 @@ class KeystoreSettings:
     slot: int
     pin: SecretSource
     sessions: int
+    softhsm: Path | None = None
 
 
 def findings(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -45,6 +50,8 @@ def findings(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("keystore_kind", f"expected {SOFTWARE} or {PKCS11}, saw {kind!r}"))
     if kind == PKCS11 and not values.get("module"):
         found.append(("keystore_kind", "expected module, the path of the HSM's PKCS#11 library, beside it"))
+    if values.get("softhsm") and kind != PKCS11:
+        found.append(("softhsm", f'expected keystore_kind = "{PKCS11}" beside it: add that line or remove this one'))
     if values.get("token") and "slot" in values:
         found.append(("slot", "expected either token or slot: remove one of them"))
     for key, (default, least, greatest) in NUMBERS.items():
@@ -66,6 +73,7 @@ def keystore_settings(folder: Path, values: Mapping[str, Any]) -> KeystoreSettin
         slot=given["slot"],
         pin=parse_source(given["pin"], folder),
         sessions=given["hsm_sessions"],
+        softhsm=folder / given["softhsm"] if given["softhsm"] else None,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from station.appliance.files import require_private
 from station.appliance.keystore import Keystore, open_keystore
 from station.appliance.keystore_settings import PKCS11, KeystoreSettings
 from station.appliance.passphrase import read_secret
-from station.errors import ConfigError
+from station.appliance.softhsm import current_config, require_package, softhsm
 from station.model import Realm
 
 if TYPE_CHECKING:
@@ -24,20 +24,16 @@ def configured_keystore(settings: KeystoreSettings, realm: Realm) -> Iterator[Ke
         require_private(settings.file)
         yield open_keystore(settings.file, read_secret(settings.passphrase, "keystore passphrase"), realm)
         return
-    keystore = _open_token(settings, realm)
-    try:
+    with ExitStack() as stack:
+        if settings.softhsm is not None:  # for as long as the module may be started again
+            stack.enter_context(softhsm(current_config(settings.softhsm)))
+        keystore = _open_token(settings, realm)
+        stack.callback(keystore.close)
         yield keystore
-    finally:
-        keystore.close()
 
 
 def _open_token(settings: KeystoreSettings, realm: Realm) -> TokenKeystore:
-    try:
-        import pkcs11  # noqa: F401  # an extra: only those who have an HSM install it
-    except ImportError:
-        raise ConfigError(
-            "expected the package python-pkcs11 for keystore_kind pkcs11: install provisioning-station[hsm]"
-        ) from None
+    require_package()
     from station.appliance.keystore_pkcs11 import TokenSettings, open_token
     from station.appliance.pkcs11_module import TokenChoice
 

@@ -5,7 +5,6 @@ All keys get the attributes of the policy table (sheet 3.2); a label that is tak
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,25 +23,22 @@ from station.appliance.passphrase import read_secret
 from station.appliance.pkcs11_module import Module, TokenChoice, describe
 from station.appliance.pkcs11_policy import CURVES, OBJECT_CLASSES, take_inventory
 from station.appliance.settings import FILE, read_settings
+from station.appliance.softhsm import softhsm, write_softhsm_config
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import Secret
 
 TOKEN = "spm-hsm"
-SOFTHSM_CONFIG = "softhsm2.conf"
-SOFTHSM_VARIABLE = "SOFTHSM2_CONF"
-"""SoftHSM reads the path in this variable each time the module is started."""
+SOFTHSM_FOLDER = "softhsm"
+"""Of a private SoftHSM, in the appliance folder."""
 
 Template = dict[Attribute, object]
-
-
-def write_softhsm_config(folder: Path) -> Path:
-    """A private SoftHSM in ``folder``: its token folder and the file that ``SOFTHSM2_CONF`` must name."""
-    (folder / "tokens").mkdir(mode=0o700, parents=True)
-    lines = (f"directories.tokendir = {folder / 'tokens'}", "objectstore.backend = file", "log.level = ERROR")
-    path = folder / SOFTHSM_CONFIG
-    write_private(path, "".join(f"{line}\n" for line in lines).encode())
-    return path
+_SETTINGS = """\
+keystore_kind = "pkcs11"  # the keys are in a token of a SoftHSM of this folder
+module = "{module}"
+token = "{label}"
+softhsm = "{softhsm}"
+"""
 
 
 def init_token(module: str, label: str, so_pin: Secret, pin: Secret) -> None:
@@ -59,7 +55,8 @@ def init_token(module: str, label: str, so_pin: Secret, pin: Secret) -> None:
 def provision_folder(folder: Path, module: str, label: str = TOKEN) -> tuple[Path, tuple[str, ...]]:
     """Bring the keys of a development appliance into a SoftHSM of its own and make its settings name the token.
 
-    Returns the file that ``SOFTHSM2_CONF`` must name when the appliance serves, and the labels that stay out (ML-DSA).
+    Returns the SoftHSM's configuration file and the labels that stay out (ML-DSA). When none does, the sealed file and
+    its passphrase are removed: the token is the only place of the keys from then on.
     """
     settings = read_settings(folder)
     if settings.realm is not Realm.DEV:
@@ -67,7 +64,7 @@ def provision_folder(folder: Path, module: str, label: str = TOKEN) -> tuple[Pat
     material = unseal(settings.keys.file, read_secret(settings.keys.passphrase, "keystore passphrase"), settings.realm)
     out = tuple(sorted(name for name, der in material.private.items() if not _is_elliptic(der)))
     kept = {name: der for name, der in material.private.items() if name not in out}
-    config = write_softhsm_config(folder / "softhsm")
+    config = write_softhsm_config(folder / SOFTHSM_FOLDER)
     pin = Secret(secrets.token_hex(16).encode(), "HSM PIN")
     with pin.reveal() as raw:
         write_private(folder / "keystore.pin", raw + b"\n")
@@ -76,21 +73,12 @@ def provision_folder(folder: Path, module: str, label: str = TOKEN) -> tuple[Pat
         token = TokenSettings(module, TokenChoice(label), settings.keys.pin)
         import_keys(token, KeyMaterial(material.secret, kept, material.public))
     with (folder / FILE).open("a", encoding="utf-8") as file:
-        file.write(f'keystore_kind = "pkcs11"\nmodule = "{module}"\ntoken = "{label}"\n')
+        file.write(_SETTINGS.format(module=module, label=label, softhsm=SOFTHSM_FOLDER))
+    if not out:
+        settings.keys.file.unlink()
+        if settings.keys.passphrase.kind == "file":
+            Path(settings.keys.passphrase.value).unlink()
     return config, out
-
-
-@contextmanager
-def softhsm(config: Path) -> Iterator[None]:
-    """SoftHSM with this configuration while it is started here; the variable is put back afterwards."""
-    before = os.environ.get(SOFTHSM_VARIABLE)
-    os.environ[SOFTHSM_VARIABLE] = str(config)
-    try:
-        yield
-    finally:
-        os.environ.pop(SOFTHSM_VARIABLE, None)
-        if before is not None:
-            os.environ[SOFTHSM_VARIABLE] = before
 
 
 def generate_keys(settings: TokenSettings, seeds: Sequence[str], signers: Mapping[str, str]) -> dict[str, bytes]:

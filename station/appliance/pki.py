@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from station.appliance.certificates import (
 )
 from station.appliance.files import write_private, write_public
 from station.appliance.keystore import SEED_BYTES, KeyMaterial, create_keystore, spki
+from station.appliance.session_tokens import SESSION_KEY
 from station.appliance.settings import FILE
 from station.appliance.sku_templates import (
     IDENTITY_KEY,
@@ -74,10 +75,12 @@ def init(
     stations: Sequence[str] = ("station-1",),
     hosts: Sequence[str] = (),
     skus: Sequence[str] = (SKU,),
+    finish: Callable[[Path], object] | None = None,
 ) -> None:
     """Make the development appliance; ``hosts`` are further names and addresses of this computer and the stations.
 
-    ``skus`` are names of ``sku_templates.TEMPLATES``, or ``all``.
+    ``skus`` are names of ``sku_templates.TEMPLATES``, or ``all``. ``finish`` works on the whole folder before it takes
+    its place (brings the keys into an HSM); when it fails, nothing is left.
     """
     templates = chosen(skus)
     for station in stations:
@@ -91,6 +94,8 @@ def init(
     try:
         staged.mkdir(mode=0o700)
         _make(staged, [*LOOPBACK, *hosts], stations, templates)
+        if finish is not None:
+            finish(staged)
         if folder.exists():
             folder.rmdir()
         staged.rename(folder)
@@ -101,11 +106,15 @@ def init(
 def add_client(folder: Path, station: str, hosts: Sequence[str] = ()) -> ClientFiles:
     """Issue the client certificate of one more station."""
     _check_name(station)
-    authority = Issued(
+    return _issue_client(folder, tls_authority(folder), station, [*LOOPBACK, *hosts])
+
+
+def tls_authority(folder: Path) -> Issued:
+    """The CA of a development appliance's TLS certificates."""
+    return Issued(
         x509.load_pem_x509_certificate((folder / "tls/ca-cert.pem").read_bytes()),
         _ec_key((folder / "offline/tls-ca-key.pem").read_bytes()),
     )
-    return _issue_client(folder, authority, station, [*LOOPBACK, *hosts])
 
 
 def client_files(folder: Path, station: str, sku: str = "") -> ClientFiles:
@@ -132,10 +141,10 @@ def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str], templates
 def _make_keys(folder: Path, templates: Sequence[SkuTemplate]) -> None:
     rma = rsa.generate_private_key(public_exponent=65537, key_size=RMA_BITS)
     private = {IDENTITY_KEY: private_der(new_key())}
-    if any("Mldsa" in name for template in templates for name in template.certs):
+    if any(template.needs_mldsa for template in templates):
         private[MLDSA_IDENTITY_KEY] = private_der(new_key(MLDSA))
     material = KeyMaterial(
-        secret={SEED_HIGH: secrets.token_bytes(SEED_BYTES), SEED_LOW: secrets.token_bytes(SEED_BYTES)},
+        secret={label: secrets.token_bytes(SEED_BYTES) for label in (SEED_HIGH, SEED_LOW, SESSION_KEY)},
         private={**private, **_make_cas(folder, templates)},
         public={RMA_KEY: spki(rma.public_key())},
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from station.appliance.certificates import PLAIN_CA, CaProfile
+from station.appliance.keystore_settings import PKCS11
 from station.errors import ConfigError, nearest
 from station.model import Realm
 
@@ -42,6 +43,11 @@ class SkuTemplate:
     x509_count: int = 3
     cwt_order: tuple[str, ...] = ()
     second_layer: bool = False
+
+    @property
+    def needs_mldsa(self) -> bool:
+        """True for a SKU with an ML-DSA CA: its keystore must sign with ML-DSA."""
+        return any("Mldsa" in name for name in self.certs)
 
 
 _STRICT = CaProfile(path_length=0, certificates_only=True)
@@ -129,6 +135,16 @@ def chosen(names: Sequence[str]) -> tuple[SkuTemplate, ...]:
     return tuple(TEMPLATES[name] for name in dict.fromkeys(wanted))
 
 
+def unservable(template: SkuTemplate, kind: str) -> str:
+    """Why a keystore of this kind (as in ``appliance.toml``) cannot serve the SKU; empty when it can."""
+    if kind != PKCS11 or not template.needs_mldsa:
+        return ""
+    return (
+        f"sku {template.name} needs ML-DSA keys, for which the PKCS#11 keystore has no mechanism: "
+        "use the software keystore for it"
+    )
+
+
 def cas_of(templates: Sequence[SkuTemplate]) -> dict[str, CaPlan]:
     """The CAs that these SKUs need, roots first."""
     labels = {label for template in templates for label in template.certs.values()}
@@ -148,7 +164,7 @@ def ca_file(ca: str) -> str:
 def sku_file(template: SkuTemplate, realm: Realm, mechanism: str = "RsaOaep") -> str:
     """The SKU file in the upstream YAML schema."""
     private = _private_keys(template)
-    identities = [IDENTITY_KEY] + [MLDSA_IDENTITY_KEY] * any("Mldsa" in name for name in private)
+    identities = [IDENTITY_KEY] + [MLDSA_IDENTITY_KEY] * template.needs_mldsa
     lines = [
         f"# realm {realm.value}",
         f"sku: {template.name}",
@@ -180,7 +196,7 @@ def _attributes(template: SkuTemplate, private: Mapping[str, str], mechanism: st
         "HPKEClassicalPublicKeyPath": X25519_FILE,
     }
     identities = {"SigningKey/Identity/v0": IDENTITY_KEY}
-    if any("Mldsa" in name for name in private):
+    if template.needs_mldsa:
         identities["SigningKey/Identity/Mldsa/v0"] = MLDSA_IDENTITY_KEY
     return {
         "SeedSecHi": SEED_HIGH,

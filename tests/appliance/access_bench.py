@@ -8,22 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 from appliance_bench import Station
-from cryptography import x509
 
-from station.appliance import certificates, server
+from station.appliance import server
 from station.appliance.audit import AuditFile
 from station.appliance.certificates import Issued, new_endpoint, realm_name
 from station.appliance.client_certificate import read_client_certificate
 from station.appliance.device_store import DeviceStore
 from station.appliance.keystores import configured_keystore
 from station.appliance.metrics import Metrics
-from station.appliance.pki import _ec_key, client_files
+from station.appliance.pki import client_files, tls_authority
 from station.appliance.quota import Quota
+from station.appliance.service_client import Identity
 from station.appliance.settings import read_settings
 from station.model import Realm
-from station.wire import pa_pb2, pa_pb2_grpc
+from station.wire import pa_pb2
 
 BOOT = pa_pb2.GetOwnerFwBootMessageRequest(sku="sival")
 
@@ -74,20 +73,13 @@ def inner(folder: Path, clock: Clock | None = None, metrics: Metrics | None = No
 
 
 def authority(folder: Path) -> Issued:
-    return Issued(
-        x509.load_pem_x509_certificate((folder / "tls/ca-cert.pem").read_bytes()),
-        _ec_key((folder / "offline/tls-ca-key.pem").read_bytes()),
-    )
+    return tls_authority(folder)
 
 
 def issue(folder: Path, name: str, issuer: Issued | None = None, days: float = 100.0) -> Issued:
     """A client certificate of the appliance's CA (or another), valid for ``days`` from now."""
-    before, certificates.ENDPOINT_DAYS = certificates.ENDPOINT_DAYS, days
-    try:
-        hosts = [name, "localhost", "127.0.0.1"]
-        return new_endpoint(realm_name(name, Realm.DEV), hosts, issuer or authority(folder), server=False)
-    finally:
-        certificates.ENDPOINT_DAYS = before
+    hosts = [name, "localhost", "127.0.0.1"]
+    return new_endpoint(realm_name(name, Realm.DEV), hosts, issuer or authority(folder), server=False, days=days)
 
 
 def fingerprint(folder: Path, station: str) -> str:
@@ -98,11 +90,8 @@ class Holder(Station):
     """A raw client with a certificate of its own."""
 
     def __init__(self, folder: Path, target: str, issued: Issued, user: str = "raw") -> None:
-        self.folder, self.user, self.token = folder, user, None
         ca = (folder / "tls/ca-cert.pem").read_bytes()
-        credentials = grpc.ssl_channel_credentials(ca, issued.key_pem, issued.pem)
-        self.channel = grpc.secure_channel(target, credentials, (("grpc.enable_retries", 0),))
-        self.stub = pa_pb2_grpc.ProvisioningApplianceServiceStub(self.channel)
+        super().__init__(folder, target, user, Identity(ca, issued.pem, issued.key_pem))
 
 
 def second_sku(folder: Path, name: str = "sival_b") -> None:

@@ -15,10 +15,11 @@ from token_bench import MODULE
 from station.appliance.device_store import DeviceStore
 from station.appliance.keystores import configured_keystore
 from station.appliance.passphrase import read_secret
-from station.appliance.pkcs11_provision import provision_folder, softhsm
+from station.appliance.pkcs11_provision import provision_folder
 from station.appliance.pki import init
 from station.appliance.refusal import Refusal
 from station.appliance.settings import read_settings
+from station.appliance.softhsm import softhsm
 from station.appliance.spm import Spm
 from station.errors import ConfigError
 from station.wire import pa_pb2

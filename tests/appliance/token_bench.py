@@ -12,16 +12,11 @@ from station.appliance.keystore import KeyMaterial
 from station.appliance.keystore_pkcs11 import TokenKeystore, TokenSettings, open_token
 from station.appliance.passphrase import SecretSource
 from station.appliance.pkcs11_module import TokenChoice
-from station.appliance.pkcs11_provision import TOKEN, import_keys, init_token, softhsm, write_softhsm_config
+from station.appliance.pkcs11_provision import TOKEN, import_keys, init_token
+from station.appliance.softhsm import PLACES, softhsm, write_softhsm_config
 from station.model import Realm
 from station.secret import Secret
 
-PLACES = (
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    "/usr/lib/pkcs11/libsofthsm2.so",
-)
 MODULE = next((place for place in PLACES if Path(place).exists()), PLACES[0])
 
 
