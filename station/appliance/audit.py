@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
@@ -18,7 +19,7 @@ from typing import Any
 
 from station.appliance.client_certificate import ClientCertificate
 from station.appliance.device_data import read_device_id
-from station.errors import FormatError
+from station.errors import ConfigError, FormatError
 
 log = logging.getLogger("station.appliance.audit")
 lines = logging.getLogger("station.appliance.audit.file")
@@ -29,18 +30,47 @@ lines.propagate = False
 LONGEST = 80
 
 
+class _Handler(WatchedFileHandler):
+    """A line that cannot be written must not change the answer that it is about; the log has it still."""
+
+    missed = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; called under the handler's lock."""
+        try:
+            super().emit(record)  # looks for a moved file first, which may fail too
+        except OSError:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """One sentence instead of a stack trace."""
+        self.missed += 1
+        why = getattr(sys.exception(), "strerror", "") or "the file was closed"
+        log.error("an audit line is in this log only, %s cannot be written: %s", self.baseFilename, why)
+
+
 class AuditFile:
     """Appends the audit lines to a file as well, until it is closed; the file may be moved away while it is open."""
 
     def __init__(self, path: Path) -> None:
-        self._handler = WatchedFileHandler(path, encoding="utf-8")
+        try:
+            self._handler = _Handler(path, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"expected to write the audit log {path}, but: {error.strerror}") from None
         self._handler.setFormatter(logging.Formatter("%(message)s"))
         lines.addHandler(self._handler)
+
+    def missed(self) -> int:
+        """How many lines could not be written to the file."""
+        return self._handler.missed
 
     def close(self) -> None:
         """Stop writing."""
         lines.removeHandler(self._handler)
-        self._handler.close()
+        try:
+            self._handler.close()
+        except OSError as error:  # what was kept back cannot be written now either
+            log.error("%s could not be closed: %s", self._handler.baseFilename, error.strerror)
 
 
 def write(

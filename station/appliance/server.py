@@ -20,7 +20,7 @@ from station.appliance.file_guard import changeable, exposed
 from station.appliance.files import replace
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
-from station.appliance.metrics import Metrics
+from station.appliance.metrics import Gauge, Metrics
 from station.appliance.metrics_address import MetricsAddress
 from station.appliance.metrics_gauges import certificate_gauge, gauges
 from station.appliance.metrics_listener import MetricsListener
@@ -77,9 +77,11 @@ def serve(
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
         quota = Quota(settings.run.counters)
         stack.callback(quota.close)
-        if settings.run.audit is not None:
-            stack.callback(AuditFile(settings.run.audit).close)
         metrics = Metrics()
+        if settings.run.audit is not None:
+            audit = AuditFile(settings.run.audit)
+            stack.callback(audit.close)
+            metrics.watch(Gauge("audit_lines_missed", "Lines that the audit file lacks.", audit.missed))
         service, interceptor = assemble(settings, keystore, store, quota, metrics=metrics)
         server = _start(settings, service, interceptor, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)

@@ -220,20 +220,6 @@ def test_a_certificate_that_expires_on_an_open_connection(tmp_path, made, monkey
         client.close()
 
 
-def test_half_a_handshake_disturbs_nobody(pair, fleet):
-    halves = []
-    for _ in range(20):
-        half = socket.create_connection(("127.0.0.1", fleet[0].ready["port"]), 5)
-        half.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40))
-        halves.append(half)
-    assert pair[0].call("GetOwnerFwBootMessage", BOOT).boot_message
-    fresh = Station(fleet[0].folder, fleet[0].target, "beside")
-    fresh.log_in()
-    fresh.close()
-    for half in halves:
-        half.close()
-
-
 def test_half_a_handshake_does_not_hold_the_end_up(tmp_path, made):
     folder = copy_folder(made, tmp_path / "appliance")
     appliance = Served(folder)

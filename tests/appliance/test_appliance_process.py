@@ -140,18 +140,6 @@ def test_acknowledged_registration_survives_sigkill(folder):
     assert again.stop() == 0
 
 
-def test_garbage_leaves_the_server_alive(served, station):
-    for name in ("DeriveTokens", "EndorseCerts", "RegisterDevice", "InitSession"):
-        call = station.channel.unary_unary(f"/pa.ProvisioningApplianceService/{name}")
-        for garbage in (b"\xff" * 40, b"\x0a\xff", bytes(5 << 20)):
-            with pytest.raises(grpc.RpcError) as failed:
-                call(garbage, metadata=(("user_id", station.user), ("authorization", station.token)), timeout=10)
-            assert failed.value.code().name in ("INTERNAL", "RESOURCE_EXHAUSTED")
-            assert "Traceback" not in (failed.value.details() or "")
-    boot = pa_pb2.GetOwnerFwBootMessageRequest(sku="sival")
-    assert station.call("GetOwnerFwBootMessage", boot).boot_message
-
-
 def test_a_fault_inside_is_internal_and_tells_nothing():
     from station.appliance.rates import Rates
     from station.appliance.service_auth import Gate, SessionInterceptor

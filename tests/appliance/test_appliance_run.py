@@ -109,6 +109,23 @@ def test_the_file_may_be_moved_away(tmp_path):
     assert [json.loads(p.read_text())["method"] for p in (tmp_path / "old", path)] == ["one", "two"]
 
 
+def test_a_file_that_cannot_be_written_changes_no_answer(tmp_path, caplog):
+    (tmp_path / "audit").mkdir()
+    file = audit.AuditFile(tmp_path / "audit/audit.jsonl")
+    audit.write(UNKNOWN, "", "", "one", None, "OK", 1.0)
+    (tmp_path / "audit").rename(tmp_path / "away")
+    audit.write(UNKNOWN, "", "", "two", None, "OK", 1.0)
+    (tmp_path / "away").rename(tmp_path / "audit")
+    audit.write(UNKNOWN, "", "", "three", None, "OK", 1.0)
+    assert file.missed() == 1
+    file.close()
+    lines = (tmp_path / "audit/audit.jsonl").read_text().splitlines()
+    assert [json.loads(line)["method"] for line in lines] == ["one", "three"]
+    assert "an audit line is in this log only" in caplog.text
+    with pytest.raises(ConfigError, match="expected to write the audit log"):
+        audit.AuditFile(tmp_path / "absent/audit.jsonl")
+
+
 # ---- rates ------------------------------------------------------------------------------------------------------
 
 
