@@ -1,7 +1,7 @@
 """Building blocks of the development PKI: keys, CA certificates and TLS certificates with their profiles.
 
 Source: opentitan-appliance sheet 2.5 (TLS profiles) and 4.2 (CA profiles). TLS keys are P-256 instead of RSA-4096:
-the profile fixes usages and names, not the algorithm.
+the profile fixes usages and names, not the algorithm. Hence without keyEncipherment, which is for RSA keys (RFC 8813).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def new_endpoint(
     builder = _builder(name, key, issuer, ENDPOINT_DAYS if days is None else days)
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(digital_signature=True, key_encipherment=True), critical=True)
+    builder = builder.add_extension(_usage(digital_signature=True), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
     return _signed(builder, key, issuer)

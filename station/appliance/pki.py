@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from station.appliance.certificates import (
     DICE_CA_NAME,
+    CaProfile,
     Issued,
     new_ca,
     new_endpoint,
@@ -58,6 +59,7 @@ SKU = "sival"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 RMA_BITS = 3072
 BCRYPT_COST = 10
+TLS_CA = CaProfile(path_length=0, certificates_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def client_files(folder: Path, station: str, sku: str = "") -> ClientFiles:
 
 
 def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str], templates: Sequence[SkuTemplate]) -> None:
-    tls_ca = new_ca(realm_name("TLS CA", Realm.DEV), Realm.DEV)
+    tls_ca = new_ca(realm_name("TLS CA", Realm.DEV), Realm.DEV, profile=TLS_CA)
     write_public(folder / "tls/ca-cert.pem", tls_ca.pem)
     write_private(folder / "offline/tls-ca-key.pem", tls_ca.key_pem)
     server = new_endpoint(realm_name("pa-service", Realm.DEV), hosts, tls_ca, server=True)
