@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pkcs11
 import pytest
 from token_bench import MODULE, make_token, raw
 
@@ -18,6 +19,7 @@ from station.appliance.keystore import (
 from station.appliance.passphrase import SecretSource
 from station.appliance.pkcs11_module import Module
 from station.appliance.pkcs11_pool import KeystoreUnavailable
+from station.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
 
@@ -111,6 +113,33 @@ def test_a_pin_that_was_refused_is_not_sent_again(own, at_once, monkeypatch):
             keystore.hmac_sha256("high", b"m")
         own.pin.write_bytes(right)
         assert len(keystore.hmac_sha256("high", b"m")) == 32
+
+
+class LockedToken:
+    """What a token answers whose PIN was wrong too often; SoftHSM locks none."""
+
+    def open(self, **_: object):
+        raise pkcs11.PinLocked
+
+
+def test_a_locked_pin_is_told_at_the_start_and_while_serving(own, at_once, monkeypatch):
+    with monkeypatch.context() as locked:
+        locked.setattr(Module, "find", lambda *_: LockedToken())
+        with pytest.raises(ConfigError, match="the PIN is locked"), own.opened():
+            pass
+    with own.opened() as keystore:
+        away(own)
+        with pytest.raises(KeystoreUnavailable):
+            keystore.hmac_sha256("high", b"m")
+        back(own)
+        with monkeypatch.context() as locked:
+            locked.setattr(Module, "find", lambda *_: LockedToken())
+            with pytest.raises(KeystoreUnavailable, match="the PIN is locked") as refused:
+                keystore.hmac_sha256("high", b"m")
+            assert refused.value.code == "INTERNAL"
+            assert "the PIN is locked" in keystore.fault()
+        assert len(keystore.hmac_sha256("high", b"m")) == 32
+        assert keystore.fault() == ""
 
 
 def test_threads_get_over_a_lost_token(own, at_once):
