@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from station.cli_options import FILE, FOLDER, json_option, keystore_option, operator_options, station_options
+from station.cli_pa import pa
 from station.errors import EXIT_CRASH, StationError
 
-F = TypeVar("F", bound=Callable[..., Any])
-FOLDER = click.Path(file_okay=False, path_type=Path)
 ROLES = ["operator", "engineer", "supervisor"]
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def command_line() -> int:
@@ -40,42 +37,6 @@ def command_line() -> int:
 
         click.echo(f"station: an error in the program\n{crash_text(error)}", err=True)
         return EXIT_CRASH
-
-
-def station_options(command: F) -> F:
-    """``--station`` and ``--data``."""
-    station = click.option("--station", "station_file", type=FILE, envvar="STATION_FILE",
-                           help="Station file (default: that of --data, ./station.toml, this user's).")  # fmt: skip
-    data = click.option(
-        "--data", type=FOLDER, help="Data folder (journal, operators, credentials), or the folder of a demo."
-    )
-    return station(data(command))
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")
-
-
-keystore_option = click.option(
-    "--keystore", type=click.Choice(["software", "softhsm2"]), default="software", show_default=True,
-    help="Where the keys are: a sealed file, or a SoftHSM of the appliance's own.",
-)  # fmt: skip
-
-
-def operator_options(command: F) -> F:
-    """``--operator`` and where the PIN comes from."""
-    name = click.option("--operator", default="", help="Who works; not needed on a virtual bench.")
-    pin = click.option("--pin-stdin", is_flag=True, help="Read the PIN from the first line of stdin, do not ask.")
-    return name(pin(command))
-
-
-def returns_code(function: Callable[..., int]) -> Callable[..., int]:
-    """A command whose return value is the exit code."""
-
-    @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> int:
-        return function(*args, **kwargs)
-
-    return wrapper
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -240,6 +201,9 @@ def appliance_doctor(folder: Path, as_json: bool) -> int:
     from station.appliance.commands import doctor_command
 
     return doctor_command(folder=folder, as_json=as_json)
+
+
+cli.add_command(pa)
 
 
 @cli.group()

@@ -9,7 +9,7 @@ from station import labels, protocol, shelf
 from station.build import build_text
 from station.errors import Refused
 from station.journal_parts import PartRecord
-from station.journal_rows import Context
+from station.journal_rows import Context, Row
 from station.model import Role
 from station.operators import may
 from station.run import STOPPED
@@ -223,12 +223,24 @@ def confirm_registration(bench: Workbench, part: str, reason: str) -> None:
     """Take a part's pending registration for acknowledged: somebody has looked into the registry."""
     wanted = "a registration found by hand needs a reason in words: who looked where"
     reason, record = _reason_and_record(bench, part, reason, wanted)
+    row = _pending_registration(bench, part, record)
+    if any(worker.running and worker.view.now.label == row.context.label for worker in bench.workers.values()):
+        raise Refused(f"part {part} is running; wait for its verdict")
+    bench.confirmed(row, bench.outbox.confirm(row, bench.operator, reason))
+
+
+def deliver_registration(bench: Workbench, part: str) -> Row:
+    """Send a part's pending registration now and not when the outbox next tries; the row that was sent."""
+    row = _pending_registration(bench, part, bench.journal.find(part))
+    bench.outbox.send(row)
+    return row
+
+
+def _pending_registration(bench: Workbench, part: str, record: PartRecord) -> Row:
     pending = [row for row in bench.journal.pending_registrations() if row.context.run in record.registrations]
     if not pending:
         raise Refused(f"no registration of part {part} waits for an acknowledgement")
-    if any(worker.running and worker.view.now.label == pending[0].context.label for worker in bench.workers.values()):
-        raise Refused(f"part {part} is running; wait for its verdict")
-    bench.confirmed(pending[0], bench.outbox.confirm(pending[0], bench.operator, reason))
+    return pending[0]
 
 
 def _query(bench: Workbench, command: protocol.Query) -> None:

@@ -91,12 +91,14 @@ class Outbox:
             failed = not self._deliver(row) or failed
         return failed
 
+    def send(self, row: Row) -> None:
+        """Deliver one pending registration now; what keeps the appliance from taking it is raised."""
+        self._hand_over(row)
+        self._acknowledged(row)
+
     def _deliver(self, row: Row) -> bool:
-        kept = kept_of(row)
         try:
-            appliance = self._appliance()
-            appliance.open_session(kept.sku)
-            deliver(kept, appliance, self._sealer)
+            self._hand_over(row)
         except StationError as error:
             hint = MAY_BE_THERE if isinstance(error, ApplianceError) and error.code == "INTERNAL" else ""
             self._log(f"registration of {row.context.label or row.context.device_id} waits: {error}{hint}", "warning")
@@ -105,9 +107,18 @@ class Outbox:
             said = self._crashes.note(error).sentence
             self._log(f"registration of {row.context.label or row.context.device_id} waits: {said}", "error")
             return False
-        acknowledge(self._journal, row.context, kept)
-        self._delivered(row, self._promote(row, "the outbox delivered the registration"))
+        self._acknowledged(row)
         return True
+
+    def _hand_over(self, row: Row) -> None:
+        kept = kept_of(row)
+        appliance = self._appliance()
+        appliance.open_session(kept.sku)
+        deliver(kept, appliance, self._sealer)
+
+    def _acknowledged(self, row: Row) -> None:
+        acknowledge(self._journal, row.context, kept_of(row))
+        self._delivered(row, self._promote(row, "the outbox delivered the registration"))
 
     def confirm(self, row: Row, operator: str, reason: str) -> Verdict | None:
         """Take a pending registration for acknowledged because ``operator`` found it in the registry.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 from typing import Any, Protocol
 
-from station.errors import ApplianceError, JournalError
+from station.errors import ApplianceError, ConfigError, Finding, JournalError, nearest
 from station.journal import Journal
 from station.journal_parts import KeptRegistration
 from station.journal_rows import Context, Row
@@ -15,6 +17,7 @@ from station.ports import Appliance
 from station.secret import Sealed
 
 LABEL = "registration request"
+_LENGTHS = {"device_id": 32, "perso_fw_sha256": 32, "certs_sha256": 32}
 _BYTES = tuple(f.name for f in dataclasses.fields(Registration) if f.type == "bytes")
 
 
@@ -30,14 +33,59 @@ class Sealer(Protocol):
 
 def seal_registration(registration: Registration, sealer: Sealer) -> Sealed:
     """The request as one sealed text."""
+    return sealer.seal(json.dumps(registration_body(registration)).encode(), LABEL)
+
+
+def registration_body(registration: Registration) -> dict[str, object]:
+    """The request as plain JSON values, bytes in hex. It carries the device's seeds: keep it like a secret."""
     plain = {f.name: getattr(registration, f.name) for f in dataclasses.fields(Registration)}
-    body = {name: value.hex() if name in _BYTES else value for name, value in plain.items()}
-    return sealer.seal(json.dumps(body).encode(), LABEL)
+    return {name: value.hex() if name in _BYTES else value for name, value in plain.items()}
+
+
+def read_registration(path: Path) -> Registration:
+    """A request from a JSON file of the same shape, written by hand or by another tool; all findings at once."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([Finding(path, 0, f"expected a registration as JSON object: {error}")]) from None
+    if not isinstance(body, dict):
+        raise ConfigError([Finding(path, 0, f"expected a registration as JSON object, saw {type(body).__name__}")])
+    known = {f.name: f for f in dataclasses.fields(Registration)}
+    said = [f"unknown field {name!r}{nearest(name, known)}" for name in body if name not in known]
+    said += [
+        f"expected the field {name!r}, saw none"
+        for name, f in known.items()
+        if name not in body and f.default is dataclasses.MISSING
+    ]
+    said += [sentence for name, value in body.items() if name in known if (sentence := _wrong(known[name], value))]
+    if said:
+        raise ConfigError([Finding(path, 0, sentence) for sentence in said])
+    return _registration(body)
+
+
+def _wrong(field: dataclasses.Field[Any], value: object) -> str:
+    """What is wrong with a value of the file; it is not shown, since it may carry seeds."""
+    if field.type == "int":
+        fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32
+        return "" if fits else f"expected a whole number from 0 to {(1 << 32) - 1} for {field.name!r}"
+    if not isinstance(value, str):
+        return f"expected a text for {field.name!r}, saw {type(value).__name__}"
+    if field.name not in _BYTES:
+        return ""
+    if not re.fullmatch(r"([0-9a-fA-F]{2})*", value):
+        return f"expected hex digits, two for each byte, for {field.name!r}"
+    wanted = _LENGTHS.get(field.name)
+    if wanted is not None and len(value) != 2 * wanted:
+        return f"expected {wanted} bytes for {field.name!r}, saw {len(value) // 2}"
+    return ""
 
 
 def open_registration(sealed_hex: str, sealer: Sealer) -> Registration:
     """The request of a journal row."""
-    body: dict[str, Any] = json.loads(sealer.unseal(Sealed(bytes.fromhex(sealed_hex), LABEL)))
+    return _registration(json.loads(sealer.unseal(Sealed(bytes.fromhex(sealed_hex), LABEL))))
+
+
+def _registration(body: dict[str, Any]) -> Registration:
     plain: dict[str, Any] = {name: bytes.fromhex(v) if name in _BYTES else v for name, v in body.items()}
     return Registration(**plain)
 

@@ -9,12 +9,15 @@ import time
 from collections.abc import Sequence
 
 from station.errors import ApplianceError, FormatError
+from station.formats.der import parse_tbs
 from station.formats.device_id import DeviceId
+from station.formats.dice import MLDSA_OIDS, OID_ECDSA_SHA256, OID_ECDSA_SHA384, OID_ECDSA_SHA512
 from station.model import Registration, TokenRequest
 from station.wire import (
     crypto_cert_pb2,
     crypto_common_pb2,
     crypto_ecdsa_pb2,
+    crypto_mldsa_pb2,
     device_id_pb2,
     pa_pb2,
     registry_record_pb2,
@@ -28,6 +31,16 @@ _SEEDS = {
     "keygen": pa_pb2.TOKEN_SEED_KEYGEN,
 }
 _SIZES = {128: pa_pb2.TOKEN_SIZE_128_BITS, 256: pa_pb2.TOKEN_SIZE_256_BITS}
+_HASHES = {
+    OID_ECDSA_SHA256: crypto_common_pb2.HASH_TYPE_SHA256,
+    OID_ECDSA_SHA384: crypto_common_pb2.HASH_TYPE_SHA384,
+    OID_ECDSA_SHA512: crypto_common_pb2.HASH_TYPE_SHA512,
+}
+_PARAMETER_SETS = {
+    MLDSA_OIDS["ML-DSA-44"]: crypto_mldsa_pb2.MLDSA_44,
+    MLDSA_OIDS["ML-DSA-65"]: crypto_mldsa_pb2.MLDSA_65,
+    MLDSA_OIDS["ML-DSA-87"]: crypto_mldsa_pb2.MLDSA_87,
+}
 _LIFE_CYCLES = {
     "DEV": registry_record_pb2.DEVICE_LIFE_CYCLE_DEV,
     "PROD": registry_record_pb2.DEVICE_LIFE_CYCLE_PROD,
@@ -69,21 +82,28 @@ def derive_request(sku: str, requests: Sequence[TokenRequest]) -> pa_pb2.DeriveT
 def endorse_request(
     sku: str, tbs: Sequence[tuple[str, bytes]], diversifier: bytes, signature: bytes
 ) -> pa_pb2.EndorseCertsRequest:
-    """ECDSA P-256 with SHA-256, DER, for every (label, TBS) in order."""
-    params = crypto_ecdsa_pb2.EcdsaParams(
-        hash_type=crypto_common_pb2.HASH_TYPE_SHA256,
-        curve=crypto_common_pb2.ELLIPTIC_CURVE_TYPE_NIST_P256,
-        encoding=crypto_ecdsa_pb2.ECDSA_SIGNATURE_ENCODING_DER,
-    )
-    bundles = [
-        pa_pb2.EndorseCertBundle(
-            key_params=crypto_cert_pb2.SigningKeyParams(key_label=label, ecdsa_params=params), tbs=body
-        )
-        for label, body in tbs
-    ]
+    """Every (label, TBS) in order, each to be signed with the algorithm that stands in it."""
+    bundles = [pa_pb2.EndorseCertBundle(key_params=signing_params(label, body), tbs=body) for label, body in tbs]
     return pa_pb2.EndorseCertsRequest(
         sku=sku, bundles=bundles, diversifier=padded_diversifier(diversifier), signature=signature
     )
+
+
+def signing_params(label: str, tbs: bytes) -> crypto_cert_pb2.SigningKeyParams:
+    """What is asked of the CA: the algorithm inside the TBS; ECDSA with SHA-256 for what the appliance will refuse."""
+    try:
+        algorithm = parse_tbs(tbs).algorithm
+    except FormatError:
+        algorithm = ""
+    if algorithm in _PARAMETER_SETS:
+        mldsa = crypto_mldsa_pb2.MldsaParams(param_sets=_PARAMETER_SETS[algorithm])
+        return crypto_cert_pb2.SigningKeyParams(key_label=label, mldsa_params=mldsa)
+    ecdsa = crypto_ecdsa_pb2.EcdsaParams(
+        hash_type=_HASHES.get(algorithm, crypto_common_pb2.HASH_TYPE_SHA256),
+        curve=crypto_common_pb2.ELLIPTIC_CURVE_TYPE_NIST_P256,
+        encoding=crypto_ecdsa_pb2.ECDSA_SIGNATURE_ENCODING_DER,
+    )
+    return crypto_cert_pb2.SigningKeyParams(key_label=label, ecdsa_params=ecdsa)
 
 
 def registration_request(registration: Registration) -> pa_pb2.RegistrationRequest:

@@ -1,4 +1,4 @@
-"""A raw client walks every row of the status-code tables of the nine calls (appliance sheet 1.5) over mutual TLS."""
+"""What the calls answer over mutual TLS, beside the status-code tables (test_appliance_code_table.py)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,7 @@ from station.formats import perso_blob
 from station.formats.der import parse_certificate
 from station.formats.dice import verify_chain
 from station.formats.perso_blob import TYPES, CertObject, PersoObject
-from station.wire import crypto_cert_pb2, crypto_mldsa_pb2, device_id_pb2, pa_pb2, registry_record_pb2
-
-UNLOADED = [
-    ("DeriveTokens", pa_pb2.DeriveTokensRequest(sku="sival_x")),
-    ("GetCaSubjectKeys", pa_pb2.GetCaSubjectKeysRequest(sku="sival_x", cert_labels=["UDS"])),
-    ("GetCaCerts", pa_pb2.GetCaCertsRequest(sku="sival_x", cert_labels=["root"])),
-    ("EndorseCerts", pa_pb2.EndorseCertsRequest(sku="sival_x")),
-    ("GetOwnerFwBootMessage", pa_pb2.GetOwnerFwBootMessageRequest(sku="sival_x")),
-    (
-        "RegisterDevice",
-        pa_pb2.RegistrationRequest(device_data=registry_record_pb2.DeviceData(sku="sival_x")),
-    ),
-]
+from station.wire import crypto_cert_pb2, crypto_mldsa_pb2, device_id_pb2, pa_pb2
 
 
 @pytest.fixture(scope="module")
@@ -90,29 +78,7 @@ def test_login_answers_token_and_methods(station):
     assert set(answer.auth_methods) >= {"DeriveTokens", "RegisterDevice"}
 
 
-@pytest.mark.parametrize(("name", "request_"), UNLOADED, ids=[name for name, _ in UNLOADED])
-def test_sku_that_nobody_loaded(station, name, request_):
-    code, text = station.refused(name, request_)
-    assert (code, "Try calling InitSession first" in text) == ("NOT_FOUND", True)
-
-
 # ---- tokens, CA keys, CA certificates, boot message -------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("params", "code"),
-    [
-        ({"seed": 0}, "INVALID_ARGUMENT"),
-        ({"size": 0}, "INVALID_ARGUMENT"),
-        ({"type": 3}, "INVALID_ARGUMENT"),
-        ({"diversifier": b""}, "INTERNAL"),
-        ({"seed": 2, "wrap_seed": True}, "INTERNAL"),
-    ],
-)
-def test_derive_tokens_refusals(station, params, code):
-    good = {"seed": 1, "type": 1, "size": 1, "diversifier": b"x"}
-    request = pa_pb2.DeriveTokensRequest(sku="sival", params=[pa_pb2.TokenParams(**{**good, **params})])
-    assert station.refused("DeriveTokens", request)[0] == code
 
 
 def test_derive_tokens_order_and_count(station):
@@ -148,10 +114,6 @@ def test_boot_message(station):
     assert answer.boot_message == "ownership: OWND"
 
 
-def test_stored_tokens_are_not_allowed(station):
-    assert station.refused("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival"))[0] == "PERMISSION_DENIED"
-
-
 # ---- EndorseCerts -----------------------------------------------------------------------------------------------
 
 
@@ -159,12 +121,6 @@ def test_endorsed_certificate_completes_the_chain(station, served, part):
     uds = endorsed(station, part)
     chain = verify_chain([root_ca_of(served.folder), dice_ca_of(served.folder), uds, part.cdi_0_cert, part.cdi_1_cert])
     assert chain[2].tbs.raw == part.uds_tbs
-
-
-def test_nothing_to_endorse(station):
-    for bundles in ([], [(ecdsa("UDS"), b"")]):
-        code, text = station.refused("EndorseCerts", endorse_request(bytes(32), bundles))
-        assert (code, "no data to endorse" in text) == ("INVALID_ARGUMENT", True)
 
 
 def test_was_signature_must_fit(station, part):
@@ -298,77 +254,6 @@ def test_register_device_hash(station, part):
 
 
 # ---- SKU files that lack something ------------------------------------------------------------------------------
-
-
-def without(*names):
-    return lambda text: "".join(
-        line for line in text.splitlines(keepends=True) if line.split(":")[0].strip(" -") not in names
-    )
-
-
-def test_sku_without_attributes(odd):
-    names = ("SeedSecLo", "WASKeyLabel", "OwnerFirmwareBootMessage")
-    client = odd(without(*names))
-    client.log_in()
-    request = pa_pb2.DeriveTokensRequest(sku="sival", params=[])
-    assert client.refused("DeriveTokens", request)[0] == "INTERNAL"
-    assert client.refused("EndorseCerts", endorse_request(bytes(32), [(ecdsa("UDS"), b"x")]))[0] == "INTERNAL"
-    boot = pa_pb2.GetOwnerFwBootMessageRequest(sku="sival")
-    assert client.refused("GetOwnerFwBootMessage", boot)[0] == "NOT_FOUND"
-
-
-def test_sku_without_root_ca_and_wrapping(odd, made):
-    def change(text):
-        text = text.replace("  - name: RootCA\n    path: ca/opentitan-ca-root-v0.der\n", "")
-        return without("WrappingMechanism", "CertChainDiceLeaf")(text)
-
-    client = odd(change)
-    client.log_in()
-    part = TestPart(dice_ca_of(made))
-    request = endorse_request(was_of(client), [(ecdsa("UDS"), part.uds_tbs)])
-    assert client.refused("EndorseCerts", request)[0] == "INTERNAL"
-    assert client.refused("RegisterDevice", part.registration(part.cdi_0_cert))[0] == "INTERNAL"
-    wrap = pa_pb2.TokenParams(seed=3, type=2, size=1, diversifier=b"rma", wrap_seed=True)
-    derive = pa_pb2.DeriveTokensRequest(sku="sival", params=[wrap])
-    assert client.refused("DeriveTokens", derive)[0] == "INTERNAL"
-
-
-def test_leaf_uds_refuses_cdi_1_and_pkcs1_wraps(odd, made):
-    client = odd(lambda text: text.replace("Leaf: CDI_1", "Leaf: UDS").replace("RsaOaep", "RsaPkcs"))
-    client.log_in()
-    part = TestPart(dice_ca_of(made))
-    uds = endorsed(client, part)
-    code, text = client.refused("RegisterDevice", part.registration(uds))
-    assert (code, "CDI_1" in text) == ("INVALID_ARGUMENT", True)
-    wrap = pa_pb2.TokenParams(seed=3, type=2, size=1, diversifier=b"rma", wrap_seed=True)
-    derive = pa_pb2.DeriveTokensRequest(sku="sival", params=[wrap])
-    assert len(client.call("DeriveTokens", derive).tokens[0].wrapped_seed) == 384
-
-
-def test_appliance_without_a_registry_and_with_was_disabled(odd, made):
-    client = odd(
-        lambda text: text.replace("WASDisable: false", "WASDisable: true"),
-        lambda text: text.replace('registry = "registry.db"', 'registry = ""'),
-    )
-    client.log_in()
-    part = TestPart(dice_ca_of(made))
-    unproven = endorse_request(bytes(32), [(ecdsa("UDS"), part.uds_tbs)])
-    uds = client.call("EndorseCerts", unproven).certs[0].cert.blob
-    code, text = client.refused("RegisterDevice", part.registration(uds))
-    assert (code, "PA started without ProxyBuffer" in text) == ("INTERNAL", True)
-
-
-def test_stored_tokens_when_allowed(tmp_path, made):
-    folder = copy_folder(made, tmp_path / "appliance")
-    auth = folder / "skus/sku_auth.yml"
-    auth.write_text(auth.read_text().replace("[DeriveTokens,", "[GetStoredTokens, DeriveTokens,"))
-    appliance = Served(folder)
-    client = Station(folder, appliance.target)
-    client.log_in()
-    code, _ = client.refused("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival"))
-    client.close()
-    assert appliance.stop() == 0
-    assert code == "UNIMPLEMENTED"
 
 
 def test_broken_sku_file(odd):

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -238,6 +239,18 @@ def low(diversifier: bytes = b"x") -> pa_pb2.TokenParams:
 # ---- drain ------------------------------------------------------------------------------------------------------
 
 
+def code_in_the_end(client: Station) -> str:
+    """The health is told before the door is closed: a login may still slip in between."""
+    request = pa_pb2.InitSessionRequest(sku="sival", sku_auth=password_of(client.folder))
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            client.call("InitSession", request)
+        except grpc.RpcError as error:
+            return error.code().name
+    return "OK"
+
+
 def test_drain_ends_what_runs_and_refuses_what_comes(folder, monkeypatch):
     entered, release = threading.Event(), threading.Event()
     with inner(folder) as appliance:
@@ -264,8 +277,7 @@ def test_drain_ends_what_runs_and_refuses_what_comes(folder, monkeypatch):
         seen.append(next(watch).status)
         assert seen == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
         late = Station(folder, appliance.target, "late")
-        request = pa_pb2.InitSessionRequest(sku="sival", sku_auth=password_of(folder))
-        assert late.refused("InitSession", request)[0] == "UNAVAILABLE"
+        assert code_in_the_end(late) == "UNAVAILABLE"
         late.close()
         assert drain.is_alive()
         release.set()
