@@ -22,6 +22,8 @@ KMU_PUSH, KMU_PUSHED, KMU_REVOKED, KMU_ERROR, KMU_STATUS, KMU_SELECT = 0x000, 0x
 FORCEOFF, FORCEOFF_UNLOCK = 0x5614, 0x5618
 RESET_BLOCK = 0x5000_5000
 DEBUGGER = "debugger"
+SOFTWARE_GATES = {0xE00: (True, False), 0xE04: (True, True), 0xE10: (False, False), 0xE14: (False, True)}
+"""nRF91x1: DISABLE and FORCEPROTECT of SECUREAPPROTECT and APPROTECT, in the block of NVMC: (secure, forces)."""
 
 
 class BusFault(Exception):
@@ -108,7 +110,9 @@ class Bus:
                 at = address - place.start
                 if place is self._flash:
                     return self._core.nvmc.read(at, length)
-                return bytes((self._core.ram if place is self._ram else self._core.ficr)[at : at + length])
+                return (
+                    bytes(self._core.ram[at : at + length]) if place is self._ram else self._core.ficr[at : at + length]
+                )
         return None
 
     def _read_word(self, address: int, secure: bool) -> int:
@@ -169,7 +173,14 @@ class Bus:
 
     def _write_nvmc(self, address: int, offset: int, value: int) -> None:
         core = self._core
-        if core.is_net or offset not in (KMU_PUSH, KMU_SELECT, KMU_PUSHED, KMU_REVOKED, KMU_ERROR):
+        if core.releases_by_code and offset in SOFTWARE_GATES:
+            secure, forces = SOFTWARE_GATES[offset]
+            gate = core.protection.secure if secure else core.protection.all
+            if not forces:
+                core.protection.cpu_writes(gate, value)
+            elif value & 1:
+                core.protection.cpu_locks(gate)
+        elif core.is_net or offset not in (KMU_PUSH, KMU_SELECT, KMU_PUSHED, KMU_REVOKED, KMU_ERROR):
             core.nvmc.write_register(offset, value, DEBUGGER)
         elif offset == KMU_SELECT:
             core.uicr.select(value)

@@ -17,7 +17,7 @@ from drivers.virtual.nrf import past
 from drivers.virtual.nrf.chip_file import ChipFile
 from drivers.virtual.nrf.core import Core
 from drivers.virtual.nrf.nvmc import Nvmc
-from drivers.virtual.nrf.silicon import Silicon
+from drivers.virtual.nrf.silicon import SILICON, Silicon
 from drivers.virtual.nrf.storage import Storage
 
 ERASE_SECONDS = 0.15
@@ -65,6 +65,11 @@ class NordicChip:
     def has_contact(self) -> bool:
         """Whether the pads touch the socket."""
         return "no_contact" not in self.faults.lasting
+
+    @property
+    def apparent(self) -> Silicon:
+        """The chip kind that the part says it is: its own, or that of the fault ``wrong_family``."""
+        return SILICON.get(self.faults.lasting.get("wrong_family", ""), self.silicon)
 
     def power(self, on: bool) -> None:
         """Switch the supply; the part starts at once unless its reset pin is low."""

@@ -38,7 +38,6 @@ class Core:
         self.is_net = silicon is chip.silicon.net
         self.uicr = Uicr(chip.silicon, silicon, chip.file, chip.faults, chip.lose_power)
         self.nvmc = Nvmc(silicon, chip.file.flash(silicon), self.uicr, chip.faults, self)
-        self.ficr = factory_information(chip.silicon, silicon, chip.file.device_id)
         self.ram = bytearray(silicon.ram_size)
         self.protection = Protection(chip.silicon, bool(silicon.secure_approtect))
         self.cortex = Cortex(self._debugger_runs, lambda: chip.core_requests_reset(self))
@@ -71,6 +70,11 @@ class Core:
         """UICR.SECUREAPPROTECT; that of a core without it is all ones."""
         place = self.silicon.secure_approtect
         return self.uicr.raw(place - self.silicon.uicr) if place else WORD
+
+    @property
+    def ficr(self) -> bytes:
+        """What the factory wrote; with the fault ``wrong_family`` that of another chip kind."""
+        return factory_information(self.chip.apparent, self.silicon, self.chip.file.device_id)
 
     @property
     def erase_protected(self) -> bool:
@@ -107,6 +111,11 @@ class Core:
         self._started = False
         self.image = None
         self.idle = ""
+        self.chip.changed.notify_all()
+
+    def become_idle(self, how: str) -> None:
+        """The program has nothing more to do."""
+        self.idle = how
         self.chip.changed.notify_all()
 
     def _start_program(self) -> None:
@@ -177,6 +186,11 @@ class Core:
             return KMU_ERROR
         return KMU_REVOKED if self.uicr.revoked(slot) else KMU_PUSHED
 
+    @property
+    def releases_by_code(self) -> bool:
+        """nRF91x1: software releases protection with a fixed value, in registers beside the flash controller's."""
+        return self.chip.silicon.hardened and not self.chip.silicon.disable_keys
+
     # ---- the network core's power, as the application core sees it ------------------------------------------------
 
     @property
@@ -202,8 +216,8 @@ class Core:
             "approtect": self.approtect,
             "secureapprotect": self.secure_approtect,
             "eraseprotect": self.uicr.raw(self.silicon.eraseprotect - self.silicon.uicr),
-            "debug_open": self.protection.open,
-            "secure_debug_open": self.protection.secure_open,
+            "debug_open": self.protection.open and not self._in_reset,
+            "secure_debug_open": self.protection.secure_open and not self._in_reset,
             "page_erases": self.nvmc.page_erases,
         }
 

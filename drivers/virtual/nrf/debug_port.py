@@ -7,6 +7,7 @@ the line reset of the switching sequence before it answers; a reset pin leaves i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from drivers.virtual.nrf.bus import Bus, BusFault
 from drivers.virtual.nrf.chip import NoPower, NordicChip
 from drivers.virtual.nrf.core import Core
 from drivers.virtual.nrf.cortex import ROM_TABLE
-from drivers.virtual.nrf.silicon import AHB_AP_IDR, APB_AP_IDR, DPIDR, SILICON
+from drivers.virtual.nrf.silicon import AHB_AP_IDR, APB_AP_IDR, CTRL_AP_IDR, DPIDR
 from drivers.virtual.nrf.uicr import PowerLostInWrite
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ CSW_WRITABLE = 0x7F00_8037
 CSW_RESET = 0x2300_0002
 SIZES = {0: 1, 1: 2, 2: 4}
 INCREMENT = 0x30
-NRF54L_CTRL_AP_IDR, NRF54L_TARGETID = 0x3288_0000, 0x001C_0289
+NRF54L_CTRL_AP, NRF54L_CTRL_AP_IDR, NRF54L_TARGETID = 2, 0x3288_0000, 0x001C_0289
 OTHER_TARGETID, OTHER_IDR = 0x1000_1927, 0x2477_0011
 
 
@@ -45,8 +46,6 @@ class DebugPort:
 
     def __init__(self, chip: NordicChip) -> None:
         self._chip = chip
-        self._ahb = {core.silicon.ahb_ap: core for core in chip.cores.values()}
-        self._ctrl = {core.silicon.ctrl_ap: core for core in chip.cores.values()}
         chip.debug_power_lost = self.power_lost
         self.power_lost()
 
@@ -54,8 +53,8 @@ class DebugPort:
         """The port forgets everything."""
         self._answers = False
         self._select = self._ctrl_stat = 0
-        self._csw = dict.fromkeys(self._ahb, CSW_RESET)
-        self._tar = dict.fromkeys(self._ahb, 0)
+        self._csw: defaultdict[int, int] = defaultdict(lambda: CSW_RESET)
+        self._tar: defaultdict[int, int] = defaultdict(int)
 
     def line_reset(self, bits: int) -> None:
         """The switching sequence of the host, with at least 50 high bits."""
@@ -94,12 +93,8 @@ class DebugPort:
             self._select = value
 
     def _targetid(self) -> int:
-        family = self._chip.faults.lasting.get("wrong_family")
-        if family is None:
-            return self._chip.silicon.targetid
-        if family in SILICON:
-            return SILICON[family].targetid
-        return NRF54L_TARGETID if family == "nrf54l" else OTHER_TARGETID
+        other = {"nrf54l": NRF54L_TARGETID, "other": OTHER_TARGETID}
+        return other.get(self._family, self._chip.apparent.targetid)
 
     # ---- access ports ---------------------------------------------------------------------------------------------
 
@@ -124,7 +119,7 @@ class DebugPort:
     def _read_ap(self, port: int, register: int) -> int:
         if register == IDR:
             return self._idr(port)
-        if port in self._ctrl and self._is_nordic:
+        if port in self._ctrl:
             return self._ctrl[port].ctrl_ap.read(register)
         if port not in self._ahb:
             return 2 if register == BASE else 0
@@ -151,20 +146,30 @@ class DebugPort:
             self._memory(port).write_words(address, [value], self._secure(port))
 
     @property
-    def _is_nordic(self) -> bool:
-        return self._chip.faults.lasting.get("wrong_family") != "other"
+    def _family(self) -> str:
+        """The fault ``wrong_family``, or nothing."""
+        return self._chip.faults.lasting.get("wrong_family", "")
+
+    @property
+    def _ahb(self) -> dict[int, Core]:
+        """Access ports that lead to a core's bus."""
+        cores = self._chip.apparent.cores[: 1 if self._family in ("nrf54l", "other") else None]
+        return {core.ahb_ap: self._chip.cores[core.name] for core in cores if core.name in self._chip.cores}
+
+    @property
+    def _ctrl(self) -> dict[int, Core]:
+        """Control access ports; another maker's part has none."""
+        if self._family == "nrf54l":
+            return {NRF54L_CTRL_AP: self._chip.app}
+        cores = () if self._family == "other" else self._chip.apparent.cores
+        return {core.ctrl_ap: self._chip.cores[core.name] for core in cores if core.name in self._chip.cores}
 
     def _idr(self, port: int) -> int:
-        family = self._chip.faults.lasting.get("wrong_family")
-        if family == "other":
-            return OTHER_IDR if port == 0 else 0
         if port in self._ahb:
-            return AHB_AP_IDR
-        if port == self._chip.silicon.apb_ap:
-            return APB_AP_IDR
+            return OTHER_IDR if self._family == "other" else AHB_AP_IDR
         if port in self._ctrl:
-            return NRF54L_CTRL_AP_IDR if family == "nrf54l" else self._ctrl[port].ctrl_ap.read(IDR)
-        return 0
+            return NRF54L_CTRL_AP_IDR if self._family == "nrf54l" else CTRL_AP_IDR
+        return APB_AP_IDR if port == self._chip.apparent.apb_ap and self._family != "other" else 0
 
     # ---- memory ---------------------------------------------------------------------------------------------------
 

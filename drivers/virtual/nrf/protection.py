@@ -37,6 +37,7 @@ class Protection:
         self._has_secure = has_secure
         self.all = Gate()
         self.secure = Gate()
+        self.gates = (self.all, self.secure)
 
     @property
     def open(self) -> bool:
@@ -78,13 +79,13 @@ class Protection:
 
     def opened_by_erase(self) -> None:
         """ERASEALL through CTRL-AP is done: nRF5340 is open at once, nRF91x1 after a soft reset, nRF9160 a hard one."""
-        for gate in (self.all, self.secure):
+        for gate in self.gates:
             gate.erased = self._silicon.hardened
             gate.is_open = gate.is_open or (gate.erased and self._silicon.disable_keys)
 
     def close(self) -> None:
         """Both gates are shut at once: the part comes from elsewhere."""
-        for gate in (self.all, self.secure):
+        for gate in self.gates:
             gate.is_open = gate.erased = gate.fused_open = False
 
     def close_secure(self) -> None:
@@ -102,6 +103,11 @@ class Protection:
         gate.locked = True
         if self._silicon.hardened and not self._silicon.disable_keys:
             gate.is_open = gate.erased = False
+
+    def cpu_locks_all(self) -> None:
+        """Software locks both gates."""
+        for gate in self.gates:
+            self.cpu_locks(gate)
 
     def debugger_writes(self, gate: Gate, value: int) -> None:
         """The debugger writes its DISABLE key."""

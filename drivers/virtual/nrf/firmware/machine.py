@@ -74,7 +74,7 @@ class Machine:
 
     def finish(self, how: str) -> None:
         """The program has nothing more to do: ``done``, ``failed``, ``panic`` or ``hang``."""
-        self.do(lambda: setattr(self._core, "idle", how))
+        self.do(lambda: self._core.become_idle(how))
         raise FirmwareStopped
 
     def system_reset(self) -> None:

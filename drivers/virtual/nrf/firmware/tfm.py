@@ -58,15 +58,17 @@ class TrustedFirmware:
 
     def _init_debug(self) -> None:
         """Write the protection words of the lock options; the start-up code has locked the CPU's side already."""
-        machine, core = self._machine, self._machine.silicon.app
+        machine, core = self._machine, self._machine.core
         for option, place in (
-            ("approtect_lock", core.approtect),
-            ("secure_approtect_lock", core.secure_approtect),
+            ("approtect_lock", core.silicon.approtect),
+            ("secure_approtect_lock", core.silicon.secure_approtect),
         ):
             if machine.option(option) and machine.read_uicr(place) != PROTECTED:
                 machine.write_uicr(place, PROTECTED)
                 if machine.read_uicr(place) != PROTECTED:
                     machine.finish("failed")  # platform error, without a word
+        if machine.silicon.disable_keys:  # with or without lock options, nobody opens the port after this
+            machine.do(core.protection.cpu_locks_all)
 
     # ---- provisioning ---------------------------------------------------------------------------------------------
 
