@@ -26,8 +26,19 @@ PROPERTIES: dict[str, Any] = {
 }
 ALWAYS = ("hello", "readprop", "close", "lock", "unlock")
 """Requests that the server answers even when the probe is unplugged."""
-ON_PORT = {"read_dp": 1, "write_dp": 2, "read_ap": 1, "write_ap": 2}
-"""Requests that the part's debug port carries out under the same name, with the number of their arguments."""
+ON_PORT = ("read_dp", "write_dp", "read_ap", "write_ap")
+"""Requests that the part's debug port carries out under the same name."""
+UNSUPPORTED = ("swd_sequence", "jtag_sequence", "swo_start", "swo_stop", "swo_read")
+REQUESTS = {
+    "hello": "i", "readprop": "s", "open": "", "close": "", "lock": "", "unlock": "", "connect": "s", "disconnect": "",
+    "swj_sequence": "ii", "swd_sequence": "l", "jtag_sequence": "iibi", "set_clock": "n", "reset": "",
+    "assert_reset": "b", "is_reset_asserted": "", "flush": "", "read_dp": "i", "write_dp": "ii", "read_ap": "i",
+    "write_ap": "ii", "read_ap_multiple": "ii", "write_ap_multiple": "il", "get_memory_interface_for_ap": "ii",
+    "swo_start": "n", "swo_stop": "", "swo_read": "", "read_mem": "iii", "write_mem": "iiii", "read_block32": "iii",
+    "write_block32": "iil", "read_block8": "iii", "write_block8": "iil",
+}  # fmt: skip
+"""Every request with the kinds of its arguments: integer from 0 on, text, truth, list, number."""
+KINDS: dict[str, type | tuple[type, ...]] = {"i": int, "s": str, "b": bool, "l": list, "n": (int, float)}
 LONGEST = 1 << 24
 PARTS = {8: 1, 16: 2, 32: 4}
 
@@ -125,35 +136,30 @@ class Client:
         self._plugging = 0
         """Which plugging of the probe it has opened; 0 for none."""
         self._handles: list[int] = []
-        self._handlers: dict[str, tuple[Callable[..., Any] | None, int | None]] = {
-            "hello": (self._hello, 1),
-            "readprop": (self._property, 1),
-            "open": (self._open, 0),
-            "close": (self._close, 0),
-            "lock": (lambda: server.lock(self), 0),
-            "unlock": (lambda: server.unlock(self), 0),
-            "connect": (self._connect, 1),
-            "disconnect": (self._disconnect, 0),
-            "swj_sequence": (self._swj_sequence, 2),
-            "swd_sequence": (self._unsupported, 1),
-            "jtag_sequence": (self._unsupported, 4),
-            "set_clock": (self._set_clock, 1),
-            "reset": (self._reset, 0),
-            "assert_reset": (lambda asserted: server.wire.reset_pin(bool(asserted)), 1),
-            "is_reset_asserted": (lambda: server.wire.reset_is_low, 0),
-            "flush": (self._flush, 0),
-            "read_ap_multiple": (lambda address, count: [self._port.read_ap(address) for _ in range(count)], 2),
-            "write_ap_multiple": (self._write_ap_multiple, 2),
-            "get_memory_interface_for_ap": (self._memory_interface, 2),
-            "swo_start": (self._unsupported, 1),
-            "swo_stop": (self._unsupported, 0),
-            "swo_read": (self._unsupported, 0),
-            "read_mem": (self._read_memory, 3),
-            "write_mem": (self._write_memory, 4),
-            "read_block32": (lambda h, address, count: self._port.read_words(self._ap(h), address, count), 3),
-            "write_block32": (lambda h, address, words: self._port.write_words(self._ap(h), address, words), 3),
-            "read_block8": (lambda h, address, count: list(self._port.read_bytes(self._ap(h), address, count)), 3),
-            "write_block8": (self._write_block8, 3),
+        self._handlers: dict[str, Callable[..., Any]] = {
+            "hello": self._hello,
+            "readprop": self._property,
+            "open": self._open,
+            "close": self._close,
+            "lock": lambda: server.lock(self),
+            "unlock": lambda: server.unlock(self),
+            "connect": self._connect,
+            "disconnect": self._disconnect,
+            "swj_sequence": self._swj_sequence,
+            "set_clock": self._set_clock,
+            "reset": self._reset,
+            "assert_reset": server.wire.reset_pin,
+            "is_reset_asserted": lambda: server.wire.reset_is_low,
+            "flush": self._flush,
+            "read_ap_multiple": lambda address, count: [self._port.read_ap(address) for _ in range(count)],
+            "write_ap_multiple": self._write_ap_multiple,
+            "get_memory_interface_for_ap": self._memory_interface,
+            "read_mem": self._read_memory,
+            "write_mem": self._write_memory,
+            "read_block32": lambda handle, address, count: self._port.read_words(self._ap(handle), address, count),
+            "write_block32": lambda handle, address, words: self._port.write_words(self._ap(handle), address, words),
+            "read_block8": lambda handle, address, count: list(self._port.read_bytes(self._ap(handle), address, count)),
+            "write_block8": self._write_block8,
         }
 
     def serve(self) -> None:
@@ -187,17 +193,18 @@ class Client:
         return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
     def _carry_out(self, name: str, arguments: list[Any]) -> Any:
-        handler, count = self._handlers.get(name, (None, ON_PORT.get(name)))
-        if count is None:
+        if name not in REQUESTS:
             raise Refused(GENERAL, f"unknown request type {name!r}")
-        if len(arguments) != count:
-            raise Refused(GENERAL, f"{name} takes {count} arguments, not {len(arguments)}")
+        _check(name, arguments)
         self._server.requests[name] += 1
         if name not in ALWAYS:
             self._server.before(name)
             if name != "open":
                 self._need_open()
-        return handler(*arguments) if handler else getattr(self._port, name)(*arguments)
+        if name in UNSUPPORTED:
+            raise Refused(PROBE, "the probe cannot do this")
+        handler = getattr(self._port, name) if name in ON_PORT else self._handlers[name]
+        return handler(*arguments)
 
     def _need_open(self) -> None:
         if self._plugging == 0:
@@ -251,9 +258,6 @@ class Client:
         self._server.wire.reset_pin(True)
         self._server.wire.reset_pin(False)
 
-    def _unsupported(self, *_: Any) -> None:
-        raise Refused(PROBE, "the probe cannot do this")
-
     # ---- the part -------------------------------------------------------------------------------------------------
 
     @property
@@ -300,6 +304,16 @@ class Client:
             else:
                 self._port.write_bytes(port, address + at, raw[at : at + 1])
                 at += 1
+
+
+def _check(name: str, arguments: list[Any]) -> None:
+    """The number of arguments and their kinds; raises ``Refused``."""
+    kinds = REQUESTS[name]
+    if len(arguments) != len(kinds):
+        raise Refused(GENERAL, f"{name} takes {len(kinds)} arguments, not {len(arguments)}")
+    for kind, argument in zip(kinds, arguments, strict=True):
+        if not isinstance(argument, KINDS[kind]) or (isinstance(argument, int) and argument < 0):
+            raise Refused(GENERAL, f"{name} does not take the argument {argument!r}")
 
 
 def _error(identity: Any, status: int, text: str) -> dict[str, Any]:

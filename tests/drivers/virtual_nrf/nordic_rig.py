@@ -91,8 +91,10 @@ class Rig:
         self.chip.reset_pin(False)
 
     def start(self, program: str, **options) -> None:
-        """Flash an image, switch on, wait until it has nothing more to do."""
+        """Flash an image, switch on or reset by the pin, wait until it has nothing more to do."""
         self.flash(program, **options)
+        if self.chip.powered:
+            self.pin_reset()
         self.power()
         self.wait_idle()
 

@@ -353,5 +353,5 @@ def test_a_folder_of_another_kind_is_refused(tmp_path, rig):
     from drivers.virtual.nrf.silicon import SILICON
 
     part = rig("nrf9160")
-    with pytest.raises(ValueError, match="expected a part of kind nrf5340 in .* found nrf9160"):
+    with pytest.raises(ValueError, match=r"expected a part of kind nrf5340 in .* found nrf9160"):
         NordicChip(SILICON["nrf5340"], part.folder)

@@ -1,4 +1,4 @@
-"""Who may debug when: UICR at reset, keys on both sides, what start-up code does, ERASEALL: nordic-tfm sheet 2.2, 2.7."""
+"""Who may debug when: UICR at reset, keys on both sides, start-up code, ERASEALL: nordic-tfm sheet 2.2, 2.7."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def run_production(machine: Machine) -> None:
     """The production image: b0n looks for a PCD command, then the application starts."""
     zephyr = Zephyr(machine)
     machine.pause(BOOT_SECONDS)
-    if machine.do(lambda: machine.core.chip.pcd_command):
-        done = machine.take_fault("pcd_failure") is None and bool(machine.option("pcd")) and protect(machine)
+    if machine.option("pcd") and machine.do(lambda: machine.core.chip.pcd_command):
+        done = machine.take_fault("pcd_failure") is None and protect(machine)
         machine.do(lambda: machine.core.chip.answer_pcd(done))
     zephyr.banner()
     machine.finish("done")
