@@ -19,7 +19,7 @@ def probe_address(serial: str) -> str:
 
 
 def console_url(serial: str, interface: int) -> str:
-    """pyserial's URL of the probe's serial port on this USB interface (0: application core, 2: network core)."""
+    """URL of the probe's serial port on this USB interface (nRF5340: 2 application, 0 network core; others: 0)."""
     consoles = _probe(serial)["consoles"]
     if str(interface) not in consoles:
         known = ", ".join(consoles)

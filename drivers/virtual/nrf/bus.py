@@ -144,6 +144,11 @@ class Bus:
             self._need_secure(secure)
         return address if self._core.is_net else address | SECURE_ALIAS
 
+    def cpu_writes(self, address: int, value: int) -> None:
+        """A store of the core's own program, secure, to a peripheral; elsewhere it has no effect here."""
+        if address in PERIPHERALS:
+            self._write_peripheral(self._secure_address(address, secure=True), value)
+
     # ---- peripherals ----------------------------------------------------------------------------------------------
 
     def _read_peripheral(self, address: int) -> int:
@@ -173,7 +178,7 @@ class Bus:
 
     def _write_nvmc(self, address: int, offset: int, value: int) -> None:
         core = self._core
-        if core.releases_by_code and offset in SOFTWARE_GATES:
+        if core.protection.software_releases and offset in SOFTWARE_GATES:
             secure, forces = SOFTWARE_GATES[offset]
             gate = core.protection.secure if secure else core.protection.all
             if not forces:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from drivers.virtual.nrf import thumb
 from drivers.virtual.nrf.bus import KMU_ERROR, KMU_PUSHED, KMU_REVOKED, Bus
 from drivers.virtual.nrf.cortex import Cortex
 from drivers.virtual.nrf.ctrl_ap import CtrlAp
@@ -124,7 +125,7 @@ class Core:
         self.image = recognise(self.nvmc.read)
         if self.image is None or self.image.option("family") != self.chip.silicon.name or not self._is_for_this_core():
             self.image = None
-            self.cortex.lock_up()
+            self._run_thumb()
             return
         options = self.image.descriptor
         self.protection.start_up_code(
@@ -140,6 +141,14 @@ class Core:
         machine = Machine(self, self.image)
         name = f"virtual {self.chip.silicon.name} {self.silicon.name} {self.image.program}"
         self.chip.start_thread(threading.Thread(target=_until_stopped, args=(work, machine), name=name, daemon=True))
+
+    def _run_thumb(self) -> None:
+        """No behavioural image: the code itself, if it is as simple as the firmware of a recovery."""
+        flash = self.silicon.flash
+        if thumb.rests(self._entry, lambda at, size: self.nvmc.read(at - flash, size), self.bus.cpu_writes):
+            self.idle = "done"
+        else:
+            self.cortex.lock_up()
 
     def _is_for_this_core(self) -> bool:
         return self.image is not None and self.image.program.endswith("_net") == self.is_net
@@ -185,11 +194,6 @@ class Core:
         if slot < 0 or not self.uicr.permission(slot) & PERM_PUSH:
             return KMU_ERROR
         return KMU_REVOKED if self.uicr.revoked(slot) else KMU_PUSHED
-
-    @property
-    def releases_by_code(self) -> bool:
-        """nRF91x1: software releases protection with a fixed value, in registers beside the flash controller's."""
-        return self.chip.silicon.hardened and not self.chip.silicon.disable_keys
 
     # ---- the network core's power, as the application core sees it ------------------------------------------------
 

@@ -2,8 +2,7 @@
 
 The result depends on ``OUTDIR/../images.toml`` and this package only: ``family``, and one table per image, whose name
 becomes the file's (``OUTDIR/NAME.hex``). ``program`` says what the image is (default: the table's name), so that
-variants of one program can be built side by side; ``PROGRAMS`` lists programs and options with their defaults. The
-keep-open images (the small firmware of a recover) are built even when the file does not name them.
+variants of one program can be built side by side; ``PROGRAMS`` lists programs and options with their defaults.
 """
 
 from __future__ import annotations
@@ -53,8 +52,6 @@ def build(config: Mapping[str, Any]) -> dict[str, str]:
     if silicon is None:
         raise ValueError(f"expected family as one of {', '.join(SILICON)}, got {config.get('family')!r}")
     tables = {name: table for name, table in config.items() if name != "family"}
-    for name in ("keep_open_app", *(("keep_open_net",) if silicon.net else ())):
-        tables.setdefault(name, {})
     return {f"{name}.hex": to_hex(_segments(silicon, name, table)) for name, table in sorted(tables.items())}
 
 

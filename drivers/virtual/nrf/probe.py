@@ -9,8 +9,8 @@ from drivers.virtual.nrf.probe_server import ProbeServer
 from drivers.virtual.nrf.serial_port import SerialPort
 from drivers.virtual.nrf.socket import NordicSocket
 
-INTERFACES = {"app": 0, "net": 2}
-"""USB interface number of each core's console."""
+INTERFACES: dict[tuple[str, ...], dict[str, int]] = {("app",): {"app": 0}, ("app", "net"): {"app": 2, "net": 0}}
+"""USB interface number of each core's console, as on the kits: on the nRF5340 DK the network core's comes first."""
 
 
 class VirtualProbe:
@@ -31,6 +31,7 @@ class VirtualProbe:
         self._socket = socket
         self._server = ProbeServer(socket, lambda name: on_transfer(), lambda: self.plugging)
         self._ports = {name: SerialPort() for name in consoles}
+        self._interfaces = INTERFACES[consoles]
         socket.receive = self._receive
 
     @property
@@ -81,7 +82,7 @@ class VirtualProbe:
             "probe_port": self._server.port,
             "requests": dict(self._server.requests),
             "clock": self._server.clock,
-            "consoles": {str(INTERFACES[name]): port.state() for name, port in self._ports.items()},
+            "consoles": {str(self._interfaces[name]): port.state() for name, port in self._ports.items()},
         }
 
     def _receive(self, console: str, data: bytes, baud: int) -> None:

@@ -40,6 +40,11 @@ class Protection:
         self.gates = (self.all, self.secure)
 
     @property
+    def software_releases(self) -> bool:
+        """Whether software opens the port by releasing it (nRF91x1), not by a key that the debugger has too."""
+        return self._silicon.hardened and not self._silicon.disable_keys
+
+    @property
     def open(self) -> bool:
         """Whether the core can be debugged at all."""
         return self.all.is_open
@@ -101,7 +106,7 @@ class Protection:
     def cpu_locks(self, gate: Gate) -> None:
         """Software writes LOCK (nRF5340: DISABLE cannot be written any more) or FORCEPROTECT (nRF91x1: closed)."""
         gate.locked = True
-        if self._silicon.hardened and not self._silicon.disable_keys:
+        if self.software_releases:
             gate.is_open = gate.erased = False
 
     def cpu_locks_all(self) -> None:

@@ -13,7 +13,8 @@ from nordic_rig import image
 from drivers.virtual import nrf_finder
 from station.errors import BenchError
 
-BAUD = 115200
+BAUD, APP, NET = 115200, 2, 0
+"""On the nRF5340 kit the network core's port comes first."""
 pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name).. is deprecated:DeprecationWarning")
 """pyserial's RFC 2217 client sets up its thread in the old way."""
 
@@ -25,7 +26,7 @@ def bench(make_bench, quick):
 
 
 @contextlib.contextmanager
-def opened(interface=0, baud=BAUD, **options):
+def opened(interface=APP, baud=BAUD, **options):
     port = serial.serial_for_url(nrf_finder.console_url("VP0001", interface), baud, timeout=5, **options)
     try:
         yield port
@@ -61,14 +62,14 @@ def test_text_arrives_as_it_is_sent(bench):
         text = until(port, b"Success!\r\n").decode("ascii")
     assert text.startswith("*** Booting nRF Connect SDK")
     assert text.count("\r\n") == 7
-    state = bench.hands.state(1)["consoles"]["0"]
+    state = bench.hands.state(1)["consoles"]["2"]
     assert (state["dropped"], state["delivered"]) == (0, len(text))
 
 
 def test_cores_speak_on_their_own_interfaces(bench):
     chip = loaded(bench, net_child=True)
     chip.file.flash(chip.net.silicon).put(0, image("nrf5340", "provisioning_net"))
-    with opened(0) as app, opened(2) as net:
+    with opened(APP) as app, opened(NET) as net:
         bench.hands.power(1, True)
         assert b"provisioning_image: Success!" in until(app, b"Success!\r\n")
         assert until(net, b"Success!\r\n").endswith(b"for the network core!\r\nSuccess!\r\n")
@@ -79,7 +80,7 @@ def test_text_before_dtr_is_lost(bench):
     with opened() as port:
         port.dtr = False
         bench.hands.power(1, True)
-        wait_dropped(bench, "0")
+        wait_dropped(bench, "2")
         bench.bench.state.sockets[0].chip.lock.acquire()
         chip = bench.bench.state.sockets[0].chip
         try:
@@ -90,21 +91,21 @@ def test_text_before_dtr_is_lost(bench):
         port.timeout = 0.3
         assert port.read(1) == b""
         assert (
-            bench.hands.state(1)["consoles"]["0"] | {"dtr": True, "open": True} == bench.hands.state(1)["consoles"]["0"]
+            bench.hands.state(1)["consoles"]["2"] | {"dtr": True, "open": True} == bench.hands.state(1)["consoles"]["2"]
         )
 
 
 def test_text_before_anybody_opens_is_lost(bench):
     loaded(bench)
     bench.hands.power(1, True)
-    assert wait_dropped(bench, "0")["delivered"] == 0
+    assert wait_dropped(bench, "2")["delivered"] == 0
 
 
 @pytest.mark.parametrize("settings", [{"baud": 9600}, {"baud": 230400}, {"parity": serial.PARITY_EVEN}])
 def test_other_settings_give_noise(bench, settings):
     loaded(bench)
     baud = settings.pop("baud", BAUD)
-    with opened(0, baud, **settings) as port:
+    with opened(APP, baud, **settings) as port:
         bench.hands.power(1, True)
         noise = port.read(200)
     assert len(noise) == 200
@@ -115,7 +116,7 @@ def test_other_settings_give_noise(bench, settings):
 def test_a_part_at_another_rate(bench):
     loaded(bench)
     bench.hands.fault(1, "wrong_baud")
-    with opened(0, 57600) as port:
+    with opened(APP, 57600) as port:
         bench.hands.power(1, True)
         assert b"Success!" in until(port, b"Success!\r\n")
 
@@ -136,7 +137,7 @@ def test_faults_of_the_consoles(bench, fault, app, net):
     chip.file.flash(chip.net.silicon).put(0, image("nrf5340", "provisioning_net"))
     bench.hands.fault(1, fault)
     seen = {}
-    with opened(0) as first, opened(2) as second:
+    with opened(APP) as first, opened(NET) as second:
         bench.hands.power(1, True)
         with chip.lock:
             assert chip.changed.wait_for(lambda: chip.app.idle and chip.net.idle, 10)
@@ -151,7 +152,7 @@ def test_faults_of_the_consoles(bench, fault, app, net):
 def test_one_client_at_a_time(bench):
     bench.insert()
     with opened() as port:
-        number = int(nrf_finder.console_url("VP0001", 0).rpartition(":")[2])
+        number = int(nrf_finder.console_url("VP0001", APP).rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", number), timeout=10) as second:
             assert second.recv(1) == b""
         assert port.is_open
@@ -166,7 +167,7 @@ def test_unplugging_ends_the_port(bench):
         with pytest.raises(serial.SerialException):
             port.read(1)
     with pytest.raises(BenchError, match="expected a debug probe with serial number VP0001, found none"):
-        nrf_finder.console_url("VP0001", 0)
+        nrf_finder.console_url("VP0001", APP)
     bench.hands.replug(1)
     with opened():
         pass
@@ -201,4 +202,4 @@ def test_a_client_that_does_not_read_does_not_stop_the_part(bench, monkeypatch):
         bench.hands.power(1, True)
         with chip.lock:
             assert chip.changed.wait_for(lambda: chip.app.idle, 10)
-        assert bench.hands.state(1)["consoles"]["0"]["dropped"] > 0
+        assert bench.hands.state(1)["consoles"]["2"]["dropped"] > 0

@@ -243,3 +243,36 @@ def test_memory_does_not_answer_while_the_reset_pin_is_low(part):
     assert part.state()["cores"]["app"]["state"] == "reset"
     part.chip.reset_pin(False)
     assert part.wait_idle() == "done"
+
+
+# ---- real code of the smallest kind ---------------------------------------------------------------------------------
+
+
+def code(*halfwords, literals=(), entry=0x101, stack=0x2000_1000):
+    """Vector table, code at 0x100, literals at 0x120."""
+    head = stack.to_bytes(4, "little") + entry.to_bytes(4, "little")
+    body = b"".join(half.to_bytes(2, "little") for half in halfwords).ljust(0x20, b"\xff")
+    return head.ljust(0x100, b"\xff") + body + b"".join(word.to_bytes(4, "little") for word in literals)
+
+
+LOAD_R0, LOAD_R1, STORE_R0_AT_R1, REST = 0x4807, 0x4908, 0x6008, 0xE7FE
+"""LDR r0, [pc, #28]; LDR r1, [pc, #32]; STR r0, [r1]; B ."""
+
+
+def test_a_core_runs_the_firmware_of_a_recovery(rig):
+    part = rig("nrf5340")
+    part.open_words()
+    program = code(LOAD_R0, LOAD_R1, STORE_R0_AT_R1, REST, literals=(0x50FA_50FA, 0x5000_6544))
+    part.chip.file.flash(part.app.silicon).put(0, program)
+    part.power()
+    assert part.state()["cores"]["app"]["state"] == "done"
+    assert part.port.read_ap(0) & (1 << 6 | 1 << 23) == 1 << 6  # only the gate whose key was written
+
+
+def test_anything_else_locks_the_core_up(rig):
+    for halfwords in ((LOAD_R0, 0xBF00, REST), (LOAD_R0,), (0x4770,)):
+        part = rig("nrf91x1")
+        part.open_words()
+        part.chip.file.flash(part.app.silicon).put(0, code(*halfwords, literals=(0, 0)))
+        part.power()
+        assert part.state()["cores"]["app"]["state"] == "locked_up"

@@ -36,8 +36,6 @@ def test_files_and_where_they_lie():
     found = {name: content.segments() for name, content in hexes(CONFIG).items()}
     assert found == {
         "dummy.hex": [(0, 0x6000)],
-        "keep_open_app.hex": [(0, 0x400)],
-        "keep_open_net.hex": [(0x0100_0000, 0x0100_0400)],
         "provisioning_app.hex": [(0, 0x6000)],
         "provisioning_net.hex": [(0x0100_0000, 0x0100_2000)],
         "tfm_app.hex": [(0, 0xC000), (0x00FF_8128, 0x00FF_8180)],
@@ -47,7 +45,7 @@ def test_files_and_where_they_lie():
 
 def test_families_without_a_network_core_have_no_image_for_it():
     found = hexes({"family": "nrf91x1", "provisioning_app": CONFIG["provisioning_app"], "tfm_app": CONFIG["tfm_app"]})
-    assert sorted(found) == ["keep_open_app.hex", "provisioning_app.hex", "tfm_app.hex"]
+    assert sorted(found) == ["provisioning_app.hex", "tfm_app.hex"]
     assert found["tfm_app.hex"].segments()[1][0] == 0x00FF_8108 + 0x28
 
 
