@@ -61,6 +61,7 @@ FAULTS: dict[str, str] = {
     "implementation_id:write": "Writing the implementation id fails at word N (argument 0 to 7, default 4).",
     "panic": "The next image ends in a Zephyr panic at the step named by the argument (start, lcs, huk, identity, "
     "implementation_id, tfm; default huk).",
+    "cpu_fault": "The next image ends in a CPU fault at that step (default huk).",
     "hang": "The next image stops without a word at that step (default huk).",
     "net_protect_failure": "The network core's image cannot write UICR.APPROTECT.",
     "pcd_failure": "The network core does not lock its debug port on TF-M's command.",
@@ -92,6 +93,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "transition_failure": ("refused", "burnt"),
     "lcs_readback": ("unreadable", "0", "1", "3", "4"),
     "panic": ("huk", *STEPS),
+    "cpu_fault": ("huk", *STEPS),
     "hang": ("huk", *STEPS),
     "corrupt_token": ("signature", "payload", "nonce"),
 }

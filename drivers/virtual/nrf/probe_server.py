@@ -83,6 +83,7 @@ class ProbeServer:
         self._condition = threading.Condition()
         self._holder: Client | None = None
         self._depth = 0
+        self._stopping = False
 
     @property
     def port(self) -> int:
@@ -99,13 +100,18 @@ class ProbeServer:
         self._listener.start()
 
     def stop(self) -> None:
-        """End all clients and close the port."""
+        """End all clients, also those that wait for the probe, and close the port."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
         self._listener.stop()
 
     def lock(self, client: Client) -> None:
         """Give the probe to one client, who may take it more than once; waits while another one has it."""
         with self._condition:
-            self._condition.wait_for(lambda: self._holder in (None, client))
+            self._condition.wait_for(lambda: self._stopping or self._holder in (None, client))
+            if self._stopping:
+                raise Refused(DISCONNECTED, "the probe is gone")
             self._holder = client
             self._depth += 1
 

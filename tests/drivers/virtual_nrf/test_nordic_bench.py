@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,28 @@ def test_a_cut_supply_comes_back_by_hand(make_bench, quick):
     assert (state["power_good"], state["chip"]["lc_state"]) == (False, "PROVISIONING")
     bench.hands.power(1, True)
     assert bench.hands.state(1)["power_good"]
+
+
+def test_a_bench_killed_in_the_middle_of_a_burn_has_lost_nothing(tmp_path):
+    """The image works on while nobody looks; whatever it had written when the process died is there."""
+    from nordic_rig import image
+
+    folder = tmp_path / "chips" / "part"
+    folder.mkdir(parents=True)
+    (folder / "flash_app.bin").write_bytes(image("nrf5340", "provisioning_app").ljust(0x10_0000, b"\xff"))
+    process = Process(tmp_path, "--chip", "nrf5340")
+    process.hands.insert(1, "part")
+    process.hands.lid(1, True)
+    end = time.monotonic() + 10
+    while (written := process.hands.state(1)["chip"]["uicr_writes"]) < 8:
+        assert time.monotonic() < end
+    assert process.end(signal.SIGKILL) == -signal.SIGKILL
+    stored = (folder / "uicr_app.bin").read_bytes()
+    count = int.from_bytes(stored[0x1000:], "little")
+    words = [stored[at : at + 4] for at in range(0, 0x1000, 4)]
+    assert count >= written
+    assert sum(word != b"\xff" * 4 for word in words) in (count, count - 1)  # counted first, then written
+    assert stored[0x100:0x102] == b"\x00\x00"
 
 
 def test_state_is_plain_json_with_everything_a_test_needs(make_bench):

@@ -324,6 +324,17 @@ def test_panic(rig, step):
     assert part.state()["cores"]["app"]["state"] == "panic"
 
 
+def test_cpu_fault(rig):
+    part = rig()
+    part.chip.fault("cpu_fault:identity")
+    part.start("provisioning_app")
+    said = part.said()
+    assert said[:4] == [*STEPS["identity"][0], "***** BUS FAULT *****"]
+    assert ">>> ZEPHYR FATAL ERROR 0: CPU exception on CPU 0" in said
+    assert said[-1] == "Halting system"
+    assert part.state()["cores"]["app"]["state"] == "panic"
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_hang(rig, step):
     part = rig()

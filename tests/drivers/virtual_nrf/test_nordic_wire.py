@@ -464,6 +464,19 @@ def test_a_lock_keeps_others_out(raw):
     assert first.ask("lock")["status"] == 0
 
 
+def test_a_client_that_waits_for_the_probe_ends_with_the_bench(make_bench):
+    bench = make_bench()
+    first, second = Raw(), Raw()
+    first.ask("lock")
+    second.connection.sendall(b'{"id": 1, "request": "lock"}\n')
+    second.connection.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        second.connection.recv(1)
+    bench.bench.state.adapters[0].stop()
+    for client in (first, second):
+        client.close()
+
+
 def test_clients_share_one_debug_port(raw):
     first, second = raw(), raw()
     for client in (first, second):

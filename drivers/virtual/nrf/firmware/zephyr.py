@@ -37,12 +37,22 @@ class Zephyr:
         """Kernel panic with everything that is printed before the halt; does not return."""
         if assertion:
             self.printk(f"ASSERTION FAIL [{assertion}] @ WEST_TOPDIR/nrf/lib/hw_unique_key/hw_unique_key.c:73")
+        self._fatal("4: Kernel panic")
+
+    def cpu_fault(self) -> None:
+        """A fault exception of the processor; does not return."""
+        self.log("err", "os", "***** BUS FAULT *****")
+        self.log("err", "os", "  Precise data bus error")
+        self.log("err", "os", "  BFAR Address: 0x50845400")
+        self._fatal("0: CPU exception")
+
+    def _fatal(self, reason: str) -> None:
         for line in (
             "r0/a1:  0x00000004  r1/a2:  0x00000049  r2/a3:  0x00000001",
             "r3/a4:  0x00000004 r12/ip:  0x0000000f r14/lr:  0x00002b59",
             " xpsr:  0x41000000",
             "Faulting instruction address (r15/pc): 0x00003c1c",
-            ">>> ZEPHYR FATAL ERROR 4: Kernel panic on CPU 0",
+            f">>> ZEPHYR FATAL ERROR {reason} on CPU 0",
             "Current thread: 0x20000a60 (main)",
         ):
             self.log("err", "os", line)
@@ -50,9 +60,11 @@ class Zephyr:
         self._machine.finish("panic")
 
     def step(self, name: str) -> None:
-        """A point where an armed fault makes the program panic or hang."""
+        """A point where an armed fault makes the program break down."""
         if self._machine.takes("panic", name):
             self.panic("err == 0")
+        if self._machine.takes("cpu_fault", name):
+            self.cpu_fault()
         if self._machine.takes("hang", name):
             self._machine.finish("hang")
 
