@@ -7,7 +7,6 @@ Chip state is in files and is never older than the last change, so the process m
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import signal
@@ -19,11 +18,11 @@ from typing import IO, Any
 
 import platformdirs
 
+from drivers.virtual.bench_kind import CHIPS, EARLGREY, bench_kind
 from drivers.virtual.bench_server import BenchServer
 from drivers.virtual.bench_state import BENCH_FAULTS, BenchState, known_faults
-from drivers.virtual.pads import ChipPads
 
-BENCH_FILE = "bench.json"
+BENCH_FILE, KIND_FILE = "bench.json", "chip"
 IMAGES = Path(__file__).resolve().parents[2] / "resources" / "skus"
 """Programs that the virtual chips know: the images of all built-in SKU packs."""
 
@@ -37,16 +36,25 @@ EXIT_CONFIG = 2
 class Bench:
     """A running bench inside this process; ``main`` and the tests start it."""
 
-    def __init__(self, data: Path, sockets: int, open_chip: Any = None, remote_bitbang: bool = False) -> None:
+    def __init__(
+        self, data: Path, sockets: int, open_chip: Any = None, remote_bitbang: bool = False, chip: str = EARLGREY
+    ) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._held = _hold(data)
         self.file = data / BENCH_FILE
-        self.state = BenchState(data, sockets, open_chip or functools.partial(open_earlgrey, images=_images(data)))
+        try:
+            _claim(data, chip)
+            self.state = BenchState(data, sockets, bench_kind(chip, _images(data), open_chip))
+        except ValueError:
+            self._held.close()
+            raise
         self._server = BenchServer(self.state)
         self._bitbang = _open_remote_bitbang(self.state) if remote_bitbang else {}
 
     def start(self) -> None:
         """Serve and say where: after this call ``file`` can be used."""
+        for adapter in self.state.adapters:
+            adapter.start()
         self._server.start()
         self._server.write_address(self.file, {name: server.port for name, server in self._bitbang.items()})
 
@@ -54,6 +62,8 @@ class Bench:
         """Close everything; the address file goes, the chips stay."""
         self.file.unlink(missing_ok=True)
         self._server.stop()
+        for adapter in self.state.adapters:
+            adapter.stop()
         for server in self._bitbang.values():
             server.close()
         self.state.close()
@@ -62,7 +72,7 @@ class Bench:
     @property
     def busy(self) -> bool:
         """True while an engine or a hand is connected."""
-        return self._server.busy
+        return self._server.busy or any(adapter.busy for adapter in self.state.adapters)
 
     def address(self) -> Mapping[str, object]:
         """What ``--json`` prints: where to find the bench."""
@@ -96,11 +106,16 @@ def _images(data: Path) -> Path:
     return own if own.is_dir() else IMAGES
 
 
-def open_earlgrey(folder: Path, images: Path) -> ChipPads:
-    """The virtual chip of this product; loaded late because it brings all its models along."""
-    from drivers.virtual.earlgrey.chip import open_chip
-
-    return open_chip(folder, images)
+def _claim(data: Path, chip: str) -> None:
+    """A folder is of one chip kind for good; raises ValueError when it is another one's."""
+    mark = data / KIND_FILE
+    if mark.exists():
+        found = mark.read_text("utf-8").strip()
+    else:
+        found = EARLGREY if (data / "sockets.json").exists() else chip
+        mark.write_text(f"{found}\n", "utf-8")
+    if found != chip:
+        raise ValueError(f"expected parts of chip {chip} in {data}, found those of chip {found}; give another --data")
 
 
 def _open_remote_bitbang(state: BenchState) -> dict[str, Any]:
@@ -113,9 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line of the virtual bench; returns the exit code."""
     options = _parser().parse_args(argv)
     if options.list_faults:
-        return _list_faults(options.json)
+        return _list_faults(options.chip, options.json)
     if options.check_fault is not None:
-        return _check_fault(options.check_fault)
+        return _check_fault(options.chip, options.check_fault)
     if options.check_traces is not None:
         return _check_traces(options.check_traces)
     if options.sockets < 1:
@@ -126,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="station simulate", description="Run the virtual bench in this process.")
+    parser.add_argument("--chip", choices=CHIPS, default=EARLGREY, help="which chips it has (default: %(default)s)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="where chips and the bench's address are kept")
     parser.add_argument("--sockets", type=int, default=1, metavar="N", help="how many sockets, each with its adapter")
     parser.add_argument("--port-file", type=Path, metavar="F", help="write the address to this file, too")
@@ -145,7 +161,10 @@ def _serve(options: argparse.Namespace) -> int:
         signal.signal(number, lambda number, _: asked.append(number))
     watch = _parent_watch(options.parent_pid)
     try:
-        bench = Bench(data, options.sockets, remote_bitbang=options.remote_bitbang)
+        bench = Bench(data, options.sockets, remote_bitbang=options.remote_bitbang, chip=options.chip)
+    except ValueError as error:
+        print(f"station simulate: {error}", file=sys.stderr)
+        return EXIT_CONFIG
     except BlockingIOError:
         print(f"station simulate: another virtual bench is running on {data}; end it or give --data", file=sys.stderr)
         return EXIT_CONFIG
@@ -186,8 +205,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _list_faults(as_json: bool) -> int:
-    faults = known_faults()
+def _list_faults(chip: str, as_json: bool) -> int:
+    faults = known_faults(chip)
     if as_json:
         print(json.dumps(faults))
     else:
@@ -196,28 +215,14 @@ def _list_faults(as_json: bool) -> int:
     return 0
 
 
-def _check_fault(fault: str) -> int:
+def _check_fault(chip: str, fault: str) -> int:
     """What arming it would say, without a chip."""
-    from drivers.virtual.earlgrey.faults import FAULTS, Faults, split
-    from station.errors import nearest
-    from station.formats.lc import LcState
-
     head, _, argument = fault.partition(":")
     try:
-        if head in BENCH_FAULTS:
-            if argument and not (head == "unplug" and argument.isdecimal()):
-                raise ValueError(f"the fault '{head}' takes no argument {argument!r}")
-            return 0
-        name, argument = split(fault, "")
-        if name not in FAULTS:
-            known = list(known_faults())
-            hint = nearest(name, known) or nearest(name.rpartition(":")[0], known)
-            raise ValueError(f"no fault is called {name!r}{hint}")
-        if name == "wrong_state":
-            if argument and argument not in LcState.__members__:
-                raise ValueError(f"no life cycle state is called {argument!r}{nearest(argument, LcState.__members__)}")
-            return 0
-        Faults().arm(name, argument)
+        if head not in BENCH_FAULTS:
+            bench_kind(chip, IMAGES).check_fault(fault)
+        elif argument and not (head == "unplug" and argument.isdecimal()):
+            raise ValueError(f"the fault '{head}' takes no argument {argument!r}")
     except ValueError as error:
         print(f"{error}; `station simulate --list-faults` shows all", file=sys.stderr)
         return EXIT_CONFIG

@@ -16,20 +16,18 @@ from pathlib import Path
 from drivers.virtual import link
 from drivers.virtual.bench_state import BenchState
 from drivers.virtual.ft4232h import Ft4232h, UsbFault
+from drivers.virtual.loopback import LoopbackListener
 
 
 class BenchServer:
-    """Listener, connections and sessions."""
+    """Connections and sessions of the bench's own link."""
 
     def __init__(self, state: BenchState) -> None:
         self._state = state
         self._key = secrets.token_hex(32)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._connections: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
+        self._listener = LoopbackListener(self._serve, "virtual-bench")
         self._sessions: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._stopping = False
         self._handlers: dict[int, Callable[[bytes, str], bytes]] = {
             link.LIST: self._list,
             link.CONTROL: self._control,
@@ -44,7 +42,7 @@ class BenchServer:
     @property
     def port(self) -> int:
         """The TCP port on 127.0.0.1."""
-        return int(self._listener.getsockname()[1])
+        return self._listener.port
 
     def write_address(self, place: Path, remote_bitbang: Mapping[str, int]) -> None:
         """Write port, key, process id and the remote_bitbang ports to a file only the owner can read."""
@@ -58,59 +56,24 @@ class BenchServer:
     @property
     def busy(self) -> bool:
         """True while anybody is connected: an engine may be in the middle of a burn."""
-        with self._lock:
-            return bool(self._connections)
+        return self._listener.busy
 
     def start(self) -> None:
         """Accept connections in a thread."""
-        self._start(self._accept)
+        self._listener.start()
 
     def stop(self) -> None:
         """Close the listener and all connections and wait for their threads."""
-        with self._lock:
-            self._stopping = True
-            connections = list(self._connections)
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes a blocked accept
-        except OSError:
-            pass
-        self._listener.close()
-        for connection in connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        for thread in self._threads:
-            thread.join(timeout=5)
-
-    def _start(self, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name="virtual-bench", daemon=True)
-        with self._lock:
-            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
-            thread.start()
-
-    def _accept(self) -> None:
-        while not self._stopping:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self._connections.add(connection)
-            self._start(lambda connection=connection: self._serve(connection))  # type: ignore[misc]
+        self._listener.stop()
 
     def _serve(self, connection: socket.socket) -> None:
         session = ""
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             session = self._greet(connection)
             while session and (request := link.receive_frame(connection)):
                 link.send_frame(connection, self._answer(request, session))
-        except OSError:
-            pass  # the client is gone
         finally:
-            connection.close()
-            self._leave(connection, session)
+            self._leave(session)
 
     def _greet(self, connection: socket.socket) -> str:
         hello = link.receive_frame(connection)
@@ -123,9 +86,8 @@ class BenchServer:
         link.send_frame(connection, link.STATUS.pack(0))
         return session
 
-    def _leave(self, connection: socket.socket, session: str) -> None:
+    def _leave(self, session: str) -> None:
         with self._lock:
-            self._connections.discard(connection)
             if not session:
                 return
             self._sessions[session] -= 1
@@ -147,7 +109,7 @@ class BenchServer:
     # ---- operations -----------------------------------------------------------------------------------------------
 
     def _list(self, request: bytes, session: str) -> bytes:
-        return json.dumps([adapter.entry() for adapter in self._state.plugged()]).encode()
+        return json.dumps([adapter.entry() for adapter in self._state.usb_adapters()]).encode()
 
     def _control(self, request: bytes, session: str) -> bytes:
         try:
@@ -184,7 +146,7 @@ class BenchServer:
         _, address, endpoint, timeout = link.BULK_OUT.unpack_from(request)
         adapter = self._adapter(address)
         channel = adapter.owned(session, endpoint)
-        self._state.count_out(adapter)
+        adapter.on_transfer()
         self._adapter(address)  # an armed unplug may just have struck
         return link.LENGTH.pack(channel.write(request[link.BULK_OUT.size :], timeout / 1000))
 

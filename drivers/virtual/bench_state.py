@@ -6,67 +6,68 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drivers.virtual.bench_kind import EARLGREY, BenchKind, Fitting, bench_kind
 from drivers.virtual.ft4232h import Ft4232h
-from drivers.virtual.pads import ChipPads
+from drivers.virtual.place import Place
 from drivers.virtual.socket import VirtualSocket
 
-BUS = 1
 FIRST_ADDRESS, LAST_ADDRESS = 2, 127
 BENCH_FAULTS = {
-    "unplug": "The adapter's USB cable is pulled, at once or (argument N) after N more bulk OUT transfers.",
+    "unplug": "The adapter's USB cable is pulled, at once or (argument N) after N more bulk OUT transfers or requests "
+    "to a debug probe.",
     "power_off": "The socket's supply is off until it is switched on again.",
     "lid_open": "The lid is opened.",
 }
 
-OpenChip = Callable[[Path], ChipPads]
 
-
-def known_faults() -> dict[str, str]:
+def known_faults(chip: str = EARLGREY) -> dict[str, str]:
     """Every fault that can be simulated, the chip's and the bench's, with one sentence: the one list there is."""
-    from drivers.virtual.earlgrey.faults import FAULTS
-
-    return {**FAULTS, **BENCH_FAULTS}
+    return {**bench_kind(chip, Path()).faults, **BENCH_FAULTS}
 
 
 class BenchState:
     """Adapters and sockets, numbered from 1; every method may be called from any thread."""
 
-    def __init__(self, data: Path, sockets: int, open_chip: OpenChip) -> None:
+    def __init__(self, data: Path, sockets: int, kind: BenchKind) -> None:
+        self.kind = kind
         self._chips = data / "chips"
         self._memory = data / "sockets.json"
         self._chips.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._next_address = FIRST_ADDRESS
         self._unplug_after: dict[int, int] = {}
-        self.sockets = [VirtualSocket(number, open_chip) for number in range(1, sockets + 1)]
-        self.adapters = [
-            Ft4232h(socket, f"VB{socket.number:04d}", BUS, socket.number, self._new_address())
-            for socket in self.sockets
-        ]
+        fitted = [kind.fit(self._fitting(number)) for number in range(1, sockets + 1)]
+        self.sockets = [socket for socket, _ in fitted]
+        self.adapters = [adapter for _, adapter in fitted]
         self._restore()
+
+    def _fitting(self, number: int) -> Fitting:
+        return Fitting(number, self._new_address(), lambda: self._count_transfer(number))
 
     # ---- USB side -------------------------------------------------------------------------------------------------
 
-    def plugged(self) -> list[Ft4232h]:
-        """The adapters an enumeration finds."""
-        return [adapter for adapter in self.adapters if adapter.plugged]
+    def usb_adapters(self) -> list[Ft4232h]:
+        """The adapters that an enumeration over the bench's own USB link finds."""
+        return [adapter for adapter in self.adapters if isinstance(adapter, Ft4232h) and adapter.plugged]
 
     def adapter_at(self, address: int) -> Ft4232h | None:
         """The adapter at a bus address; None when it is gone."""
-        return next((a for a in self.adapters if a.plugged and a.address == address), None)
+        return next((adapter for adapter in self.usb_adapters() if adapter.address == address), None)
 
-    def count_out(self, adapter: Ft4232h) -> None:
-        """One more bulk OUT transfer: an armed unplug may strike."""
-        number = adapter.port
-        if number in self._unplug_after:
-            self._unplug_after[number] -= 1
-            if self._unplug_after[number] < 0:
-                del self._unplug_after[number]
-                adapter.unplug()
+    def _count_transfer(self, number: int) -> None:
+        """One more transfer through this socket's adapter: an armed unplug may strike."""
+        if number not in self._unplug_after:
+            return
+        with self._lock:
+            if number in self._unplug_after:
+                self._unplug_after[number] -= 1
+                if self._unplug_after[number] < 0:
+                    del self._unplug_after[number]
+                    self.adapters[number - 1].unplug()
 
     def release_session(self, session: str) -> None:
         """A client is gone: its claims are free."""
@@ -90,7 +91,7 @@ class BenchState:
         with self._lock:
             return action(body)
 
-    def _socket(self, body: Mapping[str, Any]) -> VirtualSocket:
+    def _socket(self, body: Mapping[str, Any]) -> Place[Any]:
         number = int(body.get("socket", 1))
         if not 1 <= number <= len(self.sockets):
             raise ValueError(f"this bench has sockets 1 to {len(self.sockets)}, not {number}")
@@ -158,7 +159,7 @@ class BenchState:
     def _arm_unplug(self, number: int, argument: str) -> None:
         if argument:
             if not argument.isdecimal():
-                raise ValueError(f"expected a number of bulk OUT transfers, got {argument!r}")
+                raise ValueError(f"expected a number of transfers, got {argument!r}")
             self._unplug_after[number] = int(argument)
         else:
             self.adapters[number - 1].unplug()
@@ -177,26 +178,30 @@ class BenchState:
         """Everything about one socket, its chip and its adapter."""
         socket = self._socket(body)
         adapter = self.adapters[socket.number - 1]
-        channels = {channel.bank: {"mode": channel.mode, **channel.transfers} for channel in adapter.channels}
-        tck = {channel.bank: channel.engine.tck for channel in adapter.channels}
-        state = {**socket.state(), "plugged": adapter.plugged, **adapter.entry(), "channels": channels, "tck": tck}
+        state = {**socket.state(), "plugged": adapter.plugged, **adapter.details()}
         return {**state, "armed": self._armed(socket)}
 
-    def _armed(self, socket: VirtualSocket) -> list[str]:
+    def _armed(self, socket: Place[Any]) -> list[str]:
         """Faults of this socket that wait to strike or have struck and are not put right."""
         pending = self._unplug_after.get(socket.number)
         bench = [f"unplug:{pending}"] if pending is not None else []
         bench += [] if self.adapters[socket.number - 1].plugged else ["unplug"]
         bench += [] if socket.supply_on else ["power_off"]
-        return [*bench, *(socket.chip.state().get("faults", ()) if socket.chip is not None else ())]  # type: ignore[misc]
+        return [*bench, *(socket.chip.state().get("faults", ()) if socket.chip is not None else ())]
 
     def do_faults(self, body: Mapping[str, Any]) -> dict[str, str]:
         """Every fault that can be armed, with one sentence."""
-        return known_faults()
+        return {**self.kind.faults, **BENCH_FAULTS}
+
+    def do_adapters(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """All adapters: serial number, whether they are plugged in, and where they are found."""
+        return [{"plugged": adapter.plugged, **adapter.details()} for adapter in self.adapters]
 
     def do_edges(self, body: Mapping[str, Any]) -> list[list[object]]:
         """Recorded edges of the nets the adapter drives: time, signal, level; ``clear`` empties the record."""
         socket = self._socket(body)
+        if not isinstance(socket, VirtualSocket):
+            raise ValueError("the sockets of this bench record no edges")
         edges = [list(edge) for edge in socket.edges]
         if body.get("clear"):
             socket.edges.clear()

@@ -51,6 +51,8 @@ def open_ports(state: BenchState) -> dict[str, RemoteBitbang]:
     """Servers by name, such as ``1:lc``; the caller closes them."""
     servers: dict[str, RemoteBitbang] = {}
     for socket in state.sockets:
+        if not isinstance(socket, VirtualSocket):
+            continue
         for name, straps in TAPS.items():
             pads = SocketPads(socket, straps)
             servers[f"{socket.number}:{name}"] = RemoteBitbang(pads, on_srst=pads.srst)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from drivers.virtual.mpsse import FIFO, Mpsse, Wires
@@ -198,7 +199,10 @@ class Channel:
 class Ft4232h:
     """The adapter on its bus: address changes with every plugging."""
 
-    def __init__(self, socket: VirtualSocket, serial: str, bus: int, port: int, address: int) -> None:
+    def __init__(
+        self, socket: VirtualSocket, serial: str, bus: int, port: int, address: int, on_transfer: Callable[[], None]
+    ) -> None:
+        self.on_transfer = on_transfer
         self.serial = serial
         self.bus = bus
         self.port = port
@@ -209,6 +213,23 @@ class Ft4232h:
     def entry(self) -> dict[str, Any]:
         """What enumeration shows."""
         return {"serial": self.serial, "bus": self.bus, "address": self.address, "ports": [self.port]}
+
+    def details(self) -> dict[str, Any]:
+        """What enumeration shows, with the transfers and clock cycles of each channel."""
+        channels = {channel.bank: {"mode": channel.mode, **channel.transfers} for channel in self.channels}
+        tck = {channel.bank: channel.engine.tck for channel in self.channels}
+        return {**self.entry(), "channels": channels, "tck": tck}
+
+    @property
+    def busy(self) -> bool:
+        """It has no port of its own: who works with it is connected to the bench."""
+        return False
+
+    def start(self) -> None:
+        """Nothing to open."""
+
+    def stop(self) -> None:
+        """Nothing to close."""
 
     def unplug(self) -> None:
         """Pull the cable: claims are gone and all pins float."""

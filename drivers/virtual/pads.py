@@ -1,4 +1,4 @@
-"""The seam between the virtual adapter and a virtual chip: the chip's pads, nothing else."""
+"""The seam between the virtual bench and a virtual chip: its supply, its records, and the pads of an Earlgrey."""
 
 from __future__ import annotations
 
@@ -22,8 +22,28 @@ PAD_OUTPUTS = ("tx_ready", "rx_ready", "test_start", "test_done", "test_error")
 """Static pads the chip drives."""
 
 
+class Chip(Protocol):
+    """What the bench's hands need of any chip; a read-only ``powered``, cheaper than ``state``, is optional."""
+
+    def power(self, on: bool) -> None:
+        """Off: volatile state is gone; on: the chip may start."""
+        ...
+
+    def fault(self, name: str, argument: str = "") -> None:
+        """Arm a fault of the chip's catalogue; an unknown name raises ValueError with a hint."""
+        ...
+
+    def state(self) -> Mapping[str, object]:
+        """Plain JSON view for tests: lc_state, double_burns, powered, program, faults, …"""
+        ...
+
+    def close(self) -> None:
+        """Stop the chip's threads; its state is in its files."""
+        ...
+
+
 @runtime_checkable
-class ChipPads(Protocol):
+class ChipPads(Chip, Protocol):
     """Pad-level face of a virtual chip; levels are electrical (True = high).
 
     Two read-only properties are optional: ``powered`` (bool, cheaper than ``state()``; power-good follows it) and
@@ -67,16 +87,4 @@ class ChipPads(Protocol):
 
     def power(self, on: bool) -> None:
         """Off: volatile state is gone; on: the chip stays in reset until ``por_n`` was low and goes high."""
-        ...
-
-    def fault(self, name: str, argument: str = "") -> None:
-        """Arm a fault of the chip's catalogue; an unknown name raises ValueError with a hint."""
-        ...
-
-    def state(self) -> Mapping[str, object]:
-        """Plain JSON view for tests: lc_state, count, double_burns, fuse_writes, powered, program."""
-        ...
-
-    def close(self) -> None:
-        """Stop the chip's threads; its state is in its files."""
         ...

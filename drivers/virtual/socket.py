@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from drivers.virtual.mpsse import REVERSED, TMS
 from drivers.virtual.pads import ChipPads
+from drivers.virtual.place import Place
 
 BANKS = "ABCD"
 
@@ -39,7 +39,6 @@ PULLED_UP = frozenset((("A", 2), ("A", 3), ("A", 4), ("B", 3)))
 """Nets with a pull-up on the board; all others have a pull-down, reset among them: a dead adapter holds reset."""
 
 EDGES_KEPT = 4096
-TOUCHDOWN_FILE = "touchdowns"
 
 
 class Edge(NamedTuple):
@@ -50,111 +49,28 @@ class Edge(NamedTuple):
     level: bool
 
 
-class VirtualSocket:
+class VirtualSocket(Place[ChipPads]):
     """What sits between adapter and chip; every method may be called from any thread."""
 
     def __init__(self, number: int, open_chip: Callable[[Path], ChipPads]) -> None:
-        self.number = number
-        self.label = ""
-        self.lid_closed = False
-        self.supply_on = True
-        self.touchdowns = 0
+        super().__init__(number, open_chip)
         self.edges: deque[Edge] = deque(maxlen=EDGES_KEPT)
         self.edge_counts: Counter[str] = Counter()
-        self._open_chip = open_chip
-        self._chip: ChipPads | None = None
         self._value = dict.fromkeys(BANKS, 0)
         self._direction = dict.fromkeys(BANKS, 0)
         self._nets = {name: place in PULLED_UP for place, name in CHIP_INPUTS.items()}
         self._selected = False
-        self._lock = threading.RLock()
 
-    # ---- what a hand or a handler does --------------------------------------------------------------------------
-
-    @property
-    def chip(self) -> ChipPads | None:
-        """The chip in the socket."""
-        return self._chip
-
-    def insert(self, label: str, folder: Path) -> None:
-        """Put a chip in; raises ValueError when the socket is taken."""
-        with self._lock:
-            if self._chip is not None:
-                raise ValueError(f"socket {self.number} holds part {self.label!r}; remove it first")
-            chip = self._open_chip(folder)
-            chip.set_inputs(dict(self._nets))
-            chip.spi_select(self._selected)
-            chip.power(self.supply_on)
-            self._chip, self.label = chip, label
-            self.touchdowns += 1
-
-    def remove(self) -> str:
-        """Take the chip out; it loses its power. Returns its label; raises ValueError when the socket is empty."""
-        with self._lock:
-            if self._chip is None:
-                raise ValueError(f"socket {self.number} is empty")
-            chip, label = self._chip, self.label
-            self._chip, self.label = None, ""
-            chip.power(False)
-            chip.close()
-            return label
-
-    def lid(self, closed: bool) -> None:
-        """Open or close the lid."""
-        self.lid_closed = closed
-
-    def supply(self, on: bool) -> None:
-        """Switch the socket's supply; on also restores power that a fault has cut."""
-        with self._lock:
-            self.supply_on = on
-            if self._chip is None:
-                return
-            if on and not self._chip_powered():
-                self._chip.power(False)
-            self._chip.power(on)
-
-    def fault(self, name: str, argument: str = "") -> None:
-        """Arm a fault of the chip; raises ValueError for an empty socket or an unknown name."""
-        with self._lock:
-            if self._chip is None:
-                raise ValueError(f"socket {self.number} is empty; a fault needs a part")
-            self._chip.fault(name, argument)
+    def _seat(self, chip: ChipPads) -> None:
+        chip.set_inputs(dict(self._nets))
+        chip.spi_select(self._selected)
 
     def state(self) -> dict[str, object]:
         """Sensors, nets and the chip's own view."""
         with self._lock:
-            return {
-                "socket": self.number,
-                "label": self.label,
-                "lid_closed": self.lid_closed,
-                "power_good": self.power_good,
-                "touchdowns": self.touchdowns,
-                "nets": dict(self._nets),
-                "edges": dict(self.edge_counts),
-                "chip": dict(self._chip.state()) if self._chip is not None else None,
-            }
-
-    def close(self) -> None:
-        """Switch everything off."""
-        with self._lock:
-            if self._chip is not None:
-                self._chip.close()
-                self._chip = None
+            return {**super().state(), "nets": dict(self._nets), "edges": dict(self.edge_counts)}
 
     # ---- what the adapter sees ------------------------------------------------------------------------------------
-
-    @property
-    def power_good(self) -> bool:
-        """Supply sensor: on, and not cut by a fault of the chip."""
-        with self._lock:
-            return self.supply_on and (self._chip is None or self._chip_powered())
-
-    def _chip_powered(self) -> bool:
-        # sampled with every UART poll: a chip that can say it cheaply is asked that way
-        powered = getattr(self._chip, "powered", None)
-        if powered is None:
-            powered = self._chip is None or self._chip.state().get("powered", True)
-        return bool(powered)
 
     def drive(self, bank: str, value: int, direction: int) -> None:
         """The adapter's pins of one bank change; edges of the chip's static inputs are recorded and passed on."""
