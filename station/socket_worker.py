@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from station.appliances import NoAppliance
 from station.bins import Bins
 from station.burning import settle_left
 from station.crash_report import CrashReports
@@ -358,7 +359,8 @@ class SocketWorker:
         generation: Any = recipe.pack.generation
         settings = {**recipe.pack.settings, **recipe.settings}
         part = recipe.part(ports, PartServices(run.log, run.pause, generation, settings))
-        recipe.flow(run, part, Witness(self._bench.appliance(self.number), _witnessed(run)))
+        appliance: Any = self._bench.appliance(self.number) if recipe.needs_appliance else NoAppliance()
+        recipe.flow(run, part, Witness(appliance, _witnessed(run)))
 
     def _ports(self) -> Any:
         contact = self.physical.contact()

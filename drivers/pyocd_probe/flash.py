@@ -124,7 +124,7 @@ class Flash:
         self._link.write(self._core.ahb_ap, config, [mode])
         try:
             yield
-        except BaseException:
+        except BaseException:  # also an interrupt leaves the controller reading
             try:
                 self._link.write(self._core.ahb_ap, config, [Nvmc.READ_ONLY])
             except StationError:
