@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from station import shelf as shelves
+from station.chips import chip_named
 from station.errors import ConfigError, Refused
 from station.journal_rows import Context
 from station.shelf import Shelf, next_die, wafer_name
@@ -39,7 +40,7 @@ def judge(journal, kind, label, flow, verdict, pending=False):
 
 def take(bench, shelf, kind="die"):
     flow = "chip_probe" if kind == "die" else "final_test"
-    return next_die(bench, shelf, kind, flow)
+    return next_die(bench, shelf, kind, flow, chip_named("earlgrey"))
 
 
 def probed(bench, shelf, verdict="pass"):
