@@ -13,7 +13,7 @@ from station.errors import ConfigError
 from station.model import Role
 from station.operators import Operators
 from station.program import station_command
-from station.virtual_station import DEMO_OPERATOR, DEMO_PIN, VirtualStation, demo_folder
+from station.virtual_station import DEMO_OPERATOR, DEMO_PIN, VirtualStation, chip_of_folder, demo_folder
 
 
 def open_gui(
@@ -27,7 +27,7 @@ def open_gui(
         return code
     virtual = _virtual_home(data, chip) if station_file is None else None
     if virtual is not None:
-        return _virtual(virtual, sockets, window_arguments, chip or DEFAULT_CHIP)
+        return _virtual(virtual, sockets, window_arguments, chip or chip_of_folder(virtual))
     chosen = find_station(station_file, data)
     options = ["--data", str(inner(data))] if data is not None else []
     command = station_command("engine", "--station", str(chosen), *options)

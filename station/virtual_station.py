@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from station.chips import DEFAULT_CHIP, Chip, chip_named
+from station.chips import CHIPS, DEFAULT_CHIP, Chip, chip_named
 from station.credentials import CredentialStore
 from station.data_folder import DataFolder
 from station.errors import BenchError, ConfigError, nearest
@@ -171,6 +171,13 @@ class VirtualStation:
         password = (self.folder / "appliance" / "clients" / "sku_password").read_bytes().strip()
         store = CredentialStore(self.data / "credentials", Realm.DEV)
         store.store(f"sku_password_{self._sku}", password)
+
+
+def chip_of_folder(folder: Path) -> str:
+    """The chip of the virtual station that was made in this folder, told by its recipes; the usual one in a new one."""
+    file = folder / "station.toml"
+    recipes = TomlFile(file).data.get("recipes", ()) if file.is_file() else ()
+    return next((chip.name for chip in CHIPS.values() if set(recipes) & set(chip.recipes)), DEFAULT_CHIP)
 
 
 @contextlib.contextmanager
