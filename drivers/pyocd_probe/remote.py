@@ -23,6 +23,25 @@ class RemoteProbe(TCPClientProbe):  # type: ignore[misc]  # pyOCD has no types
         super().__init__(place)
         self._socket = _HonestSocket(*self._extract_address(place))
 
+    def open(self) -> None:
+        """Connect and greet; nothing stays open when that fails."""
+        try:
+            super().open()
+        except BaseException:  # an interrupt, too
+            self._hang_up()
+            raise
+
+    def close(self) -> None:
+        """Say good-bye where somebody listens."""
+        try:
+            super().close()
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._socket.close()
+        self._is_open = False
+
 
 class _HonestSocket(ClientSocket):  # type: ignore[misc]  # as above
     """A connection whose end and whose silence are errors."""
@@ -31,16 +50,31 @@ class _HonestSocket(ClientSocket):  # type: ignore[misc]  # as above
         super().__init__(host, port)
         self._deadline: Deadline | None = None
 
+    def close(self) -> None:
+        """Close the connection, also a dead one; may be called twice."""
+        try:
+            super().close()
+        except OSError:  # it was dead, and is not closed by that
+            self._socket.close()
+            self._socket = None
+
     def write(self, data: bytes) -> None:
         """Send a request; the time for its answer begins."""
+        if self._socket is None:
+            raise exceptions.ProbeDisconnected("its connection was lost before")
         self._deadline = Deadline(ANSWER_SECONDS)
         super().write(data)
 
     def read(self, packet_size: int | None = None) -> bytes:
         """Some bytes of the answer; ``TimeoutError`` for a moment's silence, which pyOCD takes for no news."""
         if self._deadline is not None and self._deadline.passed:
-            raise exceptions.ProbeDisconnected(f"its server did not answer within {ANSWER_SECONDS:g} s")
+            raise self._over(f"its server did not answer within {ANSWER_SECONDS:g} s")
         data: bytes = super().read(packet_size or self._packet_size)
         if not data:
-            raise exceptions.ProbeDisconnected("its server closed the connection")
+            raise self._over("its server closed the connection")
         return data
+
+    def _over(self, why: str) -> exceptions.ProbeDisconnected:
+        """Nothing more goes over this connection: a late answer must not be taken for that of another request."""
+        self.close()
+        return exceptions.ProbeDisconnected(why)
