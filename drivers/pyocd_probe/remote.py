@@ -6,6 +6,8 @@ connection for an empty piece of the answer, so that a lost server keeps a core 
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyocd.core import exceptions
 from pyocd.probe.tcp_client_probe import TCPClientProbe
 from pyocd.utility.sockets import ClientSocket
@@ -48,6 +50,7 @@ class _HonestSocket(ClientSocket):  # type: ignore[misc]  # as above
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(host, port)
+        self._socket: Any = None
         self._deadline: Deadline | None = None
 
     def close(self) -> None:

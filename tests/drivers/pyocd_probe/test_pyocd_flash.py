@@ -124,7 +124,7 @@ def test_a_bit_that_does_not_take_is_found_by_reading_back():
     link, flash = made()
     data = b"\xff" * 0x1000 + b"\x00\x00\xff\xff" + b"\xff" * 12
     link.stuck = {0x1000: 0x0400_0000}
-    with pytest.raises(PartError, match="expected 0xffff0000 .* at 0x00001000 after programming, found 0xfbff0000"):
+    with pytest.raises(PartError, match=r"expected 0xffff0000 .* at 0x00001000 after programming, found 0xfbff0000"):
         flash.program([Segment(0, data)])
     assert link.mode == Nvmc.READ_ONLY
 
