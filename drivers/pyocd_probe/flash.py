@@ -24,11 +24,15 @@ READY_SECONDS = 2.0
 
 
 class Flash:
-    """Main flash and UICR of one core; the core is halted by whoever calls."""
+    """Main flash and UICR of one core; the core is halted by whoever calls.
+
+    How long the controller takes for a page or a block is learned, so that READY is seldom asked in vain.
+    """
 
     def __init__(self, link: Link, core: Core) -> None:
         self._link = link
         self._core = core
+        self._usual: dict[str, float] = {}
 
     def pages_of(self, spans: Sequence[Span]) -> list[int]:
         """First addresses of the pages that the spans touch; ``ConfigError`` outside main flash."""
@@ -66,14 +70,14 @@ class Flash:
         with self._mode(Nvmc.ERASE):
             for page in pages:
                 self._link.write(self._core.ahb_ap, page, [ERASED])
-                self._await_ready(f"page {page:#010x} to be erased")
+                self._await_ready("page", page, "erased")
 
     def write_once(self, address: int, words: Sequence[int]) -> None:
         """Write words without erasing, one after the other, and read each back."""
         with self._mode(Nvmc.WRITE):
             for place, word in enumerate(words):
                 self._link.write(self._core.ahb_ap, address + 4 * place, [word])
-                self._await_ready(f"word {address + 4 * place:#010x} to be written")
+                self._await_ready("word", address + 4 * place, "written")
         found = self._link.read(self._core.ahb_ap, address, len(words))
         for place, (word, seen) in enumerate(zip(words, found, strict=True)):
             if word != seen:
@@ -105,7 +109,7 @@ class Flash:
         used = [place for place, word in enumerate(words) if word != ERASED]
         if used:
             self._link.write(self._core.ahb_ap, address + 4 * used[0], words[used[0] : used[-1] + 1])
-            self._await_ready(f"block {address:#010x} to be written")
+            self._await_ready("block", address, "written")
 
     def _compare(self, address: int, data: bytes) -> None:
         wanted = _words(data)
@@ -132,12 +136,21 @@ class Flash:
             raise
         self._link.write(self._core.ahb_ap, config, [Nvmc.READ_ONLY])
 
-    def _await_ready(self, what: str) -> None:
-        deadline, pace = Deadline(READY_SECONDS), Pace(time.sleep)
+    def _await_ready(self, what: str, address: int, done: str) -> None:
+        """Wait until the controller has done what it was given, first as long as it usually takes for that."""
+        deadline, pace, began = Deadline(READY_SECONDS), Pace(time.sleep), time.monotonic()
+        time.sleep(self._usual.get(what, 0.0))
+        first = True
         while not self._link.read(self._core.ahb_ap, self._core.nvmc + Nvmc.READY, 1)[0] & 1:
             if deadline.passed:
-                raise PartError(f"expected {what} within {READY_SECONDS:g} s, but the flash controller is still busy")
+                raise PartError(
+                    f"expected {what} {address:#010x} to be {done} within {READY_SECONDS:g} s, but the flash "
+                    f"controller of the {self._core.name} core is still busy"
+                )
             pace.rest()
+            first = False
+        seconds = time.monotonic() - began
+        self._usual[what] = 0.9 * seconds if first else seconds  # it may have been ready for a while
 
 
 def _joined(pages: dict[int, bytearray]) -> dict[int, bytes]:

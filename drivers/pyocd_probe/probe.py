@@ -31,6 +31,7 @@ class PyocdProbe:
         self._family = board.family
         self._reset_seconds = board.reset_seconds
         self._link = link
+        self._flash = {core.name: Flash(link, core) for core in board.family.cores}
         self._halted: set[str] = set()
 
     # ---- debug port -----------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ class PyocdProbe:
     def program(self, core: str, segments: Sequence[Segment]) -> None:
         """Erase the pages that the segments touch, write them, read them back; main flash only."""
         target = self._family.core(core)
-        flash = Flash(self._link, target)
+        flash = self._flash[core]
         flash.pages_of([segment.span for segment in segments])  # refuses before the core is touched
         with self._bus(target):
             self.halt(core)
@@ -111,7 +112,7 @@ class PyocdProbe:
     def erase(self, core: str, spans: Sequence[Span]) -> None:
         """Erase the pages that the spans touch, main flash only; UICR and everything else stays."""
         target = self._family.core(core)
-        flash = Flash(self._link, target)
+        flash = self._flash[core]
         pages = flash.pages_of(spans)
         with self._bus(target):
             self.halt(core)
@@ -129,7 +130,7 @@ class PyocdProbe:
                 f"{target.uicr.end - 1:#010x}, saw {address:#010x}; nothing was changed"
             )
         with self._bus(target):
-            Flash(self._link, target).write_once(address, words)
+            self._flash[core].write_once(address, words)
 
     def erase_all(self, core: str, waiver: EraseWaiver) -> None:
         """CTRL-AP.ERASEALL of the core: flash, RAM, UICR with OTP and KMU, and the protection; waits until done."""
