@@ -139,8 +139,8 @@ class Flash:
     def _await_ready(self, what: str, address: int, done: str) -> None:
         """Wait until the controller has done what it was given, first as long as it usually takes for that."""
         deadline, pace, began = Deadline(READY_SECONDS), Pace(time.sleep), time.monotonic()
-        time.sleep(self._usual.get(what, 0.0))
-        first = True
+        usual, at_once = self._usual.get(what, 0.0), True
+        time.sleep(usual)
         while not self._link.read(self._core.ahb_ap, self._core.nvmc + Nvmc.READY, 1)[0] & 1:
             if deadline.passed:
                 raise PartError(
@@ -148,9 +148,8 @@ class Flash:
                     f"controller of the {self._core.name} core is still busy"
                 )
             pace.rest()
-            first = False
-        seconds = time.monotonic() - began
-        self._usual[what] = 0.9 * seconds if first else seconds  # it may have been ready for a while
+            at_once = False
+        self._usual[what] = 0.98 * usual if at_once else time.monotonic() - began  # it may have been ready for a while
 
 
 def _joined(pages: dict[int, bytearray]) -> dict[int, bytes]:
