@@ -10,13 +10,13 @@ from drivers.pyocd_probe.board import Board
 from drivers.pyocd_probe.flash import BLOCK, Flash
 from drivers.pyocd_probe.link import AP_CSW, DEVICE_ENABLED, Link
 from station.deadline import Deadline, Pace
-from station.errors import BenchError, ConfigError, PartError, StationError
+from station.errors import AdapterLost, BenchError, ConfigError, PartError, StationError
 from station.formats.nordic_family import CTRL_AP_IDR, Core, CtrlAp, Memory
 from station.model import DebugAccess, DebugPort, EraseWaiver, ResetKind, Segment, Span
 
 SECURE_ENABLED = 1 << 23
 DHCSR, AIRCR = 0xE000_EDF0, 0xE000_ED0C
-HALT, RELEASE, S_HALT = 0xA05F_0003, 0xA05F_0000, 1 << 17
+HALT, RELEASE, C_HALT, S_HALT = 0xA05F_0003, 0xA05F_0000, 1 << 1, 1 << 17
 SYSRESETREQ = 0x05FA_0004
 HALT_SECONDS = 1.0
 ERASE_ALL_SECONDS = 30.0
@@ -32,7 +32,6 @@ class PyocdProbe:
         self._reset_seconds = board.reset_seconds
         self._link = link
         self._flash = {core.name: Flash(link, core) for core in board.family.cores}
-        self._halted: set[str] = set()
 
     # ---- debug port -----------------------------------------------------------------------------------------------
 
@@ -96,7 +95,6 @@ class PyocdProbe:
                 if deadline.passed:
                     raise PartError(f"expected the {core} core to halt within {HALT_SECONDS:g} s, but it runs on")
                 pace.rest()
-        self._halted.add(core)
 
     # ---- flash and UICR -------------------------------------------------------------------------------------------
 
@@ -156,7 +154,8 @@ class PyocdProbe:
     def reset(self, kind: ResetKind) -> None:
         """Reset the part and let its cores run; the probe's other outputs keep their levels. ``attach`` afterwards.
 
-        A system reset needs an open application core; the pin needs nothing.
+        A system reset needs an open application core; the pin needs nothing. ``BenchError`` when the part does not come
+        back within 2 s.
         """
         app = self._family.app
         if kind is ResetKind.PIN:
@@ -172,26 +171,34 @@ class PyocdProbe:
         self._release()
 
     def _release(self) -> None:
-        """Take back our halts: whether a reset clears them depends on the core. A port that closed has none."""
-        halted, self._halted = self._halted, set()
-        if not halted:
-            return
+        """Let every core run that is still held: whether a reset clears a halt depends on the core.
+
+        The halt may be that of a program that died; a port that closed with the reset holds nothing.
+        """
+        self._await_return()
+        for core in self._family.cores:
+            try:
+                if self.access(core.name) is DebugAccess.CLOSED:
+                    continue
+                if self._link.read(core.ahb_ap, DHCSR, 1)[0] & C_HALT:
+                    self._link.write(core.ahb_ap, DHCSR, [RELEASE])
+                    self._link.flush()
+            except PartError:
+                pass  # it closed meanwhile
+
+    def _await_return(self) -> None:
+        """Attach, as soon as the part answers again."""
         deadline, pace = Deadline(RETURN_SECONDS), Pace(time.sleep)
         while True:
             try:
                 self._link.attach()
-                break
+                return
+            except AdapterLost:
+                raise
             except BenchError:
                 if deadline.passed:
                     raise
                 pace.rest()
-        for core in halted:
-            try:
-                if self.access(core) is not DebugAccess.CLOSED:
-                    self._link.write(self._family.core(core).ahb_ap, DHCSR, [RELEASE])
-                    self._link.flush()
-            except PartError:
-                pass  # closed or switched off since: the core runs, or is off
 
     # ---- helpers --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import random
 import pytest
 from pyocd_bench import WAIVER, opened_up, switch_net_on
 
-from station.errors import ConfigError, FormatError, PartError
+from station.errors import AdapterLost, BenchError, ConfigError, FormatError, PartError
 from station.formats.nordic_family import CtrlAp
 from station.model import DebugAccess, ResetKind, Segment, Span
 
@@ -180,13 +180,25 @@ def test_a_core_runs_after_a_system_reset_and_after_a_pin_reset(make_bench):
         assert probe.access("app") is DebugAccess.OPEN
 
 
-def test_after_a_reset_nobody_reads_without_attaching_anew(make_bench):
-    from station.errors import BenchError
-
+def test_a_core_that_a_dead_program_left_halted_runs_after_a_reset(make_bench):
     bench = make_bench("nrf9160")
     bench.insert()
+    first = bench.open()
+    first.ports["probe"].attach()
+    first.ports["probe"].halt("app")
+    first.close()
     probe = bench.open().ports["probe"]
     probe.attach()
-    probe.reset(ResetKind.PIN)
-    with pytest.raises(BenchError, match="since the station attached"):
-        probe.read_words("app", 0, 1)
+    assert bench.chip["cores"]["app"]["state"] == "halted", "attaching changes nothing"
+    probe.reset(ResetKind.SYSTEM)
+    assert bench.chip["cores"]["app"]["state"] != "halted"
+
+
+def test_a_part_that_does_not_come_back_from_a_reset_is_a_fault_of_the_bench(bench, probe, monkeypatch):
+    monkeypatch.setattr("drivers.pyocd_probe.probe.RETURN_SECONDS", 0.2)
+    bench.hands.remove(1)
+    with pytest.raises(BenchError, match="does not answer on SWD"):
+        probe.reset(ResetKind.PIN)
+    bench.hands.unplug(1)
+    with pytest.raises(AdapterLost):
+        probe.reset(ResetKind.PIN)
