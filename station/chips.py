@@ -34,6 +34,8 @@ class Chip:
     more_recipes: tuple[str, ...] = ()
     appliance: bool = True
     probed_by: str = ""
+    at_once: tuple[str, ...] = ("unplug", "lid_open", "power_off")
+    """Faults of the demo that are made during a burn, since before the start they leave no run to show them on."""
 
     @property
     def recipes(self) -> tuple[str, ...]:
@@ -45,7 +47,7 @@ def _nordic(name: str, sku: str, board: str, recipe: str) -> Chip:
     return Chip(
         name=name, noun="part", driver="pyocd", sku=sku, stages=(Stage("tfm", recipe, "part"),),
         settings={"board": board, "finder": "drivers.virtual.nrf_finder"}, more_recipes=(f"{recipe}-recover",),
-        appliance=False,
+        appliance=False, at_once=("unplug", "lid_open", "power_off", "no_contact"),
     )  # fmt: skip
 
 

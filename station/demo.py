@@ -36,8 +36,6 @@ SECONDS = 300.0
 HAND_SECONDS = 30.0  # what hands wait for: a tile that follows its sensors
 STOPPED = "the demo was stopped"
 HINT = "use --data DIR to keep the records"
-AT_ONCE = ("unplug", "lid_open", "power_off")
-"""Faults that strike at once: they are made during a burn, since before the start there is no run to show them on."""
 
 
 @dataclass(slots=True)
@@ -207,14 +205,15 @@ class Demo:
         faulty = bool(self._fault) and die is self._dies[0]
         hands.do(socket, "insert", die.shelf)
         hands.do(socket, "lid", "closed")
-        if faulty and self._fault not in AT_ONCE:
+        at_once = self._fault in self._chip.at_once
+        if faulty and not at_once:
             hands.do(socket, "fault", self._fault)
         words = f"socket {socket} to wait for a scan"
         watcher.wait(socket, words, lambda state: state.state == "scan", HAND_SECONDS)
         self._must(bench, watcher, Scan(die.labels[stage], socket))
         ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, HAND_SECONDS)
         self._must(bench, watcher, Start(socket, ready.epoch))
-        if faulty and self._fault in AT_ONCE:
+        if faulty and at_once:
             watcher.wait(socket, "the first burn", lambda s: s.state in ("burning", *FINAL), SECONDS)
             hands.do(socket, "fault", self._fault)
         state = watcher.wait_verdict(socket, SECONDS, self._answering(bench, watcher, socket))

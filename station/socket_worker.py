@@ -461,5 +461,6 @@ def recovery_verdict(record: PartRecord, context: Context, bins: Bins) -> Verdic
 
 def _missing(contact: Contact) -> str:
     if not contact.present:
-        return "the part was removed"
+        silent = contact.lid_closed and not contact.power_good  # sensors apart, such as presence over SWD
+        return "the part fell silent (taken out, or without power)" if silent else "the part was removed"
     return "the lid was opened" if not contact.lid_closed else "the power failed"

@@ -83,7 +83,8 @@ class Flash:
             if word != seen:
                 raise PartError(
                     f"expected word {address + 4 * place:#010x} to read {word:#010x} after it was written, "
-                    f"it reads {seen:#010x}"
+                    f"it reads {seen:#010x}",
+                    bin="otp",
                 )
 
     def _filled(self, segments: Sequence[Segment]) -> dict[int, bytearray]:
@@ -118,7 +119,8 @@ class Flash:
             if word != seen:
                 raise PartError(
                     f"expected {word:#010x} in the flash of the {self._core.name} core at {address + 4 * place:#010x} "
-                    f"after programming, found {seen:#010x}"
+                    f"after programming, found {seen:#010x}",
+                    bin="firmware",
                 )
 
     @contextmanager
@@ -145,7 +147,8 @@ class Flash:
             if deadline.passed:
                 raise PartError(
                     f"expected {what} {address:#010x} to be {done} within {READY_SECONDS:g} s, but the flash "
-                    f"controller of the {self._core.name} core is still busy"
+                    f"controller of the {self._core.name} core is still busy",
+                    bin="firmware",
                 )
             pace.rest()
             at_once = False
