@@ -119,8 +119,8 @@ def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str, chip: Chip) -
         return again or shelf.new(bench.lot, bench.wafer, bench.shelf(), chip.noun)
     probe = chip.probed_by
     ready = next((name for name, printed in free if may_go(bench.journal, printed, kind, flow, probe)), None)
-    if ready is None and not probe:
-        return shelf.new(bench.lot, bench.wafer, bench.shelf(), chip.noun)
+    if ready is None and not probe:  # it comes out of a tray, not off a wafer
+        return shelf.new(bench.lot, "", bench.shelf(), chip.noun)
     if ready is None:
         raise Refused("no die that passed Chip Probe waits on the shelf; run Chip Probe first (recipe earlgrey-cp)")
     return ready
