@@ -78,6 +78,7 @@ class VirtualStation:
         _refuse_unknown(self._sku, self.chip)
         try:
             self._take_folder()
+            self._refuse_other_chip()
             self._refuse_when_taken()
             if self.chip.appliance:
                 self._make_appliance()
@@ -104,6 +105,14 @@ class VirtualStation:
         folder = DataFolder(self.folder)
         folder.lock("in")
         self._ways_out.callback(folder.release)
+
+    def _refuse_other_chip(self) -> None:
+        """Parts, labels and records of two kinds do not mix."""
+        found = chip_of_folder(self.folder)
+        if self.station_file.exists() and found != self.chip.name:
+            raise ConfigError(
+                f"the station in {self.folder} is one of {found}, not of {self.chip.name}; use another --data"
+            )
 
     def _refuse_when_taken(self) -> None:
         """An engine that still works here (its window was killed) must not lose its bench to a new one."""
