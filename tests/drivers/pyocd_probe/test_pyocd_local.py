@@ -9,12 +9,12 @@ import random
 import threading
 
 import pytest
-from drivers.virtual.nrf.debug_port import NoAcknowledge, TransferFault
 from pyocd.core import exceptions
 from pyocd.probe.debug_probe import DebugProbe
 from pyocd_bench import opened_up, switch_net_on
 
 from drivers.pyocd_probe import link as links
+from drivers.virtual.nrf.debug_port import NoAcknowledge, TransferFault
 from station.errors import BenchError, PartError
 from station.model import DebugAccess, ResetKind, Segment
 
