@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Set up the provisioning station and run it: the one file a newcomer starts, standard library only.
 
-python3 start.py                      the station: appliance, virtual bench, engine and operator window
+python3 start.py [--chip NAME]        the station: virtual bench, appliance, engine and operator window
 python3 start.py demo --headless      the main job without a window
 python3 start.py test [--full]        what CI runs
 python3 start.py benchmark [--json]   side-by-side measurements, in an environment of their own
@@ -64,6 +64,8 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < MINIMUM:
         seen = ".".join(map(str, sys.version_info[:3]))
         return _fail(f"expected Python {MINIMUM[0]}.{MINIMUM[1]} or newer, this is {seen}; use a newer python3")
+    if arguments[:1] and (arguments[0] == "--chip" or arguments[0].startswith("--chip=")):
+        arguments = ["gui", *arguments]
     command = arguments[0] if arguments else ""
     if command == "test":
         return _test(arguments[1:])

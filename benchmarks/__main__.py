@@ -20,6 +20,7 @@ CATALOGUE = {
     "steps": ("plain steps against OpenHTF, syncs of the journal", 300),
     "sram": ("32 KiB SRAM load over JTAG against OpenOCD", 400),
     "part": ("USB round trips and CPU of one part over CP and FT", 300),
+    "probe": ("probe requests of programming against bare pyOCD, CPU of one Nordic part", 300),
     "waiting": ("eight waiting sockets", 240),
     "log": ("100,000 log lines from engine to window", 300),
     "latency": ("stop, start of window and command line, peak memory", 300),

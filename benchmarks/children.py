@@ -60,10 +60,10 @@ def line_of(process: subprocess.Popen[bytes], seconds: float = READY_SECONDS) ->
 
 
 @contextmanager
-def virtual_bench(folder: Path, sockets: int) -> Iterator[dict[str, Any]]:
-    """A virtual bench in a process of its own; yields its address and names it to pyusb's backend."""
+def virtual_bench(folder: Path, sockets: int, *options: str) -> Iterator[dict[str, Any]]:
+    """A virtual bench in a process of its own; yields its address and names it to the drivers."""
     command = [sys.executable, "-m", "drivers.virtual.bench", "--data", str(folder), "--sockets", str(sockets),
-               "--json", "--remote-bitbang", "--parent-pid", str(os.getpid())]  # fmt: skip
+               "--json", "--parent-pid", str(os.getpid()), *options]  # fmt: skip
     with child(command) as process:
         address = json.loads(line_of(process))
         os.environ["STATION_VIRTUAL_BENCH"] = address["bench"]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.children import Usage, end
+from station.chips import DEFAULT_CHIP
 from station.model import Role
 from station.operators import Operators
 from station.processes import child_environment, station_command
@@ -39,9 +40,9 @@ FINAL = ("pass", "fail", "hold", "quarantine", "bench_fault")
 
 
 @contextmanager
-def virtual_station(folder: Path, sockets: int) -> Iterator[VirtualStation]:
-    """Appliance and bench, and an operator who may do everything."""
-    with VirtualStation(folder, sockets, "sival") as station:
+def virtual_station(folder: Path, sockets: int, chip: str = DEFAULT_CHIP) -> Iterator[VirtualStation]:
+    """Bench and, where the chip needs one, appliance; and an operator who may do everything."""
+    with VirtualStation(folder, sockets, chip=chip) as station:
         Operators(station.data).add(OPERATOR, Role.SUPERVISOR, PIN)
         yield station
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Aim, Figure, Options, Report
-from benchmarks.live_station import FINAL, OPERATOR, PIN, SECONDS, virtual_station
-from station.protocol import Command, Scan, SelectRecipe, SignIn, SocketState, Start
+from benchmarks.live_station import OPERATOR, PIN, SECONDS, virtual_station
+from station.chips import DEFAULT_CHIP
+from station.protocol import Answer, Command, PromptView, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
 
 STAGES = (("CP", "earlgrey-cp", "BENCH/W1/X{0}/Y0"), ("FT", "earlgrey-ft", "P{0:06d}"))
@@ -68,7 +69,7 @@ class Cost:
 def measure(options: Options) -> Report:
     """Several parts through both stages in one socket; medians over the parts, the first one left out."""
     parts = 3 if options.quick else 8
-    with tempfile.TemporaryDirectory(prefix="part-") as folder, _bench(Path(folder)) as bench:
+    with tempfile.TemporaryDirectory(prefix="part-") as folder, part_bench(Path(folder)) as bench:
         costs: dict[str, list[Cost]] = {stage: [] for stage, _, _ in STAGES}
         for stage, recipe, label in STAGES:
             bench.choose(recipe)
@@ -147,7 +148,7 @@ class Bench:
         ready = self._wait("the label", lambda state: state.may_start)
         before, usb = self._now(), self._usb()
         self._must(Start(1, ready.epoch))
-        state = self._wait("the verdict", lambda state: state.state in FINAL and state.verdict is not None)
+        state = self._watcher.wait_verdict(1, SECONDS, self._yes)
         self._bench.worker(1).wait_idle()
         after, usb_after = self._now(), self._usb()
         if state.state != "pass":
@@ -168,10 +169,19 @@ class Bench:
         thread = time.clock_gettime(self._clock)
         return thread, self._ports.cpu, time.process_time(), float(self._ports.calls), time.monotonic()
 
+    def _yes(self, prompt: PromptView) -> None:
+        """What the flow asks is answered with its first choice."""
+        self._must(Answer(1, prompt.id, prompt.choices[0]))
+
     def _usb(self) -> tuple[int, int, int]:
         handler: Any = self._hands.port
-        channels = handler.state(1)["channels"].values()
+        channels = handler.state(1).get("channels", {}).values()
         return tuple(sum(channel[key] for channel in channels) for key in ("out", "in", "control"))  # type: ignore[return-value]
+
+    def requests(self) -> int:
+        """How many requests the socket's debug probe has got so far."""
+        handler: Any = self._hands.port
+        return sum(handler.state(1)["requests"].values())
 
     def _wait(self, what: str, fits: Callable[[SocketState], bool]) -> SocketState:
         return self._watcher.wait(1, what, fits, SECONDS)
@@ -182,11 +192,12 @@ class Bench:
 
 
 @contextmanager
-def _bench(folder: Path) -> Iterator[Bench]:
+def part_bench(folder: Path, chip: str = DEFAULT_CHIP) -> Iterator[Bench]:
+    """A workbench with one socket on a virtual bench of that chip."""
     from station.config import load_config
 
     before = dict(os.environ)
-    with virtual_station(folder, 1) as station:
+    with virtual_station(folder, 1, chip) as station:
         bench = Bench(load_config(station.station_file))
         try:
             yield bench

@@ -39,7 +39,10 @@ class Load:
 
 def measure(options: Options) -> Report:
     """Figures of the own driver, then both wall times and TCK counts against OpenOCD."""
-    with tempfile.TemporaryDirectory(prefix="sram-") as folder, virtual_bench(Path(folder), 1) as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="sram-") as folder,
+        virtual_bench(Path(folder), 1, "--remote-bitbang") as address,
+    ):
         own, own_read = _own(address, options.runs)
         report = Report()
         theirs = _baseline(address["remote_bitbang"]["1:riscv"], Path(folder), 1 if options.quick else 3, report)

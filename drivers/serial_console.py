@@ -83,7 +83,8 @@ class SerialConsole:
         try:
             for name, level in lines.items():
                 setattr(self._port, name, level)
-            _ = self._port.cts
+            if not lines:
+                _ = self._port.cts
         except OSError as error:
             if error.errno not in LINE_ERRORS:
                 self._port.close()
@@ -126,7 +127,8 @@ def _open_port(url: str, baud: int) -> Any:
         port = serial.serial_for_url(url, do_not_open=True)
         port.baudrate = baud
         port.timeout = READ_TIMEOUT
-        port.write_timeout = WRITE_TIMEOUT
+        if not url.startswith("rfc2217:"):  # whose ports know no time-out of a write
+            port.write_timeout = WRITE_TIMEOUT
         if hasattr(port, "exclusive"):
             port.exclusive = True
         port.open()

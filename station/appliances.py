@@ -1,13 +1,17 @@
-"""The appliance ports of a workbench (one per socket, each with a session of its own) and the light in the header."""
+"""The appliance ports of a workbench (one per socket, each with a session of its own) and the light in the header.
+
+A station whose flows need no appliance has none: no port, no check, no light.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from station import plugins
-from station.config import StationConfig
+from station.config import PluginEntry, StationConfig
 from station.credentials import CredentialStore
 from station.errors import ConfigError, StationError
 from station.ports import Appliance
@@ -16,6 +20,14 @@ from station.secret import Secret
 
 CHECK_EVERY = 30.0
 PASSWORD = "sku_password_"
+NONE = "this station has no appliance; name one under [appliance] in the station file"
+
+
+class NoAppliance:
+    """What a flow gets that says it needs no appliance (``NEEDS_APPLIANCE = False`` beside its plan)."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ConfigError(f"the flow says that it needs no appliance, but asked one for {name}; correct the flow")
 
 
 class Appliances:
@@ -37,13 +49,15 @@ class Appliances:
         self._wake = threading.Event()
         self._ending = False
         self._sku = ""
-        self.state = ApplianceState(ok=False, name=config.appliance.driver, text="not checked yet", checked=False)
+        self._entry = entry = config.appliance
+        self.state = ApplianceState(False, entry.driver, "not checked yet", checked=False) if entry else None
         self._thread = threading.Thread(target=self._loop, name="appliance check", daemon=True)
 
     def start(self, sku: str) -> None:
         """Begin to check the connection."""
         self._sku = sku
-        self._thread.start()
+        if self._entry is not None:
+            self._thread.start()
 
     def check_soon(self, sku: str = "") -> None:
         """Something happened that may have changed the connection."""
@@ -51,11 +65,13 @@ class Appliances:
         self._wake.set()
 
     def of(self, socket: int) -> Appliance:
-        """The port for one socket; 0 is the outbox's and the doctor's."""
+        """The port for one socket; 0 is the outbox's and the doctor's. ``ConfigError`` where there is no appliance."""
+        if self._entry is None:
+            raise ConfigError(NONE)
         with self._guard:
             if socket not in self._open:
-                opener = plugins.load("station.appliances", self._config.appliance.driver)
-                self._open[socket] = opener(self._settings(socket))
+                opener = plugins.load("station.appliances", self._entry.driver)
+                self._open[socket] = opener(self._settings(socket, self._entry))
             port: Appliance = self._open[socket]
             return port
 
@@ -86,10 +102,15 @@ class Appliances:
                 close()
             self._open.clear()
 
-    def _settings(self, socket: int) -> dict[str, object]:
+    def pending_changed(self, ok: bool | None = None) -> None:
+        """Something left the outbox; ``ok``: the appliance itself has said so."""
+        if self.state is not None:
+            reached = self.state.ok if ok is None else ok
+            self._emit(replace(self.state, ok=reached, pending_registrations=self._pending()))
+
+    def _settings(self, socket: int, entry: PluginEntry) -> dict[str, object]:
         user = f"{self._config.name}-{socket}" if socket else f"{self._config.name}-outbox"
-        given = self._config.appliance.settings
-        return {"user_id": user, "realm": self._config.realm.value, **given, "sku_password": self._passwords()}
+        return {"user_id": user, "realm": self._config.realm.value, **entry.settings, "sku_password": self._passwords()}
 
     def _passwords(self) -> dict[str, Secret]:
         names = self._credentials.names(PASSWORD)
@@ -102,7 +123,7 @@ class Appliances:
             self._wake.clear()
 
     def _show(self, found: list[str]) -> None:
-        if self._ending:
+        if self._ending or self._entry is None:
             return
         clock = getattr(self._open.get(0), "milliseconds", None)
         milliseconds = (clock() if clock is not None else None) or 0.0
@@ -111,6 +132,6 @@ class Appliances:
             pending = self._pending()
         except (StationError, ConfigError):
             pending = 0
-        name = str(self._config.appliance.settings.get("name", self._config.appliance.driver))
+        name = str(self._entry.settings.get("name", self._entry.driver))
         self.state = ApplianceState(not found, name, text, round(milliseconds, 1), pending)
         self._emit(self.state)

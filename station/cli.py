@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from station.cli_options import FILE, FOLDER, json_option, keystore_option, operator_options, station_options
+from station.cli_options import (
+    FILE,
+    FOLDER,
+    answer_option,
+    json_option,
+    keystore_option,
+    operator_options,
+    station_options,
+)
 from station.cli_pa import pa
 from station.errors import EXIT_CRASH, StationError
 
@@ -55,8 +63,11 @@ def cli() -> None:
 @cli.command()
 @station_options
 @click.option("--sockets", type=click.IntRange(1, 16), default=4, show_default=True, help="Of the virtual bench.")
+@click.option("--chip", default="", help="Chip on the virtual bench: earlgrey, nrf5340, nrf9160 or nrf91x1.")
 @click.argument("window_arguments", nargs=-1, type=click.UNPROCESSED)
-def gui(station_file: Path | None, data: Path | None, sockets: int, window_arguments: tuple[str, ...]) -> int:
+def gui(
+    station_file: Path | None, data: Path | None, sockets: int, chip: str, window_arguments: tuple[str, ...]
+) -> int:
     """Open the operator's window with its engine.
 
     Without a station file a virtual bench is made in this user's data folder, so that the window can be tried without
@@ -64,7 +75,7 @@ def gui(station_file: Path | None, data: Path | None, sockets: int, window_argum
     """
     from station.cli_window import open_gui
 
-    return open_gui(station_file, data, sockets, window_arguments)
+    return open_gui(station_file, data, sockets, chip, window_arguments)
 
 
 @cli.command()
@@ -73,6 +84,7 @@ def gui(station_file: Path | None, data: Path | None, sockets: int, window_argum
 @click.option("--socket", type=int, default=1, show_default=True, help="Number of the socket.")
 @click.option("--lot", default="", help="Lot, when the label does not say.")
 @click.option("--wait", type=float, default=60.0, show_default=True, help="Seconds to wait for a part in the socket.")
+@answer_option
 @station_options
 @operator_options
 @json_option
@@ -84,21 +96,21 @@ def run(recipe: str, **options: Any) -> int:
 
 
 @cli.command()
-@click.option("--chip", default="earlgrey", show_default=True, help="Chip family.")
-@click.option("--sku", default="sival", show_default=True, help="SKU pack.")
-@click.option("--parts", type=click.IntRange(1, 10_000), default=4, show_default=True, help="How many virtual dies.")
+@click.option("--chip", default="earlgrey", show_default=True, help="earlgrey, nrf5340, nrf9160 or nrf91x1.")
+@click.option("--sku", default="", help="SKU pack (default: the chip's own).")
+@click.option("--parts", type=click.IntRange(1, 10_000), default=4, show_default=True, help="How many virtual parts.")
 @click.option("--sockets", type=click.IntRange(1, 16), default=4, show_default=True, help="How many sockets.")
 @click.option("--fault", default="", help="Fault of the virtual bench for the first part (simulate --list-faults).")
-@click.option("--driver", default="ft4232h", show_default=True, help="Driver of the sockets, such as one of your own.")
+@click.option("--driver", default="", help="Driver of the sockets, such as one of your own (default: the chip's).")
 @click.option("--data", type=FOLDER, help="Keep journal, chips and keys here (default: a fresh temporary folder).")
 @click.option("--headless", is_flag=True, help="Without a window: put the parts in and run them.")
 @json_option
 def demo(**options: Any) -> int:
-    """The main job on a virtual bench: dies through Chip Probe, then Final Test.
+    """The main job on a virtual bench: Earlgrey dies through Chip Probe and Final Test, Nordic parts through TF-M.
 
-    Appliance and bench run as processes of their own; nothing real is touched. Ends with 0 only if all parts passed,
-    with 130 after Ctrl-C. With --data the records stay: DIR/station.toml is the station file, DIR/data the data folder,
-    and every other command takes --data DIR, too.
+    Bench and, where the chip needs one, appliance run as processes of their own; nothing real is touched. What a flow
+    asks is answered with yes. Ends with 0 only if all parts passed, with 130 after Ctrl-C. With --data the records
+    stay: DIR/station.toml is the station file, DIR/data the data folder, and every other command takes --data DIR, too.
     """
     from station.demo import run_demo
 
@@ -314,6 +326,7 @@ def operator_list(**options: Any) -> int:
 @click.option("--socket", type=int, required=True, help="Number of the socket.")
 @click.option("--choice", type=click.Choice(["check", "quarantine"]), required=True,
               help="check: the part is still there, go on; quarantine: it was moved.")  # fmt: skip
+@answer_option
 @station_options
 @operator_options
 @json_option

@@ -104,12 +104,9 @@ def _checks(config: StationConfig) -> Iterator[Check]:
             recipe = load_recipe(name, config.resources)
             names = recipe.pack.credentials
             needed.update(f"{name}_{recipe.pack.sku}" if name == "sku_password" else name for name in names)
-            skus.add(recipe.pack.sku)
-            wrong = recipe.realm is not config.realm
-            yield (
-                f"recipe {name}",
-                f"it is for realm '{recipe.realm}', the station is '{config.realm}'" if wrong else "",
-            )
+            if recipe.needs_appliance:
+                skus.add(recipe.pack.sku)
+            yield f"recipe {name}", recipe.unfit(config.realm, config.appliance is not None)
         except StationError as error:
             yield f"recipe {name}", str(error)
     yield from _credentials(config, sorted(needed))
@@ -130,6 +127,8 @@ def _appliance(config: StationConfig, skus: list[str]) -> Iterator[Check]:
     from station.appliances import Appliances
     from station.credentials import CredentialStore
 
+    if config.appliance is None:
+        return
     store = CredentialStore(config.data / "credentials", config.realm)
     appliances = Appliances(config, store, lambda: 0, lambda state: None)
     try:

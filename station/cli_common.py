@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from station.chips import DEFAULT_CHIP
 from station.errors import ConfigError, Refused
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def user_folder() -> Path:
     return platformdirs.user_data_path("provisioning-station", appauthor=False)
 
 
-def virtual_folder() -> Path:
-    """Where the window makes its own virtual station when there is no other."""
-    return user_folder() / "virtual"
+def virtual_folder(chip: str = "") -> Path:
+    """Where the window makes its own virtual station when there is no other; one per chip."""
+    return user_folder() / ("virtual" if chip in ("", DEFAULT_CHIP) else f"virtual-{chip}")
 
 
 def is_whole(folder: Path | None) -> bool:

@@ -35,3 +35,7 @@ keystore_option = click.option(
     "--keystore", type=click.Choice(["software", "softhsm2"]), default="software", show_default=True,
     help="Where the keys are: a sealed file, or a SoftHSM of the appliance's own.",
 )  # fmt: skip
+answer_option = click.option(
+    "--answer", "answers", multiple=True, metavar="CHOICE",
+    help="Answer to the flow's next question, by words or number; repeat for more (default: ask at the terminal).",
+)  # fmt: skip

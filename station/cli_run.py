@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from station.cli_common import opened_bench, sign_in
+from station.cli_questions import Questions
 from station.errors import BenchError, JournalError, Refused, Stopped
 from station.model import BinKind
 from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SocketState, Start
@@ -27,8 +28,8 @@ FAULT_PATIENCE = 3.0  # a socket may be without power, or its adapter unknown, f
 
 
 def run_recipe(
-    recipe: str, *, label: str, socket: int, lot: str, wait: float, station_file: Path | None, data: Path | None,
-    operator: str, pin_stdin: bool, as_json: bool,
+    recipe: str, *, label: str, socket: int, lot: str, wait: float, answers: Sequence[str], station_file: Path | None,
+    data: Path | None, operator: str, pin_stdin: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """``station run RECIPE``."""
     with opened_bench(station_file, data) as bench, _stop_on_signals(bench) as stopped:
@@ -45,12 +46,12 @@ def run_recipe(
         if stopped.is_set():
             raise Stopped("stopped before the run began")
         _must(bench, watcher, Start(socket, state.epoch))
-        return _finish(bench, watcher, socket, as_json)
+        return _finish(bench, watcher, socket, as_json, answers)
 
 
 def answer_interrupted(
-    *, socket: int, choice: str, station_file: Path | None, data: Path | None, operator: str, pin_stdin: bool,
-    as_json: bool,
+    *, socket: int, choice: str, answers: Sequence[str], station_file: Path | None, data: Path | None, operator: str,
+    pin_stdin: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """``station answer``."""
     with opened_bench(station_file, data) as bench, _stop_on_signals(bench):
@@ -64,7 +65,7 @@ def answer_interrupted(
             raise Refused(f"socket {socket} has no interrupted part")
         words = CHECK_IT if choice == "check" else QUARANTINE_IT
         _must(bench, watcher, Answer(socket, prompt.id, words))
-        return _finish(bench, watcher, socket, as_json, asked.label)
+        return _finish(bench, watcher, socket, as_json, answers, asked.label)
 
 
 def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threading.Event) -> None:
@@ -81,8 +82,10 @@ def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threadin
         raise BenchError(f"socket {socket}: {state.expects}")
 
 
-def _finish(bench: Workbench, watcher: Watcher, socket: int, as_json: bool, asked: str = "") -> int:
-    state = watcher.wait_verdict(socket, LONGEST_RUN)
+def _finish(
+    bench: Workbench, watcher: Watcher, socket: int, as_json: bool, answers: Sequence[str], asked: str = ""
+) -> int:
+    state = watcher.wait_verdict(socket, LONGEST_RUN, Questions(bench, watcher, socket, answers))
     state = replace(state, label=state.label or asked)  # the tile names no part that was moved, the answer does
     bench.worker(socket).wait_idle()
     verdict = state.verdict

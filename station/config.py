@@ -57,14 +57,14 @@ class StationFile(Strict):
     recipes: tuple[str, ...] = Field(default=(), strict=False)
     virtual_bench: str = ""
     socket: tuple[SocketEntry, ...] = Field(strict=False, min_length=1, max_length=64)
-    appliance: PluginEntry
+    appliance: PluginEntry | None = None
     handler: PluginEntry | None = None
     limits: LotLimits = Field(default_factory=LotLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class StationConfig:
-    """A checked station file; all paths are absolute."""
+    """A checked station file; all paths are absolute. A station whose flows need no appliance names none."""
 
     path: Path
     name: str
@@ -75,7 +75,7 @@ class StationConfig:
     recipes: tuple[str, ...]
     virtual_bench: Path | None
     sockets: tuple[SocketEntry, ...]
-    appliance: PluginEntry
+    appliance: PluginEntry | None
     handler: PluginEntry | None
     limits: LotLimits
 
@@ -99,8 +99,8 @@ def load_config(path: Path, data: Path | None = None) -> StationConfig:
         data=data.resolve() if data else (base / parsed.data).resolve(),
         resources=tuple((base / folder).resolve() for folder in parsed.resources), recipes=parsed.recipes,
         virtual_bench=(base / parsed.virtual_bench).resolve() if parsed.virtual_bench else None,
-        sockets=parsed.socket, appliance=_absolute(parsed.appliance, base), handler=parsed.handler,
-        limits=parsed.limits,
+        sockets=parsed.socket, appliance=_absolute(parsed.appliance, base) if parsed.appliance else None,
+        handler=parsed.handler, limits=parsed.limits,
     )  # fmt: skip
 
 
@@ -109,18 +109,25 @@ def _findings(parsed: StationFile, file: TomlFile) -> list[Finding]:
     for index, entry in enumerate(parsed.socket):
         findings += _unknown_plugin(file, ("socket", index, "driver"), "station.drivers", entry.driver)
     findings += _shared_adapters(file, parsed.socket)
-    findings += _unknown_plugin(file, ("appliance", "driver"), "station.appliances", parsed.appliance.driver)
+    findings += _appliance_findings(file, parsed)
     if parsed.handler is not None:
         findings += _unknown_plugin(file, ("handler", "driver"), "station.handlers", parsed.handler.driver)
     if (parsed.mode is Mode.VIRTUAL) != bool(parsed.virtual_bench):
         sentence = "a station is all virtual or all real: mode 'virtual' and virtual_bench go together"
         findings.append(file.finding(("virtual_bench",) if parsed.virtual_bench else ("mode",), sentence))
-    if parsed.appliance.settings.get("tls") == "off" and parsed.mode is not Mode.ENGINEERING:
-        sentence = "without TLS anybody may read the secrets: tls = \"off\" is for mode 'engineering' only"
-        findings.append(file.finding(("appliance", "settings", "tls"), sentence))
     if parsed.realm is Realm.PRODUCTION and parsed.virtual_bench:
         sentence = "no virtual part may reach a production registry: realm 'production' allows no virtual_bench"
         findings.append(file.finding(("realm",), sentence))
+    return findings
+
+
+def _appliance_findings(file: TomlFile, parsed: StationFile) -> list[Finding]:
+    if parsed.appliance is None:
+        return []
+    findings = _unknown_plugin(file, ("appliance", "driver"), "station.appliances", parsed.appliance.driver)
+    if parsed.appliance.settings.get("tls") == "off" and parsed.mode is not Mode.ENGINEERING:
+        sentence = "without TLS anybody may read the secrets: tls = \"off\" is for mode 'engineering' only"
+        findings.append(file.finding(("appliance", "settings", "tls"), sentence))
     return findings
 
 

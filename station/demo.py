@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Any
 import click
 
 from station import plugins
+from station.chips import DEFAULT_CHIP, Chip, chip_named
 from station.cli_run import state_object
-from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, Stopped, nearest
+from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, Stopped
 from station.hands import Hands
 from station.model import Role
 from station.processes import interruptible
-from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SignIn, SocketState, Start
+from station.protocol import Acknowledge, Answer, Log, PromptView, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
 from station.shelf import Shelf
 from station.socket_worker import QUARANTINE_IT
@@ -35,14 +36,11 @@ SECONDS = 300.0
 HAND_SECONDS = 30.0  # what hands wait for: a tile that follows its sensors
 STOPPED = "the demo was stopped"
 HINT = "use --data DIR to keep the records"
-AT_ONCE = ("unplug", "lid_open", "power_off")
-"""Faults that strike at once: they are made during a burn, since before the start there is no run to show them on."""
-STAGES: dict[str, tuple[tuple[str, str], ...]] = {"earlgrey": (("cp", "earlgrey-cp"), ("ft", "earlgrey-ft"))}
 
 
 @dataclass(slots=True)
 class Die:
-    """One virtual die on its way: its name on the shelf, its labels per stage, and how it fared last."""
+    """One virtual die (or part) on its way: its name on the shelf, its labels per stage, and how it fared last."""
 
     shelf: str
     labels: dict[str, str]
@@ -98,26 +96,25 @@ def _run_demo(
     chip: str, sku: str, parts: int, sockets: int, fault: str, driver: str, data: Path | None, headless: bool,
     teller: Teller,
 ) -> int:  # fmt: skip
-    if chip not in STAGES:
-        raise ConfigError(f"the demo knows no chip '{chip}'{nearest(chip, STAGES)}; it knows {', '.join(STAGES)}")
+    kind = chip_named(chip)
     if fault:
-        check_fault(fault)
+        check_fault(fault, chip)
     if not headless:
         from station.cli_window import open_demo_window
 
-        return open_demo_window(data, sockets, sku, parts, driver)
+        return open_demo_window(data, sockets, sku, driver, chip)
     with (
         interruptible(),
         demo_folder(data) as folder,
-        VirtualStation(folder, sockets, sku, driver, kept=data is not None) as station,
+        VirtualStation(folder, sockets, sku, driver, kept=data is not None, chip=chip) as station,
     ):
-        return Demo(station, chip, parts, fault, teller).run()
+        return Demo(station, kind, parts, fault, teller).run()
 
 
 class Demo:
     """Dies through all stages over all sockets, one hand per socket."""
 
-    def __init__(self, station: VirtualStation, chip: str, parts: int, fault: str, teller: Teller) -> None:
+    def __init__(self, station: VirtualStation, chip: Chip, parts: int, fault: str, teller: Teller) -> None:
         self._station = station
         self._chip = chip
         self._parts = parts
@@ -146,7 +143,7 @@ class Demo:
         bench = Workbench(config)
         hands = Hands(config)
         try:
-            self._dies = _fresh_dies(hands, self._station.data, self._parts)
+            self._dies = _fresh_dies(hands, self._station.data, self._parts, self._chip)
             _clear_sockets(hands, len(config.sockets))
             watcher = Watcher(bench, self._teller.log)
             self._sign_in(bench)
@@ -165,10 +162,10 @@ class Demo:
 
     def _all_stages(self, bench: Workbench, watcher: Watcher, hands: Hands) -> None:
         going = self._dies
-        for stage, recipe in STAGES[self._chip]:
-            if not bench.handle(SelectRecipe(recipe)):
-                raise ConfigError(watcher.refused.get(0, f"recipe {recipe} was refused"))
-            self._stage(bench, watcher, hands, stage, going)
+        for stage in self._chip.stages:
+            if not bench.handle(SelectRecipe(stage.recipe)):
+                raise ConfigError(watcher.refused.get(0, f"recipe {stage.recipe} was refused"))
+            self._stage(bench, watcher, hands, stage.name, going)
             going = [die for die in going if die.kind == "pass"]
 
     def _stage(self, bench: Workbench, watcher: Watcher, hands: Hands, stage: str, dies: list[Die]) -> None:
@@ -208,17 +205,18 @@ class Demo:
         faulty = bool(self._fault) and die is self._dies[0]
         hands.do(socket, "insert", die.shelf)
         hands.do(socket, "lid", "closed")
-        if faulty and self._fault not in AT_ONCE:
+        at_once = self._fault in self._chip.at_once
+        if faulty and not at_once:
             hands.do(socket, "fault", self._fault)
         words = f"socket {socket} to wait for a scan"
         watcher.wait(socket, words, lambda state: state.state == "scan", HAND_SECONDS)
         self._must(bench, watcher, Scan(die.labels[stage], socket))
         ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, HAND_SECONDS)
         self._must(bench, watcher, Start(socket, ready.epoch))
-        if faulty and self._fault in AT_ONCE:
+        if faulty and at_once:
             watcher.wait(socket, "the first burn", lambda s: s.state in ("burning", *FINAL), SECONDS)
             hands.do(socket, "fault", self._fault)
-        state = watcher.wait_verdict(socket, SECONDS)
+        state = watcher.wait_verdict(socket, SECONDS, self._answering(bench, watcher, socket))
         bench.worker(socket).wait_idle()
         self._told(stage, die, state)
         if faulty:
@@ -230,6 +228,16 @@ class Demo:
         words = f"socket {socket} to be empty"
         watcher.wait(socket, words, lambda s: s.state == "insert_part", HAND_SECONDS)
 
+    def _answering(self, bench: Workbench, watcher: Watcher, socket: int) -> Callable[[PromptView], None]:
+        """The demo says yes, the first choice, to whatever the flow asks: nothing here is worth keeping."""
+
+        def answer(prompt: PromptView) -> None:
+            self._must(bench, watcher, Answer(socket, prompt.id, prompt.choices[0]))
+            self._tell("answered", f"socket {socket}: {prompt.text} {prompt.choices[0]}", socket=socket,
+                       question=prompt.text, choice=prompt.choices[0])  # fmt: skip
+
+        return answer
+
     def _told(self, stage: str, die: Die, state: SocketState) -> None:
         assert state.verdict is not None
         die.kind = state.verdict.kind
@@ -238,7 +246,7 @@ class Demo:
         words = f"{stage.upper()} {state.label}: {verdict.kind.upper()} bin {verdict.bin} -> {verdict.tray}"
         self._teller.event(body, f"{words} {verdict.reason}".rstrip())
 
-    def _must(self, bench: Workbench, watcher: Watcher, command: Scan | Start | Acknowledge) -> None:
+    def _must(self, bench: Workbench, watcher: Watcher, command: Scan | Start | Acknowledge | Answer) -> None:
         if not bench.handle(command):
             sentence = watcher.latched or watcher.refused.get(command.socket, "a command was refused")
             raise ConfigError(f"socket {command.socket}: {sentence}")
@@ -276,7 +284,7 @@ class Demo:
 
     def _summary(self, error: str = "") -> int:
         kinds = [die.kind for die in self._dies]
-        counts = _counts(self._chip, self._parts, kinds, time.monotonic() - self._began)
+        counts = _counts(self._chip.name, self._parts, kinds, time.monotonic() - self._began)
         counts |= {"error": error} if error else {}
         words = ", ".join(f"{name} {value}" for name, value in counts.items())
         if counts["passed"] != self._parts and not self._station.kept:
@@ -286,7 +294,7 @@ class Demo:
         return EXIT_PASS if counts["passed"] == self._parts else EXIT_FAIL
 
     def _tell(self, event: str, sentence: str, **body: Any) -> None:
-        self._teller.event({"event": event, "chip": self._chip, **body}, sentence)
+        self._teller.event({"event": event, "chip": self._chip.name, **body}, sentence)
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -307,18 +315,19 @@ def _counts(chip: str, parts: int, kinds: list[str], seconds: float = 0.0) -> di
     }  # fmt: skip
 
 
-def _fresh_dies(hands: Hands, data: Path, count: int) -> list[Die]:
+def _fresh_dies(hands: Hands, data: Path, count: int, chip: Chip) -> list[Die]:
     """Dies that are not on the shelf yet, so that a kept folder can be used again."""
     shelf, taken = Shelf(data), list(hands.port.parts())
-    names = [shelf.new("", "", taken) for _ in range(count)]
-    return [Die(name, {"cp": shelf.label(name, "die"), "ft": shelf.label(name, "part")}) for name in names]
+    names = [shelf.new("", "", taken, chip.noun) for _ in range(count)]
+    return [Die(name, {stage.name: shelf.label(name, stage.label) for stage in chip.stages}) for name in names]
 
 
-def check_fault(fault: str) -> None:
+def check_fault(fault: str, chip: str) -> None:
     """Raise ``ConfigError`` when the virtual bench has no such fault; nothing has been started or burnt yet."""
     said = io.StringIO()
     with redirect_stderr(said):
-        wrong = plugins.load("station.simulators", "virtual")(["--check-fault", fault])
+        which = [] if chip == DEFAULT_CHIP else ["--chip", chip]
+        wrong = plugins.load("station.simulators", "virtual")([*which, "--check-fault", fault])
     if wrong:
         raise ConfigError(said.getvalue().strip())
 

@@ -60,10 +60,8 @@ def check_known(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, rol
     if record.quarantine:
         raise Refused(f"this part is in quarantine ({record.quarantine}); only a supervisor releases it")
     if passed := record.passed(recipe.flow_name):
-        raise Refused(
-            f"this part passed {recipe.title} at {_when(passed.time)} (as far as this station knows; "
-            "the appliance cannot be asked)"
-        )
+        limit = "; the appliance cannot be asked" if recipe.needs_appliance else ""
+        raise Refused(f"this part passed {recipe.title} at {_when(passed.time)} (as far as this station knows{limit})")
     if others := sorted({flow for flow, _ in record.open_burns() if flow != recipe.flow_name}):
         raise Refused(f"a burn of {others[0]} was interrupted on this part; finish that first")
     last = record.verdicts.get(recipe.flow_name)

@@ -57,6 +57,8 @@ def _of_station(options: PaOptions) -> tuple[str, dict[str, object]]:
     """The station's own settings, with a user of its own: a login must not end the session of a socket."""
     _refuse_lone_options(options)
     config = find_config(options.station_file, options.data)
+    if config.appliance is None:
+        raise ConfigError(f"{config.path} names no appliance: add [appliance], or give --target and its files")
     from station.credentials import CredentialStore
 
     store = CredentialStore(config.data / "credentials", config.realm)

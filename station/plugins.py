@@ -40,7 +40,7 @@ def load(group: str, name: str) -> Any:
         raise ConfigError(
             f"the {word} '{name}' needs the Python package that provides '{error.name}', which is not installed"
         ) from None
-    except AttributeError as error:
+    except (AttributeError, ImportError, OSError) as error:  # OSError: a library that a package brings along
         raise ConfigError(f"the {word} '{name}' ({entry.value}) is broken: {error}") from None
 
 

@@ -58,6 +58,7 @@ class Recipe:
     realm: Realm
     flow_name: str
     flow: Callable[[Any, Any, Any], None]
+    needs_appliance: bool
     plan: Plan
     part: Callable[[Any, Any], Any]
     pack: SkuPack
@@ -78,6 +79,19 @@ class Recipe:
         fields: dict[str, Any] = {name: int(text) if name in ("x", "y") else text for name, text in found.items()}
         return Context(label_kind=self.label_kind, label=label, recipe=self.name, flow=self.flow_name,
                        pack=self.pack_digest, **fields)  # fmt: skip
+
+    def unfit(self, realm: Realm, has_appliance: bool) -> str:
+        """Why a station of this realm, with or without an appliance, may not run this recipe; empty when it may."""
+        if self.realm is not realm:
+            return (
+                f"it is for realm '{self.realm}', this station is '{realm}': no part may meet the keys of another realm"
+            )
+        if self.needs_appliance and not has_appliance:
+            return (
+                f"its flow '{self.flow_name}' needs an appliance, and this station has none; name one under "
+                "[appliance] in the station file"
+            )
+        return ""
 
     @property
     def pack_digest(self) -> str:
@@ -109,9 +123,10 @@ def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
     if findings or pack is None or function is None:
         raise ConfigError(findings)
     return Recipe(
-        parsed.name, parsed.title, parsed.revision, parsed.realm, parsed.flow, function, flow.PLAN, part, pack,
-        parsed.map, parsed.label.kind, parsed.label.prompt, re.compile(parsed.label.pattern), parsed.label.example,
-        dict(parsed.settings), hashlib.sha256(path.read_bytes()).hexdigest(),
+        parsed.name, parsed.title, parsed.revision, parsed.realm, parsed.flow, function,
+        bool(getattr(flow, "NEEDS_APPLIANCE", True)), flow.PLAN, part, pack, parsed.map, parsed.label.kind,
+        parsed.label.prompt, re.compile(parsed.label.pattern), parsed.label.example, dict(parsed.settings),
+        hashlib.sha256(path.read_bytes()).hexdigest(),
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from station.errors import ConfigError, nearest
+
 
 def resources_folder() -> Path:
     """The folder of the ``resources`` package (a real folder in a checkout, a wheel and the frozen application)."""
@@ -15,3 +17,12 @@ def file_in(folders: tuple[Path, ...], relative: str) -> Path:
     """The first existing file of that relative path; the last candidate when there is none."""
     candidates = [folder / relative for folder in (*folders, resources_folder())]
     return next((path for path in candidates if path.exists()), candidates[-1])
+
+
+def board_file(name: str) -> Path:
+    """The file of a board, by its name in ``resources/boards`` or by its path; ``ConfigError`` with a hint if none."""
+    file = Path(name) if name.endswith(".toml") else resources_folder() / "boards" / f"{name}.toml"
+    if not file.is_file():
+        known = [place.stem for place in file.parent.glob("*.toml")]
+        raise ConfigError(f"there is no board file {file}{nearest(name, known)}")
+    return file

@@ -1,4 +1,4 @@
-"""The shelf of a virtual bench: which die is taken next, and what is printed on it, once and for all."""
+"""The shelf of a virtual bench: which die or part is taken next, and what is printed on it, once and for all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from station.chips import DEFAULT_CHIP, Chip, chip_named, chip_of_recipe
 from station.data_folder import write_durably
 from station.deadline import Deadline
 from station.errors import ConfigError, Refused
@@ -23,7 +24,6 @@ SCAN_SECONDS = 5.0
 LOT = "DEMO"
 WAFER = "W1"
 FILE = "shelf.json"
-PROBE = "chip_probe"
 AGAIN = ("hold", "bench")
 """Verdicts after which a part is put in again."""
 
@@ -50,18 +50,20 @@ class Shelf:
     def __iter__(self) -> Iterator[tuple[str, Printed]]:
         return iter(list(self._dies.items()))
 
-    def new(self, lot: str, wafer: str, taken: Iterable[str] = ()) -> str:
+    def new(self, lot: str, wafer: str, taken: Iterable[str] = (), noun: str = "die") -> str:
         """Print the labels of a die that was never used and return its name; ``taken``: names the bench has already."""
-        used = [int(name[4:]) for name in (*self._dies, *taken) if name[:4] == "die-" and name[4:].isdecimal()]
-        number = max(used, default=0) + 1
+        beginning = f"{noun}-"
+        numbers = [name.removeprefix(beginning) for name in (*self._dies, *taken) if name.startswith(beginning)]
+        number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
         place = f"{lot or LOT}/{wafer_name(wafer)}"
         on_wafer = sum(printed.die.startswith(f"{place}/") for printed in self._dies.values())
         row, column = divmod(on_wafer, DIES_PER_ROW)
-        self._dies[die_name(number)] = Printed(f"{place}/X{column}/Y{row}", f"P{number:06d}")
+        name = f"{beginning}{number:04d}"
+        self._dies[name] = Printed(f"{place}/X{column}/Y{row}", f"P{number:06d}")
         write_durably(
             self._path, json.dumps({name: vars_of(printed) for name, printed in self._dies.items()}, indent=1)
         )
-        return die_name(number)
+        return name
 
     def label(self, name: str, kind: str) -> str:
         """What is printed on a die of this shelf."""
@@ -84,11 +86,6 @@ def vars_of(printed: Printed) -> dict[str, str]:
     return {"die": printed.die, "part": printed.part}
 
 
-def die_name(number: int) -> str:
-    """Name of the n-th die on the shelf."""
-    return f"die-{number:04d}"
-
-
 def wafer_name(wafer: str) -> str:
     """The wafer as it is printed: ``2``, ``02`` and ``W2`` are the same wafer."""
     number = wafer.strip().upper().removeprefix("W")
@@ -103,14 +100,15 @@ def put_next(bench: Workbench, socket: int) -> None:
     if recipe is None:
         raise Refused("choose a recipe first")
     shelf = Shelf(bench.folder.path)
-    name = next_die(bench, shelf, recipe.label_kind, recipe.flow_name)
+    chip = chip_of_recipe(recipe.name) or chip_named(DEFAULT_CHIP)
+    name = next_die(bench, shelf, recipe.label_kind, recipe.flow_name, chip)
     bench.handler(socket, "insert", name)
     bench.handler(socket, "lid", "closed")
     label = shelf.label(name, recipe.label_kind)
     threading.Thread(target=_scan_when_ready, args=(bench, socket, label), name=f"scan {socket}", daemon=True).start()
 
 
-def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str) -> str:
+def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str, chip: Chip) -> str:
     """Name of the die that this recipe takes next; a die that lies in a socket is never taken."""
     seated = bench.seated_dies()
     free = [(name, printed) for name, printed in shelf if name not in seated]
@@ -118,19 +116,22 @@ def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str) -> str:
         place = f"{bench.lot or LOT}/{wafer_name(bench.wafer)}/"
         here = [(name, printed) for name, printed in free if printed.die.startswith(place)]
         again = next((name for name, printed in here if may_go(bench.journal, printed, kind, flow)), None)
-        return again or shelf.new(bench.lot, bench.wafer, bench.shelf())
-    ready = next((name for name, printed in free if may_go(bench.journal, printed, kind, flow)), None)
+        return again or shelf.new(bench.lot, bench.wafer, bench.shelf(), chip.noun)
+    probe = chip.probed_by
+    ready = next((name for name, printed in free if may_go(bench.journal, printed, kind, flow, probe)), None)
+    if ready is None and not probe:  # it comes out of a tray, not off a wafer
+        return shelf.new(bench.lot, "", bench.shelf(), chip.noun)
     if ready is None:
         raise Refused("no die that passed Chip Probe waits on the shelf; run Chip Probe first (recipe earlgrey-cp)")
     return ready
 
 
-def may_go(journal: Journal, printed: Printed, kind: str, flow: str) -> bool:
-    """Whether this die may be taken for a flow: not begun, or ended in hold or bench; a package passed its probe."""
+def may_go(journal: Journal, printed: Printed, kind: str, flow: str, probe: str = "") -> bool:
+    """Whether this die may be taken for a flow: not begun, or ended in hold or bench; a package passed ``probe``."""
     record = journal.known(kind, printed.label(kind))
     if record.quarantine:
         return False
-    if kind != "die" and journal.known("die", printed.die).passed(PROBE) is None:
+    if kind != "die" and probe and journal.known("die", printed.die).passed(probe) is None:
         return False
     last = record.verdicts.get(flow)
     if last is not None:

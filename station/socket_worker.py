@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from station.appliances import NoAppliance
 from station.bins import Bins
 from station.burning import settle_left
 from station.crash_report import CrashReports
@@ -358,7 +359,8 @@ class SocketWorker:
         generation: Any = recipe.pack.generation
         settings = {**recipe.pack.settings, **recipe.settings}
         part = recipe.part(ports, PartServices(run.log, run.pause, generation, settings))
-        recipe.flow(run, part, Witness(self._bench.appliance(self.number), _witnessed(run)))
+        appliance: Any = self._bench.appliance(self.number) if recipe.needs_appliance else NoAppliance()
+        recipe.flow(run, part, Witness(appliance, _witnessed(run)))
 
     def _ports(self) -> Any:
         contact = self.physical.contact()
@@ -459,5 +461,6 @@ def recovery_verdict(record: PartRecord, context: Context, bins: Bins) -> Verdic
 
 def _missing(contact: Contact) -> str:
     if not contact.present:
-        return "the part was removed"
+        silent = contact.lid_closed and not contact.power_good  # sensors apart, such as presence over SWD
+        return "the part fell silent (taken out, or without power)" if silent else "the part was removed"
     return "the lid was opened" if not contact.lid_closed else "the power failed"

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from station.chips import CHIPS, DEFAULT_CHIP, Chip, chip_named
 from station.credentials import CredentialStore
 from station.data_folder import DataFolder
 from station.errors import BenchError, ConfigError, nearest
@@ -16,11 +17,11 @@ from station.model import Realm
 from station.processes import Child, child_environment
 from station.program import station_command
 from station.resources import resources_folder
+from station.toml_file import TomlFile
 
 READY_SECONDS = 60.0
 STATION_NAME = "BENCH-V1"
 CLIENT = "station-1"
-BUILTIN_DRIVER = "ft4232h"
 DEMO_OPERATOR = "demo"
 DEMO_PIN = b"271828"
 """The PIN of the virtual bench's supervisor: no secret, and good for development keys only."""
@@ -33,7 +34,11 @@ realm = "dev"
 mode = "virtual"
 data = "data"
 virtual_bench = "bench/bench.json"
-
+{recipes}
+[handler]
+driver = "virtual"
+"""
+APPLIANCE = """
 [appliance]
 driver = "grpc"
 [appliance.settings]
@@ -41,42 +46,47 @@ endpoint = "appliance/endpoint.json"
 ca = "appliance/tls/ca-cert.pem"
 certificate = "appliance/clients/{client}/cert.pem"
 key = "appliance/clients/{client}/key.pem"
-
-[handler]
-driver = "virtual"
 """
 SOCKET = """
 [[socket]]
 driver = "{driver}"
 {fixture}[socket.settings]
 serial = "{serial}"
-usb_backend = "drivers.virtual.usb_backend"
 """
 
 
 class VirtualStation:
-    """Starts appliance and bench as processes of their own, and ends them by their id on every way out."""
+    """Starts bench and, where the chip needs one, appliance as processes of their own; ends them on every way out.
 
-    def __init__(self, folder: Path, sockets: int, sku: str, driver: str = BUILTIN_DRIVER, kept: bool = True) -> None:
+    Without ``sku`` and ``driver`` they are the chip's own.
+    """
+
+    def __init__(
+        self, folder: Path, sockets: int, sku: str = "", driver: str = "", kept: bool = True, chip: str = DEFAULT_CHIP
+    ) -> None:
+        self.chip = chip_named(chip)
         self.folder = folder.resolve()
         self.kept = kept
         self.station_file = self.folder / "station.toml"
         self.data = self.folder / "data"
         self._sockets = sockets
-        self._sku = sku
-        self._driver = driver
+        self._sku = sku or self.chip.sku
+        self._driver = driver or self.chip.driver
         self._ways_out = contextlib.ExitStack()
 
     def __enter__(self) -> VirtualStation:
-        _refuse_unknown(self._sku)
+        _refuse_unknown(self._sku, self.chip)
         try:
             self._take_folder()
+            self._refuse_other_chip()
             self._refuse_when_taken()
-            self._make_appliance()
-            self._start_appliance()
+            if self.chip.appliance:
+                self._make_appliance()
+                self._start_appliance()
             adapters = self._start_bench()
             self._write_station_file(adapters)
-            self._store_password()
+            if self.chip.appliance:
+                self._store_password()
         except BaseException:  # no process stays behind
             self._ways_out.close()
             raise
@@ -95,6 +105,14 @@ class VirtualStation:
         folder = DataFolder(self.folder)
         folder.lock("in")
         self._ways_out.callback(folder.release)
+
+    def _refuse_other_chip(self) -> None:
+        """Parts, labels and records of two kinds do not mix."""
+        found = chip_of_folder(self.folder)
+        if self.station_file.exists() and found != self.chip.name:
+            raise ConfigError(
+                f"the station in {self.folder} is one of {found}, not of {self.chip.name}; use another --data"
+            )
 
     def _refuse_when_taken(self) -> None:
         """An engine that still works here (its window was killed) must not lose its bench to a new one."""
@@ -121,7 +139,9 @@ class VirtualStation:
     def _start_bench(self) -> list[str]:
         bench = self.folder / "bench"
         arguments = ["simulate", "--data", str(bench), "--sockets", str(self._sockets), "--json"]
-        if self._driver != BUILTIN_DRIVER:
+        if self.chip.name != DEFAULT_CHIP:
+            arguments += ["--chip", self.chip.name]
+        if self._driver != self.chip.driver:
             arguments.append("--remote-bitbang")
         line = self._child("virtual bench", [*arguments, "--parent-pid", str(os.getpid())])
         try:
@@ -140,21 +160,33 @@ class VirtualStation:
             raise BenchError(f"{error} ({log.name if self.kept else last_line(Path(log.name))})") from None
 
     def _write_station_file(self, adapters: list[str]) -> None:
-        text = STATION_FILE.format(name=STATION_NAME, client=CLIENT)
+        recipes = f"recipes = {json.dumps(self.chip.recipes)}\n"
+        text = STATION_FILE.format(name=STATION_NAME, recipes=recipes)
+        text += APPLIANCE.format(client=CLIENT) if self.chip.appliance else ""
         text += "".join(self._socket(number, serial) for number, serial in enumerate(adapters, 1))
         self.station_file.write_text(text, encoding="utf-8")
 
     def _socket(self, number: int, serial: str) -> str:
         """Another driver than ours is told where the bench is; no fixture name hides its identity in the journal."""
-        if self._driver == BUILTIN_DRIVER:
-            return SOCKET.format(driver=self._driver, serial=serial, fixture=f'fixture = "virtual socket {number}"\n')
-        bench = json.dumps(str(self.folder / "bench" / "bench.json"))
-        return SOCKET.format(driver=self._driver, serial=serial, fixture="") + f"bench = {bench}\n"
+        builtin = self._driver == self.chip.driver
+        fixture = f'fixture = "virtual socket {number}"\n' if builtin else ""
+        settings = dict(self.chip.settings)
+        if not builtin:
+            settings["bench"] = str(self.folder / "bench" / "bench.json")
+        lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+        return SOCKET.format(driver=self._driver, serial=serial, fixture=fixture) + lines
 
     def _store_password(self) -> None:
         password = (self.folder / "appliance" / "clients" / "sku_password").read_bytes().strip()
         store = CredentialStore(self.data / "credentials", Realm.DEV)
         store.store(f"sku_password_{self._sku}", password)
+
+
+def chip_of_folder(folder: Path) -> str:
+    """The chip of the virtual station that was made in this folder, told by its recipes; the usual one in a new one."""
+    file = folder / "station.toml"
+    recipes = TomlFile(file).data.get("recipes", ()) if file.is_file() else ()
+    return next((chip.name for chip in CHIPS.values() if set(recipes) & set(chip.recipes)), DEFAULT_CHIP)
 
 
 @contextlib.contextmanager
@@ -175,9 +207,15 @@ def last_line(log: Path) -> str:
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it is empty")
 
 
-def _refuse_unknown(sku: str) -> None:
-    """The bench's chips know the programs of the built-in SKU packs, whose appliance can be made here."""
-    packs = resources_folder() / "skus"
-    known = sorted(folder.name for folder in packs.iterdir() if (folder / "pack.toml").is_file())
+def _refuse_unknown(sku: str, chip: Chip) -> None:
+    """The bench's chips know the programs of the built-in SKU packs of their kind."""
+    packs = [path for path in sorted((resources_folder() / "skus").glob("*/pack.toml")) if _chip_of(path) == chip.name]
+    known = [path.parent.name for path in packs]
     if sku not in known:
-        raise ConfigError(f"there is no SKU pack '{sku}'{nearest(sku, known)}; there are {', '.join(known)}")
+        raise ConfigError(
+            f"there is no SKU pack '{sku}' for {chip.name}{nearest(sku, known)}; there are {', '.join(known)}"
+        )
+
+
+def _chip_of(pack: Path) -> str:
+    return str(TomlFile(pack).data.get("chip", ""))

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from station.deadline import Deadline
 from station.errors import BenchError, JournalError, WaitTimeout
-from station.protocol import CommandRefused, Event, Latched, Log, SocketState
+from station.protocol import CommandRefused, Event, Latched, Log, PromptView, SocketState
 from station.workbench import Workbench
 
+ALL_SEEN = 1 << 62
 FINAL = ("pass", "fail", "hold", "quarantine", "bench_fault")
 
 
@@ -50,9 +51,17 @@ class Watcher:
                 raise BenchError(f"socket {state.socket}: {state.expects}") from None
             raise
 
-    def wait_verdict(self, socket: int, seconds: float) -> SocketState:
-        """The state with the verdict of the run in progress."""
-        state = self.wait(socket, f"a verdict in socket {socket}", lambda state: state.state in FINAL, seconds)
+    def wait_verdict(
+        self, socket: int, seconds: float, asked: Callable[[PromptView], None] | None = None
+    ) -> SocketState:
+        """The state with the verdict of the run in progress; ``asked`` answers what the flow asks until then."""
+        seen = 0 if asked is not None else ALL_SEEN
+        while True:
+            state = self.wait(socket, f"a verdict in socket {socket}", _ended_or_asks(seen), seconds)
+            if state.state in FINAL or state.prompt is None or asked is None:
+                break
+            seen = state.prompt.id
+            asked(state.prompt)
         if state.verdict is None:  # the socket's thread met an error of the program outside the flow
             raise BenchError(f"socket {socket}: {state.expects or 'the run ended without a verdict'}")
         return state
@@ -70,6 +79,15 @@ class Watcher:
             elif isinstance(event, Latched):
                 self.latched = event.sentence
             self._changed.notify_all()
+
+
+def _ended_or_asks(seen: int) -> Callable[[SocketState], bool]:
+    """The run is over, or has a question open that was not seen yet (they are numbered from 1)."""
+
+    def fits(state: SocketState) -> bool:
+        return state.state in FINAL or (state.prompt is not None and state.prompt.id > seen)
+
+    return fits
 
 
 def clock_text(seconds: float) -> str:

@@ -27,7 +27,6 @@ from station.outbox import Outbox
 from station.ports import Appliance, Handler
 from station.protocol import (
     SCHEMA,
-    ApplianceState,
     Command,
     CommandRefused,
     Event,
@@ -189,7 +188,8 @@ class Workbench:
 
     def snapshot(self) -> list[Event]:
         """Hello and every state, for a window that comes later."""
-        events: list[Event] = [self.hello(), SignedIn(self.operator, str(self.role or "")), self.appliances.state]
+        events: list[Event] = [self.hello(), SignedIn(self.operator, str(self.role or ""))]
+        events += [self.appliances.state] if self.appliances.state is not None else []
         events += [worker.view.now for worker in self.workers.values()]
         if self.book is not None:
             events.append(self.book.event())
@@ -239,11 +239,8 @@ class Workbench:
         """A recipe of this station's realm, checked and cached."""
         if name not in self._recipes:
             recipe = load_recipe(name, self.config.resources)
-            if recipe.realm is not self.config.realm:
-                raise ConfigError(
-                    f"recipe {name} is for realm '{recipe.realm}', this station is '{self.config.realm}': no part may "
-                    "meet the keys of another realm"
-                )
+            if unfit := recipe.unfit(self.config.realm, self.config.appliance is not None):
+                raise ConfigError(f"recipe {name}: {unfit}")
             self._recipes[name] = recipe
         return self._recipes[name]
 
@@ -346,7 +343,9 @@ class Workbench:
         self._count(row)
         if row.detail.get("pending"):
             self.outbox.wake()
-        if row.detail.get("error") == "ApplianceError" or row.detail.get("pending") or not self.appliances.state.ok:
+        light = self.appliances.state
+        red = light is not None and not light.ok
+        if row.detail.get("error") == "ApplianceError" or row.detail.get("pending") or red:
             self.appliances.check_soon()
 
     def latch(self, sentence: str) -> None:
@@ -370,15 +369,14 @@ class Workbench:
     def _delivered(self, row: Row, verdict: Verdict | None) -> None:
         name = row.context.label or row.context.device_id
         self.log(f"registration of {name} acknowledged", "info", "pa", row.context.socket)
-        state = self.appliances.state
-        self.emit(ApplianceState(True, state.name, state.text, state.milliseconds, self._pending()))
+        self.appliances.pending_changed(ok=True)
         self._promoted(row, verdict)
 
     def confirmed(self, row: Row, verdict: Verdict | None) -> None:
         """Somebody found a part in the registry; how the appliance is, that does not tell."""
         name = row.context.label or row.context.device_id
         self.log(f"registration of {name} found in the registry by {self.operator}", socket=row.context.socket)
-        self.emit(replace(self.appliances.state, pending_registrations=self._pending()))
+        self.appliances.pending_changed()
         self._promoted(row, verdict)
 
     def _promoted(self, row: Row, verdict: Verdict | None) -> None:

@@ -16,7 +16,7 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if "wire" not in path.relative_to(ROOT).parts[:2]
 )
-DRIVER_CORE = {"ports", "model", "secret", "deadline", "errors", "formats", "wire"}
+DRIVER_CORE = {"ports", "model", "secret", "deadline", "errors", "formats", "wire", "resources", "toml_file"}
 PART_CORE = {"ports", "formats", "model", "secret", "deadline", "errors", "parts"}
 FLOW_CORE = {"run", "parts", "ports", "formats", "model", "errors", "flows"}
 FLOW_FORBIDDEN = {"os", "socket", "subprocess", "time", "serial", "threading", "pathlib"}

@@ -14,6 +14,8 @@ from ui.words import sentence
 
 NOTICE_SECONDS = 8
 ICON = 74
+QUESTION_LINES = 2
+"""What is asked must be read whole."""
 
 
 class Banner(QWidget):
@@ -125,7 +127,7 @@ class Banner(QWidget):
         self.button.setGeometry(self.width() - width - 16, (self.height() - height) // 2, width, height)
         width += self._arrange_choices(height)
         room = self.width() - ICON - width - 40
-        lines = self.hint.height_at(room, 1)
+        lines = self.hint.height_at(room, QUESTION_LINES if self._primary.choices else 1)
         total = self.sentence.line_height() + (lines + 4 if lines else 0)
         top = (self.height() - total) // 2
         self.sentence.setGeometry(ICON, top, room, self.sentence.line_height())

@@ -89,7 +89,7 @@ class BenchView:
 
     def _hello(self, event: Hello) -> None:
         if self.lost is not None:  # another engine: nothing that is known of the last one holds
-            self.lost = self.latched = self.finishing = None
+            self.lost = self.latched = self.finishing = self.appliance = None
             self.starting = False
             self.sure = None
             self.farewell = ""

@@ -27,7 +27,7 @@ class EngineerMenu(QMenu):
         self._settings = settings
         if not view.locked:
             self._runs(view)
-            self._queries()
+            self._queries(view)
             self.addSeparator()
             self.addAction(self.tr("Recipe and lot…"), self.recipe_chosen.emit)
         self.addAction(self.tr("Stop all sockets"), self.stop_chosen.emit)
@@ -41,14 +41,15 @@ class EngineerMenu(QMenu):
             self.addAction(text, partial(self.run_chosen.emit, number))
         self.addSeparator()
 
-    def _queries(self) -> None:
+    def _queries(self, view: BenchView) -> None:
+        outbox = (("outbox", self.tr("Registrations")),) if view.appliance is not None else ()
         for query, title in (
             ("history", self.tr("History")),
             ("yield", self.tr("Yield")),
             ("pareto", self.tr("Pareto of bins")),
             ("sockets", self.tr("Sockets compared")),
             ("step_times", self.tr("Step times")),
-            ("outbox", self.tr("Registrations")),
+            *outbox,
             ("bench", self.tr("Bench")),
             ("operators", self.tr("Operators")),
         ):

@@ -76,6 +76,11 @@ class Field(QWidget):
         layout.addWidget(self._title)
         layout.addWidget(self.value)
 
+    def set_title(self, title: str) -> None:
+        """Name the value."""
+        if title != self._title.text():
+            self._title.setText(title)
+
     def set_value(self, text: str, tip: str = "") -> None:
         """Show a value; an empty one hides the field."""
         self.setVisible(bool(text))
@@ -157,6 +162,8 @@ class Header(QFrame):
         self.flow.set_value((hello.recipe_title or hello.recipe) if hello else "")
         self.sku.set_value(hello.sku if hello else "")
         self.lot.set_value(lot.lot if lot else "")
+        on_trays = lot is not None and lot.map_kind == "tray"
+        self.wafer.set_title(self.tr("Tray") if on_trays else self.tr("Wafer / tray"))
         self.wafer.set_value(lot.wafer if lot else "")
         signed = view.signed_in
         self.operator.set_value(signed.operator, signed.role)
@@ -171,6 +178,7 @@ class Header(QFrame):
         return self.tr("rev {revision} · {build}").format(revision=revision, build=view.hello.build)
 
     def _show_appliance(self, view: BenchView) -> None:
+        """A bench without appliance has no light."""
         state = view.appliance
         self.pill.setVisible(state is not None)
         if state is None:

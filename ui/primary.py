@@ -33,9 +33,9 @@ class Primary:
     choices: tuple[tuple[str, Answer], ...] = ()
 
     @property
-    def meaning(self) -> tuple[str, int, int]:
-        """What a press would do: a change of this makes the keys dead for a while."""
-        return (self.kind, self.socket, self.epoch)
+    def meaning(self) -> tuple[str, int, int, int]:
+        """What a press would do: a change of this, also from one question to the next, makes the keys dead a while."""
+        return (self.kind, self.socket, self.epoch, self.choices[0][1].prompt if self.choices else 0)
 
 
 def primary(view: BenchView) -> Primary:

@@ -67,7 +67,10 @@ class RunDialog(QueryDialog):
         log_of: LogOf,
         titles: Mapping[str, str],
         parent: QWidget | None = None,
+        with_appliance: bool = True,
     ) -> None:
+        """``with_appliance``: this bench has one, so that a run without a call to it is worth saying."""
+        self._with_appliance = with_appliance
         self._log_of = log_of
         self._titles = titles
         self._theme = theme
@@ -102,12 +105,11 @@ class RunDialog(QueryDialog):
         grid.setSpacing(10)
         grid.addWidget(self.verdict, 0, 0, 1, 3)
         grid.addWidget(self.facts, 1, 0, 1, 3)
+        self._grid = grid
         places = (
             (self.steps, 2, 0, 2, 1),
             (self.burns, 2, 1, 1, 1),
-            (self.appliance, 2, 2, 1, 1),
             (self.measurements, 3, 1, 1, 1),
-            (self.kept, 3, 2, 1, 1),
             (self.ends, 4, 0, 1, 1),
             (self.console, 4, 1, 1, 2),
         )
@@ -117,7 +119,14 @@ class RunDialog(QueryDialog):
             grid.setColumnStretch(column, share)
         for row, share in ((2, 40), (3, 22), (4, 34)):
             grid.setRowStretch(row, share)
+        self._place_appliance(self._with_appliance)
         return page
+
+    def _place_appliance(self, shown: bool) -> None:
+        """The calls over what was kept, or what was kept alone."""
+        self._grid.addWidget(self.appliance, 2, 2)
+        self.appliance.setVisible(shown)
+        self._grid.addWidget(self.kept, 3 if shown else 2, 2, 1 if shown else 2, 1)
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -164,7 +173,9 @@ class RunDialog(QueryDialog):
             for _, name, at, words in of("burn")
         ]
         self.burns.fill((self.tr("burn"), self.tr("at"), detail), burns, 0)
-        self.appliance.fill((self.tr("call"), self.tr("ms"), self.tr("sent → got")), [r[1:] for r in of("appliance")])
+        calls = [row[1:] for row in of("appliance")]
+        self._place_appliance(self._with_appliance or bool(calls))
+        self.appliance.fill((self.tr("call"), self.tr("ms"), self.tr("sent → got")), calls)
         self.kept.fill((self.tr("name"), self.tr("bytes"), self.tr("form")), [row[1:] for row in of("kept")])
         ends = [(what, self._title(name), text) for what, name, _, text in of(*ENDS)]
         self.ends.fill((self.tr("what"), self.tr("name"), detail), ends)

@@ -347,7 +347,8 @@ class StationWindow(QMainWindow):
         self._open_run(self.tr("Run {run}").format(run=run), {"run": run})
 
     def _open_run(self, title: str, arguments: dict[str, str]) -> None:
-        dialog = RunDialog(self.theme, title, arguments, self.log_model.between, self.view.titles, self)
+        lines, with_appliance = self.log_model.between, self.view.appliance is not None
+        dialog = RunDialog(self.theme, title, arguments, lines, self.view.titles, self, with_appliance)
         dialog.part_wanted.connect(self._show_part)
         self._show_dialog(dialog)
 

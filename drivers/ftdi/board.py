@@ -5,7 +5,6 @@ All findings of a file are reported at once as ``FILE:LINE: sentence``.
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from station.errors import ConfigError, Finding, nearest
+from station.resources import board_file
 
 OUTPUTS = (
     "reset", "trst", "tap_strap0", "tap_strap1", "sw_strap0", "sw_strap1", "sw_strap2", "dft_strap0", "dft_strap1",
@@ -86,14 +86,11 @@ class Board:
 
 def load_board(name: str) -> Board:
     """Read a board by its name in ``resources/boards`` or by its path; raises ``ConfigError`` with all findings."""
-    file = Path(name)
-    if not name.endswith(".toml"):
-        file = Path(str(importlib.resources.files("resources"))) / "boards" / f"{name}.toml"
+    file = board_file(name)
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        known = [place.stem for place in file.parent.glob("*.toml")]
-        raise ConfigError(f"the board file {file} cannot be read ({error.strerror}){nearest(name, known)}") from None
+        raise ConfigError(f"the board file {file} cannot be read ({error.strerror})") from None
     return parse_board(text, file)
 
 

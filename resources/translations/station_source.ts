@@ -64,6 +64,7 @@
     <message><source>Operator</source><translation type="unfinished"></translation></message>
     <message><source>Recipe · build</source><translation type="unfinished"></translation></message>
     <message><source>SKU</source><translation type="unfinished"></translation></message>
+    <message><source>Tray</source><translation type="unfinished"></translation></message>
     <message><source>Wafer / tray</source><translation type="unfinished"></translation></message>
     <message><source>rev {revision} · {build}</source><translation type="unfinished"></translation></message>
     <message><source>{n} registrations pending</source><translation type="unfinished"></translation></message>

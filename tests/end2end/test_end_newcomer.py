@@ -97,11 +97,25 @@ def test_a_data_folder_of_a_whole_station_opens_that_station(used, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     monkeypatch.setattr(cli_window, "_window", lambda arguments: 0)
-    monkeypatch.setattr(cli_window, "_virtual", lambda folder, *more: opened.append(folder) or 0)
+    monkeypatch.setattr(
+        cli_window, "_virtual", lambda folder, sockets, window, chip: opened.append((folder, chip)) or 0
+    )
     for data in (used / "whole", used / "whole" / "data", tmp_path / "new", None):
-        assert cli_window.open_gui(None, data, 4, ()) == 0
-    whole = used / "whole"
-    assert opened == [whole, whole, tmp_path / "new", tmp_path / "user" / "provisioning-station" / "virtual"]
+        assert cli_window.open_gui(None, data, 4, "", ()) == 0
+    assert cli_window.open_gui(None, None, 4, "nrf9160", ()) == 0
+    whole, own = used / "whole", tmp_path / "user" / "provisioning-station"
+    assert [folder for folder, _ in opened] == [
+        whole,
+        whole,
+        tmp_path / "new",
+        own / "virtual",
+        own / "virtual-nrf9160",
+    ]
+    assert [chip for _, chip in opened] == [*["earlgrey"] * 4, "nrf9160"]
+    with pytest.raises(ConfigError, match="--chip is for a virtual bench"):
+        cli_window.open_gui(used / "whole" / "station.toml", None, 4, "nrf9160", ())
+    with pytest.raises(ConfigError, match="did you mean 'nrf9160'"):
+        cli_window.open_gui(None, None, 4, "nrf916", ())
 
 
 def test_without_options_the_windows_own_station_is_found_and_named(used, tmp_path):

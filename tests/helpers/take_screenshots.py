@@ -28,7 +28,7 @@ from station.watching import Watcher  # noqa: E402
 from station.workbench import Workbench  # noqa: E402
 
 SCALE = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-PUBLISHED = ("operator", "run", "history", "release")
+PUBLISHED = ("operator", "run", "history", "release", "nordic")
 DOCS = ROOT / "docs" / "screenshots"
 LOT, WAFER, TRAY = "L24-0117", "W07", "T12"
 NAME, PIN = "op-117", b"480213"

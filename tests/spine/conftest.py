@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from spine_bench import Bench
 from spine_help import open_journal
 
 from station import plugins
+from station.cli import command_line
 
 
 @pytest.fixture
@@ -36,3 +38,22 @@ def bench(folder):
     made = Bench(folder)
     yield made
     made.close()
+
+
+@pytest.fixture
+def station(folder, monkeypatch, capsys):
+    """The command line in this process; hardening is for real processes (the engine tests above see to it)."""
+    monkeypatch.setattr(plugins, "_entries", fake_entries)
+    monkeypatch.setattr("station.secret.harden_process", lambda: None)
+    monkeypatch.setattr("station.processes.clean_environment", lambda realm: None)
+    monkeypatch.setenv("STATION_FILE", str(folder / "station.toml"))
+
+    def call(*arguments, given=b"", code=0):
+        monkeypatch.setattr(sys, "argv", ["station", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        ended = command_line()
+        said = capsys.readouterr()
+        assert ended == code, (ended, said.out[-800:], said.err[-1500:])
+        return said.out + said.err
+
+    return call

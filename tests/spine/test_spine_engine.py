@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import queue
@@ -14,10 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_station import PIN, World, add_operators, fake_entries, make_station
+from fake_station import PIN, World, add_operators, make_station
 
-from station import journal_reader, plugins
-from station.cli import command_line
+from station import journal_reader
 from station.event_writer import EventWriter
 from station.journal_rows import row_of
 from station.protocol import MAX_LINE, Log, SocketState, decode_event
@@ -346,25 +344,6 @@ def test_a_window_that_is_gone_ends_the_writer():
 
 
 # ---- the command line --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def station(folder, monkeypatch, capsys):
-    """The command line in this process; hardening is for real processes (the engine tests above see to it)."""
-    monkeypatch.setattr(plugins, "_entries", fake_entries)
-    monkeypatch.setattr("station.secret.harden_process", lambda: None)
-    monkeypatch.setattr("station.processes.clean_environment", lambda realm: None)
-    monkeypatch.setenv("STATION_FILE", str(folder / "station.toml"))
-
-    def call(*arguments, given=b"", code=0):
-        monkeypatch.setattr(sys, "argv", ["station", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
-        ended = command_line()
-        said = capsys.readouterr()
-        assert ended == code, (ended, said.out[-800:], said.err[-1500:])
-        return said.out + said.err
-
-    return call
 
 
 def run(station, label, code=0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from station import shelf as shelves
+from station.chips import chip_named
 from station.errors import ConfigError, Refused
 from station.journal_rows import Context
 from station.shelf import Shelf, next_die, wafer_name
@@ -39,7 +40,7 @@ def judge(journal, kind, label, flow, verdict, pending=False):
 
 def take(bench, shelf, kind="die"):
     flow = "chip_probe" if kind == "die" else "final_test"
-    return next_die(bench, shelf, kind, flow)
+    return next_die(bench, shelf, kind, flow, chip_named("earlgrey"))
 
 
 def probed(bench, shelf, verdict="pass"):
@@ -95,6 +96,19 @@ def test_final_test_takes_what_passed_chip_probe(bench, tmp_path):
     judge(bench.journal, "part", shelf.label(later, "part"), "final_test", "pass")
     with pytest.raises(Refused, match="no die that passed"):
         take(bench, shelf, "part")
+
+
+def test_a_chip_without_probe_comes_fresh_out_of_its_tray(bench, tmp_path):
+    bench.wafer = "T04"
+    shelf, chip = Shelf(tmp_path), chip_named("nrf5340")
+    first = next_die(bench, shelf, "part", "tfm_provisioning", chip)
+    assert (first, shelf.label(first, "part")) == ("part-0001", "P000001")
+    assert next_die(bench, shelf, "part", "tfm_provisioning", chip) == first, "nobody has begun it"
+    judge(bench.journal, "part", "P000001", "tfm_provisioning", "pass")
+    bench.on_bench = ["part-0001", "part-0004", "die-0009"]
+    assert next_die(bench, shelf, "part", "tfm_provisioning", chip) == "part-0005"
+    judge(bench.journal, "part", "P000005", "tfm_provisioning", "hold")
+    assert next_die(bench, shelf, "part", "tfm_provisioning", chip) == "part-0005"
 
 
 def test_dies_the_bench_has_already_are_not_printed_again(bench, tmp_path):

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import ui_samples as s
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDialog
+from PySide6.QtWidgets import QApplication, QDialog
 from ui_desk import shown_dialog
 
 from station.protocol import (
     Acknowledge,
     Answer,
     Handle,
+    PromptView,
     Scan,
     ScanTaken,
     SelectRecipe,
@@ -215,3 +216,37 @@ def test_label_by_hand_names_its_socket(desk, qtbot):
     dialog.label.setText(" 042 ")
     dialog._submit()
     assert desk.link.sent == [Scan("042", 3)] and isinstance(dialog, QDialog)
+
+
+CONFIRM = (
+    PromptView(3, "P000004 (0a0478d5ee37e9fd): every key and the identity of this part will be destroyed for good, and "
+               "nothing brings them back.", ("Destroy its identity", "No")),
+    PromptView(4, "P000004 (0a0478d5ee37e9fd): once more. Is the right part in socket 1?", ("Yes, erase it", "No")),
+)  # fmt: skip
+
+
+def test_a_second_question_is_not_answered_by_the_press_that_was_meant_for_the_first(desk):
+    asking = replace(s.PROMPT, socket=1, prompt=CONFIRM[0])
+    desk.feed(*s.bench(1, states=[asking]))
+    desk.clock.pass_(1)
+    desk.key(Qt.Key.Key_F1, "")
+    assert desk.link.sent == [Answer(1, 3, "Destroy its identity")]
+    desk.clock.pass_(0.39)
+    desk.feed(replace(asking, prompt=None), replace(asking, prompt=CONFIRM[1]))  # one picture for both
+    desk.clock.pass_(0.1)
+    desk.key(Qt.Key.Key_F1, "")
+    assert len(desk.link.sent) == 1, "the question has not been on the screen for 0.4 s"
+    desk.clock.pass_(0.4)
+    desk.key(Qt.Key.Key_F1, "")
+    assert desk.link.sent[1:] == [Answer(1, 4, "Yes, erase it")]
+
+
+def test_a_question_is_read_whole_in_the_banner(desk):
+    desk.feed(*s.bench(1, states=[replace(s.PROMPT, socket=1, prompt=CONFIRM[0])]))
+    QApplication.processEvents()
+    hint = desk.banner.hint
+    lines = hint._lines(hint.width(), hint.most_lines)
+    assert len(lines) == 2 and " ".join(lines) == CONFIRM[0].text
+    assert hint.geometry().bottom() < desk.banner.height()
+    desk.feed(replace(s.READY, socket=1))
+    assert desk.banner.hint.most_lines == 1

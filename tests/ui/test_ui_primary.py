@@ -20,7 +20,7 @@ def view(*states, mode="production", **extra):
 
 def test_start_names_socket_and_epoch():
     action = primary(view(s.READY))
-    assert action.command == Start(3, 12) and action.meaning == ("start", 3, 12)
+    assert action.command == Start(3, 12) and action.meaning == ("start", 3, 12, 0)
     assert "Socket 3" in action.sentence and "Start socket 3" in action.button
 
 
