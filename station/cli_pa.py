@@ -140,8 +140,9 @@ def pa_register(**given: Any) -> int:
 
 @pa.command("tokens")
 @sku_option
-@click.option("--seed", type=click.Choice(["low", "high", "fresh"]), default="low", show_default=True)
-@click.option("--bits", type=click.Choice(["128", "256"]), default="128", show_default=True)
+@click.option("--seed", type=click.Choice(["low", "high", "fresh"]), default="low", show_default=True,
+              help="What the tokens are derived from.")  # fmt: skip
+@click.option("--bits", type=click.Choice(["128", "256"]), default="128", show_default=True, help="Their size.")
 @click.option("--diversifier", "diversifiers", multiple=True, default=["test_unlock", "test_exit"], show_default=True,
               help="Text, padded with zeros to 48 bytes; repeat for more.")  # fmt: skip
 @click.option("--out", type=FOLDER, help="Write the wrapped seeds of fresh tokens here; none is overwritten.")

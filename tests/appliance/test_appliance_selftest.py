@@ -34,6 +34,7 @@ from station.appliance.selftest.endorse_checks import endorse_checks
 from station.appliance.selftest.registration_checks import registration_checks
 from station.appliance.selftest.session_checks import session_checks
 from station.appliance.selftest.throwaway import make
+from station.appliance.selftest.tls_checks import tls_checks
 from station.appliance.selftest.token_checks import token_checks
 from station.appliance.selftest.walk import Walk
 from station.appliance.sku_templates import chosen
@@ -320,6 +321,18 @@ def test_sabotage_is_found_and_nothing_else(place, monkeypatch, index):
     assert (missed, surplus if row.alone else []) == ([], [])
     for part in row.fails:
         assert any(part in name for name in wanted), part
+
+
+def test_a_server_that_was_not_told_its_tls_version(place):
+    """Nobody told this process before gRPC was loaded, as ``appliance serve`` does."""
+    lines: list[str] = []
+    with inner(place.folder, time.time) as served:
+        Report(lines.append, as_json=True).run(tls_checks(place, served.target))
+    found = {line["name"]: line.get("sentence", "") for line in map(json.loads, lines)}
+    assert found == {
+        "TLS 1.3 is spoken": "",
+        "access refused: TLS 1.2": "expected no handshake below TLS 1.3, saw TLSv1.2",
+    }
 
 
 @pytest.mark.parametrize("sku", ["pi01", "sival_pqc"])

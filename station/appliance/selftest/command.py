@@ -14,6 +14,7 @@ from station.appliance.selftest.record_checks import record_checks
 from station.appliance.selftest.registration_checks import registration_checks
 from station.appliance.selftest.session_checks import session_checks
 from station.appliance.selftest.throwaway import Throwaway, served, throwaway
+from station.appliance.selftest.tls_checks import tls_checks
 from station.appliance.selftest.token_checks import token_checks
 from station.appliance.selftest.walk import Walk
 from station.appliance.sku_templates import SkuTemplate, chosen, unservable
@@ -53,6 +54,7 @@ def _try(report: Report, templates: Sequence[SkuTemplate], keystore: str) -> Non
                  f"self-test of {', '.join(names)} with the keystore {keystore}")  # fmt: skip
     with throwaway(templates, KINDS[keystore]) as place:
         with served(place) as serving:
+            report.run(tls_checks(place, serving.target))
             run_checks(report, place, templates, serving.target)
         report.run(record_checks(place, serving.exit_code))
 
