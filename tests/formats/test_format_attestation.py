@@ -100,7 +100,7 @@ def test_a_claim_of_the_wrong_form_is_refused(change, reason):
     "payload", [{}, {265: "http://example.org"}, {-75000: 5}, [1], "text", {-75008: bytes(32), 265: b"x"}]
 )
 def test_other_payloads_are_no_token(payload):
-    with pytest.raises(FormatError, match="profile|map of claims"):
+    with pytest.raises(FormatError, match=r"profile|map of claims"):
         attestation.parse(sign(payload))
 
 
