@@ -35,7 +35,8 @@ class TokenDump:
     def feed(self, line: str) -> bytes | None:
         """Take one line; the token with its last row. A second announcement (a reboot) starts anew.
 
-        A row of the wrong length, or one whose text column disagrees with its bytes, raises ``FormatError``.
+        A row of the wrong length, or one whose text column disagrees with its bytes, raises ``FormatError``; the rest
+        of that dump is passed over.
         """
         if found := ANNOUNCEMENT.search(line):
             self._length, self._raw = int(found[1]), b""
@@ -45,7 +46,11 @@ class TokenDump:
         row = _ROW.match(line) if self._length else None
         if row is None or HEADER.match(line):
             return None
-        self._take(bytes.fromhex(row[1]), row[2])
+        try:
+            self._take(bytes.fromhex(row[1]), row[2])
+        except FormatError:
+            self._length = 0
+            raise
         if len(self._raw) < self._length:
             return None
         token, self._length, self._raw = self._raw, 0, b""
