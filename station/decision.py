@@ -35,10 +35,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next move and, for fail and quarantine, the sentence why."""
+    """The next move and, for fail and quarantine, the sentence why; ``bin`` is where a fail goes."""
 
     move: Move
     reason: str = ""
+    bin: str = "burn_failed"
 
 
 GO_ON = Decision(Move.GO_ON)
@@ -61,6 +62,19 @@ def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str)
     match facts.state, answer.evidence:
         case (_, Evidence.CONTRADICTS):
             return _contradicted(facts, answer, text)
+        case (BurnState.DONE, Evidence.HALF_DONE):
+            return _quarantine(
+                f"the journal says '{text}' was done, the part shows half of it: wrong part, or damage{_why(answer)}"
+            )
+        case (_, Evidence.HALF_DONE):
+            return Decision(
+                Move.FAIL, f"'{text}' is half done, and can be neither finished nor repeated{_why(answer)}", answer.bin
+            )
+        case (BurnState.HALF_DONE, _):
+            return _quarantine(
+                f"the journal says '{text}' is half done, the part says otherwise: wrong part, or it was erased "
+                f"elsewhere{_why(answer)}"
+            )
         case (BurnState.DONE, _) if answer.unfinished or answer.evidence is Evidence.NOT_DONE:
             return _quarantine(
                 f"the journal says '{text}' was done, the part says it was not: wrong part, or damage{_why(answer)}"

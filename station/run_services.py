@@ -8,6 +8,7 @@ from typing import Protocol
 
 from station.bins import Bins
 from station.journal import Journal
+from station.lot_answers import LotAnswers
 from station.model import Realm
 from station.plan import Title
 from station.secret import Sealed, Secret
@@ -90,3 +91,4 @@ class RunServices:
     pack: Pack
     credentials: Credentials
     listener: Listener = Silent()  # noqa: RUF009 - it has no state
+    lot_answers: LotAnswers | None = None  # shared by all sockets of a workbench
