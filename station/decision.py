@@ -49,15 +49,10 @@ ACT = Decision(Move.ACT)
 
 def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:  # noqa: PLR0911 - one return per row of the table
     """The table; ``boot`` is this computer's boot id, ``text`` the burn's title in words."""
-    if terms.only_powered and facts.failed_inside:
+    if terms.only_powered and (voided := _voided(facts, boot)):
         return _quarantine(
-            f"'{text}' was begun and the firmware failed in it, after which what the part answers does not show "
-            f"whether all of it was written"
-        )
-    if terms.only_powered and _may_have_lost_power(facts, boot):
-        return _quarantine(
-            f"'{text}' was begun and the part may have lost its power, after which what it answers does not show "
-            f"whether all of it was written"
+            f"'{text}' was begun and {voided}, after which what the part answers does not show whether all of it was "
+            f"written"
         )
     match facts.state, answer.evidence:
         case (_, Evidence.CONTRADICTS):
@@ -91,6 +86,13 @@ def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str)
             return _fresh_or_guarded(answer, terms, text)
         case _:
             return _again(facts, terms, text)
+
+
+def _voided(facts: BurnFacts, boot: str) -> str:
+    """What makes the answers of a burn that is ``only_powered`` worthless, in words; empty when nothing does."""
+    if facts.failed_inside:
+        return "the firmware failed in it"
+    return "the part may have lost its power" if _may_have_lost_power(facts, boot) else ""
 
 
 def _contradicted(facts: BurnFacts, answer: Answer, text: str) -> Decision:

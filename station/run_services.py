@@ -59,6 +59,10 @@ class Pack(Protocol):
     sku: str
     realm: Realm
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of all images."""
+
     def image(self, name: str) -> bytes:
         """Bytes of an image, digest checked."""
 

@@ -10,6 +10,19 @@ from station.formats.firmware import FirmwareGeneration
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit:
+    """One thing in a SKU pack that this kind of part cannot use: in an image (with its line, if known) or a setting.
+
+    A part says so when a recipe is loaded: its class method ``findings(settings, images, realm)`` gives all of them.
+    """
+
+    sentence: str
+    image: str = ""
+    line: int = 0
+    setting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PartServices:
     """What the run lends to a part.
 
