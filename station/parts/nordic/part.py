@@ -75,7 +75,7 @@ class Nordic:
         self._ports = ports
         self._services = services
         self._probe = self._port("probe", Probe)
-        net = self._port("console_net", Console) if self.family.net is not None and self._hears_net else None
+        net = self._port("console_net", Console) if self._hears_net else None
         self._consoles = Consoles(self._port("console", Console), net, services.log)
         self._debug = NordicDebugPort(self._probe, self.family)
         self._recovery = Recovery(self._probe, self.family, self._debug)
@@ -376,7 +376,8 @@ class Nordic:
 
     @property
     def _hears_net(self) -> bool:
-        return self.settings.net_lock is NetLock.CHILD_IMAGE
+        """The network core's console is needed for its child image; where there is one, swapped ports are seen by it."""
+        return self.child_locks_network or (self.family.net is not None and "console_net" in self._ports)
 
     def _of(self, stage: str, core: str) -> CoreImage:
         return self._images.of(stage, core) if self._images is not None else EMPTY
