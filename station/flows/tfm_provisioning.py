@@ -176,12 +176,13 @@ def _put_network_image(run: Run, part: Nordic) -> None:
 
 def _attest(run: Run, part: Nordic) -> None:
     """The token of this part's own key, compared with everything that is known of it, and kept."""
-    run.keep("console_boot", part.boot_transcript)
     try:
-        token = part.token()
+        token = part.boot.token()
     except FormatError as error:
         sentence = f"the part is secured, but its attestation token cannot be read: {error}"
         raise Reject(sentence, bin="attestation") from None
+    finally:
+        run.keep("console_boot", part.boot.transcript)
     checked = part.check(token, run.kept(INSTANCE_ID))
     _keep_token(run, part, token, checked)
     dummy = any("dummy" in problem for problem in checked.problems)
@@ -196,8 +197,8 @@ def _attest(run: Run, part: Nordic) -> None:
 
 def _keep_token(run: Run, part: Nordic, token: Token, checked: Checked) -> None:
     """Also a token that is refused is evidence."""
-    boot = part.boot
-    run.keep(TOKEN, boot.token if boot is not None else b"")
+    if part.boot.last is not None:
+        run.keep(TOKEN, part.boot.last.token)
     claims = {
         "profile": token.profile.name, "life_cycle": life_cycle_name(token.life_cycle),
         "instance_id": token.instance_id.hex(), "implementation_id": token.implementation_id.hex(),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from station.errors import FormatError
+from station.formats.console_lines import LineAssembler
 
 REQUEST = re.compile(r"Requesting initial attestation token with ([0-9]{1,4}) byte challenge\.")
 ANNOUNCEMENT = re.compile(r"Received initial attestation token of ([0-9]{1,5}) bytes\.")
@@ -18,6 +19,8 @@ HEADER = re.compile(r"^\s*0 +1 +2 +3 +4 +5 +6 +7 +8 +9 +A +B +C +D +E +F\s*$")
 _ROW = re.compile(r"^\s*((?:[0-9A-F]{2} +){1,16})\|  (.*)$")
 ROW_BYTES = 16
 MOST_BYTES = 4096
+TOKEN_BEGINS = b"\xd2"
+"""CBOR tag 18."""
 
 
 class TokenDump:
@@ -86,6 +89,18 @@ def read(lines: Iterable[str]) -> bytes:
     if token is None:
         raise FormatError("expected 'Received initial attestation token of … bytes.' and a dump, saw no such lines")
     return token
+
+
+def find(raw: bytes) -> bytes:
+    """The token in a file: the token itself, its hex digits (spaces, commas and 0x do not matter), or a transcript."""
+    if raw[:1] == TOKEN_BEGINS:
+        return raw
+    digits = re.sub(rb"0x|[\s,:;]", b"", raw)
+    if digits and re.fullmatch(rb"(?:[0-9a-fA-F]{2})+", digits):
+        return bytes.fromhex(digits.decode("ascii"))
+    assembler = LineAssembler()
+    assembler.feed(raw + b"\n")
+    return read(line.text for line in assembler.lines)
 
 
 def _printed(raw: bytes) -> str:

@@ -37,7 +37,7 @@ def failing():
 
 def test_a_half_is_a_fail_with_its_own_bin_and_is_not_repeated(journal):
     acts = []
-    verdict, error = burn(journal, [NOT_DONE, HALF], lambda: acts.append(1))
+    verdict, _ = burn(journal, [NOT_DONE, HALF], lambda: acts.append(1))
     assert (verdict.kind, verdict.bin_id, len(acts)) == ("fail", "otp", 1)
     assert "two of four keys are missing" in verdict.reason and "neither finished nor repeated" in verdict.reason
     assert "half done: only the erasure of the whole part" in verdict.part_state
@@ -81,7 +81,7 @@ def test_a_stop_leaves_a_half_done_part_on_hold(journal):
     assert carry_out(journal, stopped)[0].kind == "hold"
 
 
-# ---- erasing the whole part --------------------------------------------------------------------------------------------
+# ---- erasing the whole part --------------------------------------------------------------------------------
 
 
 def erase(journal, label="L1"):
@@ -143,7 +143,7 @@ def test_a_quarantined_part_is_not_erased(journal):
     assert verdict.kind == "quarantine" and rows_of(journal, "erased") == []
 
 
-# ---- once per lot ---------------------------------------------------------------------------------------------------------
+# ---- once per lot ------------------------------------------------------------------------------------------
 
 
 class Asked:

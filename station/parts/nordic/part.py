@@ -12,16 +12,13 @@ from typing import TypeVar
 
 from station.deadline import Deadline
 from station.errors import ConfigError, FormatError, PartError
-from station.formats import attestation, provisioning_console, tfm_console
+from station.formats import attestation, provisioning_console
 from station.formats.attestation import Checked, Expected, Token
-from station.formats.bl_storage import LifeCycle, life_cycle
 from station.formats.firmware_image import CoreImage
 from station.formats.nordic_family import NordicFamily
 from station.formats.provisioning_console import Outcome, Transcript
-from station.formats.tfm_console import Boot
 from station.model import (
     DONE,
-    HALF_DONE,
     NOT_DONE,
     UNKNOWN,
     Answer,
@@ -36,12 +33,14 @@ from station.parts.nordic.consoles import Consoles, Said
 from station.parts.nordic.debug_port import Look, NordicDebugPort
 from station.parts.nordic.evidence import NETWORK, ONLY_RECOVERY, Evidence
 from station.parts.nordic.images import EMPTY, Images
+from station.parts.nordic.production_boot import CLOSED_PORT, ProductionBoot
 from station.parts.nordic.recovery import Recovery
 from station.parts.nordic.settings import AppLock, NetLock, NordicSettings, read, unfit_for_production
 from station.ports import Console, Probe
 
 _P = TypeVar("_P")
-CLOSED_PORT = "the debug port of the application core is closed"
+CLEAN_BINS = {evidence.HALF: "firmware", evidence.DUMMY: "firmware", NETWORK: "firmware"}
+"""Where a part goes whose image failed in words that fit a burnt part, but that has nothing burnt into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Nordic:
         self._installed = False
         self.heard: Heard | None = None
         self.seen: Evidence | None = None
-        self.boot: Boot | None = None
+        self.boot = ProductionBoot(self._probe, self._consoles, self.settings.boot_seconds)
 
     @classmethod
     def findings(cls, settings: Mapping[str, object], raw: Mapping[str, bytes], realm: Realm) -> Iterator[Unfit]:
@@ -178,10 +177,11 @@ class Nordic:
         """
         try:
             self._run_image()
-        except PartError:
-            if self.is_provisioned() is NOT_DONE:
-                self._probe.erase("app", images.spans(self._of("provisioning", "app")))
-            raise
+        except PartError as error:
+            if self.is_provisioned() is not NOT_DONE:
+                raise
+            self._probe.erase("app", images.spans(self._of("provisioning", "app")))
+            raise PartError(f"{error}; nothing was burnt", CLEAN_BINS.get(error.bin, error.bin)) from None
 
     def _run_image(self) -> None:
         if self.child_locks_network:
@@ -246,8 +246,8 @@ class Nordic:
     def is_installed(self) -> Answer:
         """The flash against the production image; a closed part is known by the token that it gives."""
         if not self.look().is_open:
-            return DONE if self._attests() else UNKNOWN(f"{CLOSED_PORT} and the part gives no token: if its production "
-                                                        f"image is not whole, {ONLY_RECOVERY}")  # fmt: skip
+            silent = f"{CLOSED_PORT} and the part gives no token: if its image is not whole, {ONLY_RECOVERY}"
+            return DONE if self.boot.attests() else UNKNOWN(silent)
         if self._installed:
             return DONE
         self._probe.halt("app")
@@ -280,38 +280,12 @@ class Nordic:
     def has_booted(self) -> Answer:
         """SECURED: by the life cycle words while the port is open, by the token's claim once it is closed."""
         if self.look().is_open:
-            return self._secured_by_words()
-        if self.boot is None or not self.boot.finished:
-            self._listen_to_boot()
-        boot = self._boot_in_hand()
-        if boot.outcome is not None:
-            return HALF_DONE(f"{boot.outcome.cause}, and {CLOSED_PORT}; {ONLY_RECOVERY}", boot.outcome.bin)
-        if not boot.token:
-            return UNKNOWN(f"{CLOSED_PORT}, and {consoles.boot_problem(self._consoles.said, boot)}")
-        try:
-            token = self.token()
-        except FormatError as error:
-            return UNKNOWN(f"{CLOSED_PORT}, and its token cannot be read: {error}")
-        if token.life_cycle & 0xFF00 == attestation.SECURED:
-            return DONE
-        state = attestation.life_cycle_name(token.life_cycle)
-        return HALF_DONE(f"its token says the life cycle {state}, and {CLOSED_PORT}; {ONLY_RECOVERY}", "boot_refused")
+            return self.boot.secured_by_words(*self._probe.read_words("app", self.family.storage, 2))
+        return self.boot.secured_by_token()
 
     def first_boot(self) -> None:
         """Reset the part and listen until the production firmware gives a token or refuses."""
-        self._listen_to_boot()
-        boot = self._boot_in_hand()
-        if boot.outcome is not None:
-            raise PartError(f"the production firmware refused: {boot.outcome.cause}", boot.outcome.bin)
-        if problem := consoles.boot_problem(self._consoles.said, boot):
-            raise PartError(problem, "console" if consoles.unheard(self._consoles.said) else "boot")
-
-    def token(self) -> Token:
-        """The attestation token of the last boot; ``FormatError`` when it is none."""
-        boot = self.boot
-        if boot is None or not boot.token:
-            raise FormatError("expected an attestation token of this boot, but none was heard; run the part again")
-        return attestation.parse(boot.token)
+        self.boot.first(self.settings.first_reset if self.look().is_open else ResetKind.PIN)
 
     def check(self, token: Token, instance_id: bytes | None) -> Checked:
         """Compare a token with the pack, and with the instance id that is known of this part (None: none is)."""
@@ -321,49 +295,16 @@ class Nordic:
             settings.certificate_reference or None, attestation.SECURED, settings.profile or None,
         ))  # fmt: skip
 
-    @property
-    def boot_transcript(self) -> str:
-        """What the production firmware said at its last boot."""
-        return self._consoles.said.app.transcript
-
-    def _secured_by_words(self) -> Answer:
-        low, high = self._probe.read_words("app", self.family.storage, 2)
-        state = life_cycle(low, high)
-        if state is LifeCycle.SECURED:
-            return DONE
-        refused = self.boot.outcome if self.boot is not None else None
-        if state is LifeCycle.PROVISIONING and refused is None:
-            return NOT_DONE
-        cause = refused.cause if refused is not None else f"its life cycle is {state} ({low:#010x} {high:#010x})"
-        return HALF_DONE(f"{cause}; {ONLY_RECOVERY}", refused.bin if refused is not None else "half_provisioned")
-
-    def _attests(self) -> bool:
-        """Whether a closed part gives a token, asked once in a run."""
-        if self.boot is None:
-            self._listen_to_boot()
-        return bool(self._boot_in_hand().token)
-
-    def _listen_to_boot(self) -> None:
-        kind = self.settings.first_reset if self.boot is None and self.look().is_open else ResetKind.PIN
-        self._consoles.clear()
-        self._probe.reset(kind)
-        said = self._consoles.until(lambda heard: tfm_console.read(heard.app.lines).finished,
-                                    Deadline(self.settings.boot_seconds))  # fmt: skip
-        self.boot = tfm_console.read(said.app.lines)
-
-    def _boot_in_hand(self) -> Boot:
-        assert self.boot is not None  # whoever asks has listened
-        return self.boot
-
     # ---- proof ----------------------------------------------------------------------------------------------------
 
     def prove_closed(self) -> Mapping[str, str]:
         """Prove that no debug port is open, and say how; ``PartError`` in ``debug_open`` when one is.
 
-        An open port may only be waiting for a hard reset, so that one is made before it counts.
+        An open port may only be waiting for a hard reset, so that one is made before it counts, and the whole boot
+        after it awaited: a network core that its firmware has not switched on yet looks closed.
         """
         if self._debug.open_cores():
-            self._probe.reset(ResetKind.PIN)
+            self.boot.listen()
         return self._debug.prove_closed()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -376,7 +317,7 @@ class Nordic:
 
     @property
     def _hears_net(self) -> bool:
-        """The network core's console is needed for its child image; where there is one, swapped ports are seen by it."""
+        """The network core's console is needed for its child image; where there is one, swapped ports are seen."""
         return self.child_locks_network or (self.family.net is not None and "console_net" in self._ports)
 
     def _of(self, stage: str, core: str) -> CoreImage:
