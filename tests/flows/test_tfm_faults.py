@@ -97,12 +97,14 @@ def test_no_contact_is_the_benchs_trouble(nordic):
     assert (result.kind, result.bin) == ("bench", "bench") and "does not answer on SWD" in result.reason
 
 
-@pytest.mark.parametrize(("fault", "chip"), [("verify_mismatch", "nrf9160"), ("torn_word", "nrf91x1")])
-def test_a_flash_that_does_not_take_its_word(nordic, fault, chip):
+@pytest.mark.parametrize(
+    ("fault", "chip", "bin"), [("verify_mismatch", "nrf9160", "firmware"), ("torn_word", "nrf91x1", "otp")]
+)
+def test_a_flash_that_does_not_take_its_word(nordic, fault, chip, bin):
     """The word that keeps the port open is the nRF91x1's first UICR write, the image's first word the nRF9160's."""
     bench = nordic(chip)
     bench.fault(fault)
-    check(bench, bench.run(), "communication", "expected", "ASSEMBLY", burnt=False)
+    check(bench, bench.run(), bin, "expected", "ASSEMBLY", burnt=False)
 
 
 # ---- the provisioning image --------------------------------------------------------------------------------
