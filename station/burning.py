@@ -66,7 +66,7 @@ class Burning:
                     raise self._run.quarantined(decision.reason, self._title)
                 case Move.FAIL:
                     self._close_interrupted(answer)
-                    raise Reject(decision.reason, bin="burn_failed")
+                    raise Reject(decision.reason, bin=decision.bin)
                 case Move.ACT:
                     self._close_interrupted(answer)
                     self._run.stop_before_acting(self._facts.state is BurnState.OPEN)

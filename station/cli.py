@@ -21,6 +21,7 @@ from station.cli_pa import pa
 from station.errors import EXIT_CRASH, StationError
 
 ROLES = ["operator", "engineer", "supervisor"]
+FILE_OR_STDIN = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 def command_line() -> int:
@@ -335,6 +336,48 @@ def answer(**options: Any) -> int:
     from station.cli_run import answer_interrupted
 
     return answer_interrupted(**options)
+
+
+@cli.group()
+def attest() -> None:
+    """Attestation tokens of TF-M: looked into and verified, without any part.
+
+    FILE holds the token itself, its hex digits, or the transcript of a console that printed it; - reads stdin.
+    """
+
+
+@attest.command("show")
+@click.argument("file", type=FILE_OR_STDIN)
+@json_option
+def attest_show(file: Path, as_json: bool) -> int:
+    """Show the claims of the token in FILE and the key that signed it."""
+    from station.cli_attest import show_token
+
+    return show_token(file, as_json=as_json)
+
+
+@attest.command("verify")
+@click.argument("file", type=FILE_OR_STDIN)
+@click.option("--public-key", default="", metavar="HEX", help="The key that must have signed: 04 X Y, or X Y.")
+@click.option("--instance-id", default="", metavar="HEX", help="33 bytes that begin with 01.")
+@click.option("--implementation-id", default="", metavar="HEX", help="32 bytes.")
+@click.option("--challenge", default="", metavar="HEX", help="What the token must answer: 32, 48 or 64 bytes.")
+@click.option("--certificate-reference", default="", help="EAN-13, a dash, five digits.")
+@click.option("--profile", default="", help="Name of the token's profile.")
+@click.option("--life-cycle", default="secured", show_default=True,
+              help="secured, PSA RoT provisioning, decommissioned …, or any.")  # fmt: skip
+@json_option
+def attest_verify(file: Path, life_cycle: str, **options: Any) -> int:
+    """Verify the token in FILE; 1 when anything is not as expected.
+
+    Always looked at: that the key behind the instance id has signed, and that it is not the published dummy key. A
+    token proves that one key made it; whose key that is, only who saw the part being provisioned can know.
+    """
+    from station.cli_attest import life_cycle_names, verify_token
+
+    if life_cycle not in life_cycle_names():
+        raise click.BadParameter(f"expected one of {', '.join(life_cycle_names())}", param_hint="--life-cycle")
+    return verify_token(file, life_cycle=life_cycle, **options)
 
 
 @cli.group()

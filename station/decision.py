@@ -35,10 +35,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next move and, for fail and quarantine, the sentence why."""
+    """The next move and, for fail and quarantine, the sentence why; ``bin`` is where a fail goes."""
 
     move: Move
     reason: str = ""
+    bin: str = "burn_failed"
 
 
 GO_ON = Decision(Move.GO_ON)
@@ -48,19 +49,27 @@ ACT = Decision(Move.ACT)
 
 def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str) -> Decision:  # noqa: PLR0911 - one return per row of the table
     """The table; ``boot`` is this computer's boot id, ``text`` the burn's title in words."""
-    if terms.only_powered and facts.failed_inside:
+    if terms.only_powered and (voided := _voided(facts, boot)):
         return _quarantine(
-            f"'{text}' was begun and the firmware failed in it, after which what the part answers does not show "
-            f"whether all of it was written"
-        )
-    if terms.only_powered and _may_have_lost_power(facts, boot):
-        return _quarantine(
-            f"'{text}' was begun and the part may have lost its power, after which what it answers does not show "
-            f"whether all of it was written"
+            f"'{text}' was begun and {voided}, after which what the part answers does not show whether all of it was "
+            f"written"
         )
     match facts.state, answer.evidence:
         case (_, Evidence.CONTRADICTS):
             return _contradicted(facts, answer, text)
+        case (BurnState.DONE, Evidence.HALF_DONE):
+            return _quarantine(
+                f"the journal says '{text}' was done, the part shows half of it: wrong part, or damage{_why(answer)}"
+            )
+        case (_, Evidence.HALF_DONE):
+            return Decision(
+                Move.FAIL, f"'{text}' is half done, and can be neither finished nor repeated{_why(answer)}", answer.bin
+            )
+        case (BurnState.HALF_DONE, _):
+            return _quarantine(
+                f"the journal says '{text}' is half done, the part says otherwise: wrong part, or it was erased "
+                f"elsewhere{_why(answer)}"
+            )
         case (BurnState.DONE, _) if answer.unfinished or answer.evidence is Evidence.NOT_DONE:
             return _quarantine(
                 f"the journal says '{text}' was done, the part says it was not: wrong part, or damage{_why(answer)}"
@@ -77,6 +86,13 @@ def decide(facts: BurnFacts, answer: Answer, terms: Terms, boot: str, text: str)
             return _fresh_or_guarded(answer, terms, text)
         case _:
             return _again(facts, terms, text)
+
+
+def _voided(facts: BurnFacts, boot: str) -> str:
+    """What makes the answers of a burn that is ``only_powered`` worthless, in words; empty when nothing does."""
+    if facts.failed_inside:
+        return "the firmware failed in it"
+    return "the part may have lost its power" if _may_have_lost_power(facts, boot) else ""
 
 
 def _contradicted(facts: BurnFacts, answer: Answer, text: str) -> Decision:

@@ -16,7 +16,7 @@ from station.journal_rows import Context, Row
 IDENTITY_DIGITS = 32
 PART_KINDS = (
     "scan", "start", "intent", "outcome", "found_done", "bind", "keep", "registration", "registration_due",
-    "registered", "quarantine", "release", "verdict",
+    "registered", "quarantine", "release", "verdict", "erased",
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ class BurnState(StrEnum):
     OPEN = "open"
     DONE = "done"
     NOT_DONE = "not_done"
+    HALF_DONE = "half_done"
 
 
 @dataclass(slots=True)
@@ -96,6 +97,7 @@ class PartRecord:
     quarantine_rows: list[Row] = field(default_factory=list)
     registrations: dict[int, KeptRegistration] = field(default_factory=dict)
     registered: bool = False
+    erasures: int = 0
     last_context: Context | None = None
 
     def burn(self, flow: str, title: str) -> BurnFacts:
@@ -110,7 +112,7 @@ class PartRecord:
 
     def begun(self, flow: str, title: str) -> bool:
         """True when this burn is known to have been begun, and not to have left the part as it was."""
-        return self.burn(flow, title).state in (BurnState.OPEN, BurnState.DONE)
+        return self.burn(flow, title).state in (BurnState.OPEN, BurnState.DONE, BurnState.HALF_DONE)
 
     def burnt(self, flow: str) -> bool:
         """True when a burn of this flow is known to have happened."""
@@ -159,8 +161,8 @@ class PartRecord:
             facts.interrupted += 1
         elif evidence == "not_done":
             facts.failed += 1
-        if evidence in ("done", "not_done"):
-            facts.state = BurnState.DONE if evidence == "done" else BurnState.NOT_DONE
+        if evidence in ("done", "not_done", "half_done"):
+            facts.state = BurnState(evidence)
 
     def _found_done(self, row: Row) -> None:
         self.burn(row.context.flow, row.title).state = BurnState.DONE
@@ -220,8 +222,17 @@ class PartRecord:
         for facts in self.burns.values():
             facts.failed = facts.interrupted = 0
 
+    def _erased(self, row: Row) -> None:
+        """The whole part was erased with what was burnt into it: what it was, it is no more (docs/decisions/0012)."""
+        self.erasures += 1
+        self.burns.clear()
+        self.kept.clear()
+        self.verdicts.clear()
+        self.fails.clear()
+
 
 _HANDLERS = {
+    "erased": PartRecord._erased,
     "start": PartRecord._start,
     "intent": PartRecord._intent,
     "outcome": PartRecord._outcome,

@@ -59,10 +59,11 @@ def check_known(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, rol
     """Raise ``Refused`` with one sentence when what is known of the part forbids another run here."""
     if record.quarantine:
         raise Refused(f"this part is in quarantine ({record.quarantine}); only a supervisor releases it")
-    if passed := record.passed(recipe.flow_name):
+    takes_back = recipe.plan.takes_back
+    if (passed := record.passed(recipe.flow_name)) and not takes_back:
         limit = "; the appliance cannot be asked" if recipe.needs_appliance else ""
         raise Refused(f"this part passed {recipe.title} at {_when(passed.time)} (as far as this station knows{limit})")
-    if others := sorted({flow for flow, _ in record.open_burns() if flow != recipe.flow_name}):
+    if others := sorted({flow for flow, _ in record.open_burns()} - {recipe.flow_name, *takes_back}):
         raise Refused(f"a burn of {others[0]} was interrupted on this part; finish that first")
     last = record.verdicts.get(recipe.flow_name)
     if last is not None and last.kind == "fail":

@@ -79,18 +79,21 @@ class Evidence(StrEnum):
     NOT_DONE = "not_done"
     UNKNOWN = "unknown"
     CONTRADICTS = "contradicts"
+    HALF_DONE = "half_done"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A part's answer to ``done``: the evidence and, for UNKNOWN and CONTRADICTS always, the reason in words.
+    """A part's answer to ``done``: the evidence and, unless it is plain, the reason in words.
 
     ``unfinished`` belongs to UNKNOWN: the burn is certainly not complete, but how far it came cannot be seen.
+    ``bin`` belongs to HALF_DONE: where such a part goes.
     """
 
     evidence: Evidence
     reason: str = ""
     unfinished: bool = False
+    bin: str = ""
 
 
 DONE = Answer(Evidence.DONE)
@@ -105,6 +108,11 @@ def UNKNOWN(reason: str) -> Answer:  # noqa: N802 - beside DONE and NOT_DONE it 
 def UNFINISHED(reason: str) -> Answer:  # noqa: N802 - as above
     """The burn is not complete; whether it was begun the part cannot say."""
     return Answer(Evidence.UNKNOWN, reason, unfinished=True)
+
+
+def HALF_DONE(reason: str, bin: str) -> Answer:  # noqa: N802 - as above
+    """The part shows that the burn was begun and can be neither finished nor repeated (docs/decisions/0012)."""
+    return Answer(Evidence.HALF_DONE, reason, bin=bin)
 
 
 def CONTRADICTS(reason: str) -> Answer:  # noqa: N802 - as above

@@ -71,8 +71,10 @@ class SkuPack:
         images: dict[str, bytes],
         hooks: ModuleType | None,
         otp_words: dict[int, int],
+        folders: tuple[Path, ...] = (),
     ) -> None:
         self.folder = path.parent
+        self.path = path
         self.sku = parsed.sku
         self.title = parsed.title
         self.revision = parsed.revision
@@ -85,6 +87,7 @@ class SkuPack:
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self._limits = parsed.limit
         self._images = images
+        self._files = {name: _place(entry, folders) for name, entry in parsed.image.items()}
         self._hooks = hooks
 
     @property
@@ -98,6 +101,10 @@ class SkuPack:
             return self._images[name]
         except KeyError:
             raise ConfigError(f"the pack {self.sku} has no image '{name}'{nearest(name, self._images)}") from None
+
+    def image_file(self, name: str) -> Path:
+        """The file of an image; the pack's own when it has none of this name."""
+        return self._files.get(name) or self.path
 
     def limit(self, name: str) -> tuple[float | None, float | None]:
         """Low and high limit of a measurement; None where the pack sets none."""
@@ -141,7 +148,7 @@ def load_pack(path: Path, image_folders: tuple[Path, ...] = ()) -> SkuPack:
     otp_words = _otp_words(file, path.parent / parsed.otp, findings) if parsed.otp else {}
     if findings:
         raise ConfigError(findings)
-    return SkuPack(path, parsed, images, hooks, otp_words)
+    return SkuPack(path, parsed, images, hooks, otp_words, (*image_folders, path.parent))
 
 
 def _otp_words(file: TomlFile, path: Path, findings: list[Finding]) -> dict[int, int]:
@@ -165,7 +172,7 @@ def _checked(
     name: str,
     findings: list[Finding],
 ) -> None:
-    path = next((folder / entry.file for folder in folders if (folder / entry.file).is_file()), None)
+    path = _place(entry, folders)
     if path is None:
         findings.append(file.finding((*key, "file"), f"expected the file {entry.file} in the pack, but it is missing"))
         return
@@ -175,6 +182,10 @@ def _checked(
         sentence = f"expected {entry.file} with SHA-256 {entry.sha256[:16]}…, found {digest[:16]}…; restore the file"
         findings.append(file.finding((*key, "sha256"), sentence))
     into[name] = content
+
+
+def _place(entry: ImageEntry | HooksEntry, folders: tuple[Path, ...]) -> Path | None:
+    return next((folder / entry.file for folder in folders if (folder / entry.file).is_file()), None)
 
 
 def _hooks(file: TomlFile, entry: HooksEntry, folder: Path, findings: list[Finding]) -> ModuleType | None:

@@ -27,10 +27,20 @@ class Title:
 
 
 class Plan:
-    """Titles by their stable id: ``Plan(contact="Contact the die", lock=Burn("Lock"))``, then ``PLAN.lock``."""
+    """Titles by their stable id: ``Plan(contact="Contact the die", lock=Burn("Lock"))``, then ``PLAN.lock``.
+
+    ``takes_back``: flows whose burns this one undoes; ``ends_in``: the bin of a part that came to the end.
+    """
 
     def __init__(self, **titles: str | Burn) -> None:
         self._titles = {id: _title(id, text) for id, text in titles.items()}
+        self.takes_back: frozenset[str] = frozenset()
+        self.ends_in = "pass"
+
+    def taking_back(self, *flows: str, ends_in: str) -> Plan:
+        """This plan, of a flow that erases the whole part and so undoes what these flows burnt; may be run again."""
+        self.takes_back, self.ends_in = frozenset(flows), ends_in
+        return self
 
     def __getattr__(self, name: str) -> Title:
         try:

@@ -32,6 +32,7 @@ def part_table(record: PartRecord) -> views.Table:
     rows: list[tuple[Any, ...]] = [("label", f"{kind}: {label}") for kind, label in sorted(record.labels)]
     rows.append(("device_id", record.device_id))
     rows.append(("quarantine", record.quarantine))
+    rows += [("erased", f"whole, with all its keys, {record.erasures} times")] if record.erasures else []
     rows += [("attempts", f"{flow}: {count}") for flow, count in sorted(record.starts.items())]
     for (flow, title), facts in sorted(record.burns.items()):
         rows.append(("burn", f"{flow}.{title}: {facts.state}"))

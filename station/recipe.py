@@ -120,6 +120,8 @@ def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
     if flow is not None and (function is None or not isinstance(getattr(flow, "PLAN", None), Plan)):
         sentence = f"the flow '{parsed.flow}' has no function of that name or no PLAN"
         findings.append(file.finding(("flow",), sentence))
+    if pack is not None and part is not None:
+        findings += _part_findings(part, pack, file, parsed)
     if findings or pack is None or function is None:
         raise ConfigError(findings)
     return Recipe(
@@ -152,6 +154,23 @@ def _pack(file: TomlFile, parsed: RecipeFile, folders: tuple[Path, ...], finding
         sentence = f"the recipe is for realm '{parsed.realm}', but its pack {pack.sku} is for '{pack.realm}'"
         findings.append(file.finding(("realm",), sentence))
     return pack
+
+
+def _part_findings(part: Any, pack: SkuPack, file: TomlFile, parsed: RecipeFile) -> list[Finding]:
+    """What the kind of part has against the pack's images and settings, if it looks at them beforehand."""
+    look = getattr(part, "findings", None)
+    if look is None:
+        return []
+    images = {name: pack.image(name) for name in pack.images}
+    found = []
+    for unfit in look({**pack.settings, **parsed.settings}, images, parsed.realm):
+        if unfit.setting in parsed.settings:
+            found.append(file.finding(("settings", unfit.setting), unfit.sentence))
+        elif unfit.image:
+            found.append(Finding(pack.image_file(unfit.image), unfit.line, unfit.sentence))
+        else:
+            found.append(TomlFile(pack.path).finding(("part", unfit.setting), unfit.sentence))
+    return found
 
 
 def _label_findings(file: TomlFile, label: LabelEntry) -> list[Finding]:

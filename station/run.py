@@ -21,6 +21,7 @@ from station.errors import (
 from station.journal import Journal
 from station.journal_parts import BurnState, KeptRegistration, PartRecord
 from station.journal_rows import Context, Row
+from station.lot_answers import LotAnswers
 from station.model import Answer, EraseWaiver, Registration
 from station.plan import Burn, Plan, Title
 from station.ports import Appliance
@@ -238,7 +239,8 @@ class Run:
         known = self._journal.known(self._context.label_kind, self.label, device_id)
         if known.quarantine:
             raise self.quarantined(f"the chip is in quarantine: {known.quarantine}", None)
-        others = sorted({flow for flow, _ in known.open_burns() if flow != self._context.flow})
+        own = {self._context.flow, *self._plan.takes_back}
+        others = sorted({flow for flow, _ in known.open_burns() if flow not in own})
         if others:
             raise BenchError(f"this part has an unfinished {others[0]}; finish that first")
         self.part = known
@@ -251,6 +253,17 @@ class Run:
         self._journal.note(self._context, "answer", "", {"question": text, "choice": choice})
         return choice
 
+    def confirmed_for_lot(self, name: str, text: str, choices: Sequence[str]) -> bool:
+        """Put a question once per lot and recipe; True when the first choice was or is given. Both are recorded."""
+        answers = self._services.lot_answers or LotAnswers(self._journal)
+        with answers.turn(self.check_stop):
+            if answers.has(self._context, name):
+                return True
+            choice = self.ask(text, choices)
+            if choice == choices[0]:
+                answers.keep(self._context, name, text, choice)
+            return choice == choices[0]
+
     def log(self, text: str, source: str = "station", level: str = "info") -> None:
         """One line for the log; never a secret."""
         self._listener.log(text, source, level)
@@ -259,6 +272,14 @@ class Run:
         """Record that this part may be erased whole, with every key in it; the record is on the disk before it is."""
         row = self._journal.write(self._context, "waiver", "", {"reason": reason})
         return EraseWaiver(reason, row.seq)
+
+    def erased(self, waiver: EraseWaiver) -> None:
+        """Record that the whole part was erased: what was burnt into it and kept of it holds no more, its record stays.
+
+        From here on the part is as new; the journal and every history still say what it was.
+        """
+        detail = {"reason": waiver.reason, "waiver": waiver.row}
+        self.feed(self._journal.write(self._context, "erased", "", detail))
 
     # ---- what cannot be made again ----------------------------------------------------------------------------
 
@@ -343,11 +364,15 @@ class Run:
         open_ids = [title for _, title in self.part.open_burns(flow)]
         open_now = [id for id in open_ids if id in self.asked or self.part.burn(flow, id).run == self._context.run]
         words = {title.id: title.text for title in self._plan}
-        burnt = [t.text for t in self._plan if t.burn and self.part.burn(flow, t.id).state is BurnState.DONE]
         return Facts(
             error, self._quarantine, [words.get(id, id) for id in open_now],
-            [words.get(id, id) for id in open_ids if id not in open_now], burnt, self._due(),
+            [words.get(id, id) for id in open_ids if id not in open_now], self._burns_in(BurnState.DONE),
+            self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in,
         )  # fmt: skip
+
+    def _burns_in(self, state: BurnState) -> list[str]:
+        flow = self._context.flow
+        return [title.text for title in self._plan if title.burn and self.part.burn(flow, title.id).state is state]
 
     def quarantined(self, reason: str, title: Title | None) -> Quarantined:
         """Note why the part goes to quarantine (the verdict that follows makes it durable)."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from station.bins import Bins
 from station.journal import Journal
+from station.lot_answers import LotAnswers
 from station.model import Realm
 from station.plan import Title
 from station.secret import Sealed, Secret
@@ -58,6 +59,10 @@ class Pack(Protocol):
     sku: str
     realm: Realm
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Names of all images."""
+
     def image(self, name: str) -> bytes:
         """Bytes of an image, digest checked."""
 
@@ -90,3 +95,4 @@ class RunServices:
     pack: Pack
     credentials: Credentials
     listener: Listener = Silent()  # noqa: RUF009 - it has no state
+    lot_answers: LotAnswers | None = None  # shared by all sockets of a workbench

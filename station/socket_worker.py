@@ -17,6 +17,7 @@ from station.errors import BenchError, ConfigError, JournalError, PowerLost, Ref
 from station.journal import Journal
 from station.journal_parts import PartRecord
 from station.journal_rows import Context, Row
+from station.lot_answers import LotAnswers
 from station.model import BinKind, Contact
 from station.parts import PartServices
 from station.ports import Appliance
@@ -45,6 +46,7 @@ class Bench(Protocol):
     journal: Journal
     credentials: CredentialStore
     crashes: CrashReports
+    lot_answers: LotAnswers
 
     def emit(self, event: Event) -> None:
         """Send an event to everybody who listens."""
@@ -335,7 +337,8 @@ class SocketWorker:
             self.view.begin(recipe.plan, bench.typical(recipe))
             record = bench.journal.known(order.context.label_kind, order.context.label, order.context.device_id)
             self._wait_settled(record)
-            services = RunServices(bench.journal, bench.bins_of(recipe), recipe.pack, bench.credentials, self._tile)
+            services = RunServices(bench.journal, bench.bins_of(recipe), recipe.pack, bench.credentials, self._tile,
+                                   bench.lot_answers)  # fmt: skip
             run = Run(recipe.plan, order.context, services, record)
             self._run = run
             self._pass_stop_on()
@@ -356,9 +359,8 @@ class SocketWorker:
         """Everything that may fail on the way to the verdict."""
         ports = self._ports()
         self.view.change(state="running")
-        generation: Any = recipe.pack.generation
         settings = {**recipe.pack.settings, **recipe.settings}
-        part = recipe.part(ports, PartServices(run.log, run.pause, generation, settings))
+        part = recipe.part(ports, PartServices(run.log, run.pause, recipe.pack.generation, settings))
         appliance: Any = self._bench.appliance(self.number) if recipe.needs_appliance else NoAppliance()
         recipe.flow(run, part, Witness(appliance, _witnessed(run)))
 

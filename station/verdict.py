@@ -24,8 +24,9 @@ class Facts:
     """What the journal holds when a run ends.
 
     ``open_now``: burns begun or asked about in this run whose outcome is unknown; ``open_before``: burns begun earlier
-    that this run never came to ask about; ``burnt``: titles known to have been burnt; ``pending``: a registration that
-    the appliance has not acknowledged.
+    that this run never came to ask about; ``burnt``: titles known to have been burnt; ``half``: titles of which the
+    part shows a half; ``pending``: a registration that the appliance has not acknowledged; ``ends_in``: the bin of a
+    flow that came to its end.
     """
 
     error: BaseException | None
@@ -33,13 +34,15 @@ class Facts:
     open_now: Sequence[str] = ()
     open_before: Sequence[str] = ()
     burnt: Sequence[str] = ()
+    half: Sequence[str] = ()
     pending: bool = False
+    ends_in: str = "pass"
 
 
 def derive(facts: Facts, bins: Bins) -> Verdict:
     """The verdict of a run that ended with these facts."""
     bin_id, reason, finishes_by = _choose(facts, bins)
-    part_state = "every step is done" if bin_id == "pass" else _part_state(facts)
+    part_state = "every step is done" if bins[bin_id].kind is BinKind.PASS else _part_state(facts)
     return verdict_of(bins[bin_id], reason, part_state, finishes_by)
 
 
@@ -98,7 +101,7 @@ def _choose(facts: Facts, bins: Bins) -> tuple[str, str, str]:  # noqa: PLR0911 
         return (bin_id if bin_id in bins else "communication"), sentence_of(facts.error), ""
     if facts.pending:
         return "registration_pending", _reason(facts.error), "the outbox delivers the registration"
-    if facts.burnt:
+    if facts.burnt or facts.half:
         return "hold", _reason(facts.error), "put it back in a socket and start it again"
     return "bench", _reason(facts.error), "the part is not to blame and may go again"
 
@@ -106,7 +109,7 @@ def _choose(facts: Facts, bins: Bins) -> tuple[str, str, str]:  # noqa: PLR0911 
 def _completed(facts: Facts) -> tuple[str, str, str]:
     if facts.pending:
         return "registration_pending", "the registration is not acknowledged", "the outbox delivers the registration"
-    return "pass", "", ""
+    return facts.ends_in, "", ""
 
 
 def _blames_part(error: BaseException) -> bool:
@@ -124,6 +127,8 @@ def _names(titles: Sequence[str]) -> str:
 def _part_state(facts: Facts) -> str:
     if facts.quarantine or facts.open_now or facts.open_before:
         return "the state of the part is not known"
+    if facts.half:
+        return f"{_names(facts.half)} is half done: only the erasure of the whole part, with all its keys, helps"
     if not facts.burnt:
         return "nothing was burnt"
     return f"burnt up to '{facts.burnt[-1]}'"

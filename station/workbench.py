@@ -21,6 +21,7 @@ from station.hands import Hands
 from station.journal import Journal, Probe
 from station.journal_rows import AT_SOCKET, Row
 from station.lot import LotBook, day_began
+from station.lot_answers import LotAnswers
 from station.model import BinKind, Role
 from station.operators import Operators, may
 from station.outbox import Outbox
@@ -88,6 +89,7 @@ class Workbench:
         for number, entry in enumerate(config.sockets, 1):
             view = SocketView(number, entry.contacts_limit, self.emit)
             self.workers[number] = SocketWorker(PhysicalSocket(number, entry), view, self)
+        self.lot_answers = LotAnswers(self.journal)
         self.outbox = Outbox(
             self.journal, self.credentials, self.bins, lambda: self.appliance(0), self._is_busy, self._delivered,
             lambda text, level: self.log(text, level, "pa"), self.crashes,

@@ -33,7 +33,7 @@ def _intent(row: Row, at: float) -> list[Line]:
 
 def _outcome(row: Row, at: float) -> list[Line]:
     words = {"done": "read back: done", "not_done": "read back: not done", "unknown": "read back: unknown",
-             "contradicts": "read back: something else"}  # fmt: skip
+             "contradicts": "read back: something else", "half_done": "read back: half done"}  # fmt: skip
     detail = words.get(str(row.detail["evidence"]), str(row.detail["evidence"]))
     return [("burn", row.title, at, _with_reason(detail, row))]
 
@@ -54,6 +54,18 @@ def _reject(row: Row, at: float) -> list[Line]:
 
 def _answer(row: Row, at: float) -> list[Line]:
     return [("question", str(row.detail["question"]), at, str(row.detail["choice"]))]
+
+
+def _confirmed(row: Row, at: float) -> list[Line]:
+    return [("question", "confirmed for the lot", at, str(row.detail["choice"]))]
+
+
+def _waiver(row: Row, at: float) -> list[Line]:
+    return [("erase", "allowed", at, str(row.detail["reason"]))]
+
+
+def _erased(row: Row, at: float) -> list[Line]:
+    return [("erase", "done", at, f"the whole part was erased, with every key in it: {row.detail['reason']}")]
 
 
 def _keep(row: Row, at: float) -> list[Line]:
@@ -100,6 +112,9 @@ _MAKERS: dict[str, Callable[[Row, float], list[Line]]] = {
     "registration": _registration,
     "registered": _registered,
     "appliance": _appliance,
+    "confirmed": _confirmed,
+    "waiver": _waiver,
+    "erased": _erased,
     "quarantine": _quarantine,
     "verdict": _verdict,
 }

@@ -17,11 +17,12 @@ from station.errors import (
     WaitTimeout,
 )
 from station.journal_parts import BurnFacts, BurnState
-from station.model import CONTRADICTS, DONE, NOT_DONE, UNFINISHED, UNKNOWN
+from station.model import CONTRADICTS, DONE, HALF_DONE, NOT_DONE, UNFINISHED, UNKNOWN
 
 DUMB = UNKNOWN("it is locked")
 OTHER = CONTRADICTS("it holds digest 2, not 1")
 BLANK = UNFINISHED("it is not locked")
+HALF = HALF_DONE("two of four keys are missing", "otp")
 BOOT = "boot-1"
 
 
@@ -62,6 +63,16 @@ TABLE = [
     (facts(BurnState.NOT_DONE), OTHER, Terms(tries=9), Move.QUARANTINE),
     (facts(BurnState.DONE), OTHER, Terms(tries=9, anyones=True), Move.QUARANTINE),
     (facts(BurnState.DONE, vouched=True), OTHER, Terms(), Move.QUARANTINE),
+    (facts(BurnState.NOTHING), HALF, Terms(fresh=lambda: True, guarded="checked", anyones=True), Move.FAIL),
+    (facts(BurnState.OPEN), HALF, Terms(tries=9, guarded="the firmware checks"), Move.FAIL),
+    (facts(BurnState.OPEN, boot="boot-0"), HALF, Terms(tries=9), Move.FAIL),
+    (facts(BurnState.NOT_DONE), HALF, Terms(tries=9), Move.FAIL),
+    (facts(BurnState.HALF_DONE), HALF, Terms(tries=9), Move.FAIL),
+    (facts(BurnState.HALF_DONE), DONE, Terms(), Move.QUARANTINE),
+    (facts(BurnState.HALF_DONE), NOT_DONE, Terms(), Move.QUARANTINE),
+    (facts(BurnState.HALF_DONE), DUMB, Terms(), Move.QUARANTINE),
+    (facts(BurnState.HALF_DONE), DUMB, Terms(guarded="checked"), Move.QUARANTINE),
+    (facts(BurnState.DONE), HALF, Terms(tries=9, anyones=True), Move.QUARANTINE),
     (facts(BurnState.NOT_DONE, failed=1), NOT_DONE, Terms(tries=1), Move.FAIL),
     (facts(BurnState.NOT_DONE, failed=0), NOT_DONE, Terms(tries=1), Move.ACT),
 ]

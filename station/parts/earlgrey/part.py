@@ -370,7 +370,7 @@ class Earlgrey:
     @property
     def generation(self) -> FirmwareGeneration:
         """The firmware generation of the SKU pack."""
-        return self.services.generation
+        return self.services.firmware
 
     def _port(self, name: str, kind: type[_P]) -> _P:
         port = self.ports.get(name)

@@ -1,0 +1,50 @@
+"""Erasing a whole Nordic part: when an ordinary recipe may, and how it is recorded (docs/decisions/0013)."""
+
+from __future__ import annotations
+
+from station.errors import Reject
+from station.parts.nordic import Look, Nordic
+from station.run import Run
+
+RECOVER_RECIPE = "-recover"
+"""How the recipe is called that erases a part for good: the ordinary one's name with this behind it."""
+NEW_PARTS = "new_parts"
+NEW, NOT_NEW = "All its parts are new: erase", "No"
+
+
+def identify(run: Run, part: Nordic) -> None:
+    """Bind the label to FICR.DEVICEID, which survives every erasure."""
+    run.identify(part.device_id())
+
+
+def recover_new(run: Run, part: Nordic, found: Look) -> None:
+    """Erase a closed part that this station does not know, once somebody has said that its whole lot is new.
+
+    A part of a hardened family comes closed from its maker, since erased UICR means closed; nothing can be read from
+    it, not even who it is. That it holds keys of another bench cannot be seen: hence the question.
+    """
+    closed = "the debug port is closed" if not found.is_open else "the debug port of the network core is closed"
+    recipe = f"the recipe {run.context.recipe}{RECOVER_RECIPE} erases it, with two confirmations"
+    if _is_known(run):
+        raise Reject(f"{closed}, and this station has worked on the part before: it is not erased here; {recipe}",
+                     bin="locked")  # fmt: skip
+    if not part.family.hardened:
+        raise Reject(f"{closed}: somebody closed it, since a new {part.family.title} is open; {recipe}", bin="locked")
+    lot = f"Lot {run.context.lot}" if run.context.lot else f"Part {run.label}"
+    text = f"{lot}: {closed}, as with every new part. It is erased whole: if it holds keys, they are gone for good."
+    if not run.confirmed_for_lot(NEW_PARTS, text, (NEW, NOT_NEW)):
+        raise Reject(f"{closed}, and nobody has confirmed that the part is new; {recipe}", bin="locked")
+    erase(run, part, f"new part, {closed}")
+
+
+def erase(run: Run, part: Nordic, reason: str) -> None:
+    """Waiver, erasure, record; the part's own id is read afterwards and must fit its label."""
+    waiver = run.waive_erase(reason)
+    part.recover(waiver)
+    run.erased(waiver)
+    identify(run, part)
+
+
+def _is_known(run: Run) -> bool:
+    """Whether anything is known to have been burnt into the part since it was last erased."""
+    return any(run.part.begun(flow, title) for flow, title in list(run.part.burns))

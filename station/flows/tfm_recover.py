@@ -1,0 +1,56 @@
+"""Recover a Nordic part: erase it whole, with every key and identity in it, so that it may be provisioned again.
+
+For parts that an ordinary recipe does not erase: half provisioned, secured, or closed. Both confirmations are recorded.
+"""
+
+from __future__ import annotations
+
+import json
+
+from station.errors import Reject
+from station.flows.nordic_recovery import erase, identify
+from station.parts.nordic import Nordic
+from station.ports import Appliance
+from station.run import Plan, Run
+
+PART = "nordic"
+NEEDS_APPLIANCE = False
+
+PLAN = Plan(
+    contact="Look at the part and its debug port",
+    confirm="Confirm twice that its identity is to be destroyed",
+    erase="Erase the whole part",
+    blank="Check that it is blank and open",
+).taking_back("tfm_provisioning", ends_in="recovered")
+
+FIRST, SECOND = "Destroy its identity", "Yes, erase the whole part"
+NO = "No"
+
+
+def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
+    """Whatever the part is, it is blank and open afterwards, and its record says what it was."""
+    with run.step(PLAN.contact):
+        found = part.look()
+        run.require(not found.erase_protected, bin="erase_protected",
+                    sentence="the part is protected from erasure: nobody can recover it")  # fmt: skip
+        if found.is_open:
+            identify(run, part)
+            run.keep("evidence_erased", json.dumps(part.evidence().record()))
+    with run.step(PLAN.confirm):
+        _confirm(run)
+    with run.step(PLAN.erase):
+        erase(run, part, "recovery, confirmed twice")
+    with run.step(PLAN.blank):
+        seen = part.evidence()
+        run.require(seen.is_untouched, bin="half_provisioned",
+                    sentence=f"the part was erased, but it is not blank: {seen.sentence}")  # fmt: skip
+
+
+def _confirm(run: Run) -> None:
+    name = f"{run.label} ({run.device_id})" if run.device_id else run.label
+    for text, choice in (
+        (f"{name}: every key and the identity of this part will be destroyed for good.", FIRST),
+        (f"{name}: once more. Nothing brings its identity back. Is the right part in socket {run.socket}?", SECOND),
+    ):
+        if run.ask(text, (choice, NO)) != choice:
+            raise Reject("nobody confirmed that the part may be erased; nothing was changed", bin="locked")

@@ -1,0 +1,100 @@
+"""The one or two serial consoles of a part: emptied before every reset, read by port, judged each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from station.deadline import Deadline
+from station.formats import provisioning_console
+from station.formats.console_lines import Heard, LineAssembler
+from station.formats.provisioning_console import Transcript
+from station.formats.tfm_console import Boot
+from station.ports import Console
+
+SLICE = 0.02
+LINGER = 0.1
+"""What follows the last expected line closely still belongs to it."""
+CHECK = "check the cable, and interface and baud rate in the board file"
+
+
+@dataclass(slots=True)
+class Said:
+    """What both ports said since they were emptied."""
+
+    app: LineAssembler = field(default_factory=LineAssembler)
+    net: LineAssembler = field(default_factory=LineAssembler)
+
+
+class Consoles:
+    """``app`` belongs to the application core, ``net`` to the network core where there is one."""
+
+    def __init__(self, app: Console, net: Console | None, log: Callable[[str, str, str], None]) -> None:
+        self._ports = {"app": app, **({"net": net} if net is not None else {})}
+        self._log = log
+        self.said = Said()
+
+    def clear(self) -> None:
+        """Forget everything; call it before the reset whose words are to be heard."""
+        for port in self._ports.values():
+            port.clear()
+        self.said = Said()
+
+    def until(self, finished: Callable[[Said], bool], deadline: Deadline) -> Said:
+        """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said."""
+        while not deadline.passed:
+            if self._listen(SLICE) and finished(self.said):
+                self._linger()
+                break
+        return self.said
+
+    def _linger(self) -> None:
+        quiet = Deadline(LINGER)
+        while not quiet.passed:
+            self._listen(SLICE)
+
+    def _listen(self, seconds: float) -> bool:
+        """Take what has come on every port, waiting on the first one; True when a line was completed."""
+        new = False
+        for name, port in self._ports.items():
+            assembler: LineAssembler = getattr(self.said, name)
+            for line in assembler.feed(port.read(Deadline(seconds if name == "app" else 0))):
+                new = True
+                if line.text.strip():
+                    self._log(line.text, "dut" if name == "app" else "dut net", "info")
+        return new
+
+
+def provisioning_problem(said: Said, app: Transcript, net: Transcript | None) -> str:
+    """Why the provisioning image was not heard to the end; empty when it was, or when it reported a failure itself."""
+    heard = unheard(said)
+    if app.succeeded and (net is None or net.succeeded):
+        return ""
+    if provisioning_console.is_app_talk(said.net.lines) or provisioning_console.is_net_talk(said.app.lines):
+        return f"the consoles of the two cores are swapped; {CHECK}"
+    if heard and not app.succeeded:
+        return heard
+    if not app.succeeded:
+        lost = ", and the log says that it dropped messages" if app.dropped else ""
+        return f"the console of the application core said {app.steps} of {app.wanted} expected lines{lost}"
+    if said.net.heard is not Heard.TEXT:
+        return f"the console of the network core said {said.net.heard}; {CHECK}"
+    return "the network core did not say that its debug port is to be closed"
+
+
+def boot_problem(said: Said, boot: Boot) -> str:
+    """Why no attestation token was heard at a boot; empty when one was, or when the firmware refused."""
+    if boot.token or boot.outcome is not None:
+        return ""
+    if heard := unheard(said):
+        return heard
+    return f"expected an attestation token on the console, but {boot.damage or 'none was announced'}"
+
+
+def unheard(said: Said) -> str:
+    """Why the application core's console cannot be judged at all; empty when it said text."""
+    if said.app.heard is Heard.GARBAGE:
+        return f"the console of the application core says no text but garbage, as at a wrong baud rate; {CHECK}"
+    if said.app.heard is Heard.NOTHING:
+        return f"the console of the application core stayed silent; {CHECK}"
+    return ""

@@ -1,0 +1,78 @@
+"""What lies in flash and UICR against what should: compared word by word, written where it is blank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from station.formats.firmware_image import CoreImage
+from station.formats.nordic_family import CLOSED, ERASED, Core, NordicFamily
+from station.model import CONTRADICTS, DONE, NOT_DONE, Answer
+from station.ports import Probe
+
+FIRST_WORDS = 16
+"""Words of the vector table that tell at a glance whose image lies in the flash."""
+MOST_TOLD = 3
+
+
+def lock_words(core: Core) -> tuple[int, ...]:
+    """Addresses of the words that close a core's debug port."""
+    return tuple(filter(None, (core.approtect, core.secure_approtect)))
+
+
+def data_words(core: Core, image: CoreImage) -> dict[int, int]:
+    """An image's UICR words but those that close the port, which have a burn of their own."""
+    return {address: value for address, value in sorted(image.uicr.items()) if address not in lock_words(core)}
+
+
+def are_written(probe: Probe, words: Mapping[int, int]) -> Answer:
+    """UICR words one by one: blank ones are not done, another value contradicts for good."""
+    seen = {address: probe.read_words("app", address, 1)[0] for address in words}
+    wrong = [f"{at:#010x} holds {seen[at]:#010x}, not {words[at]:#010x}" for at in words
+             if seen[at] not in (ERASED, words[at])]  # fmt: skip
+    if wrong:
+        return CONTRADICTS(f"words of UICR differ: {'; '.join(wrong[:MOST_TOLD])}")
+    return DONE if seen == dict(words) else NOT_DONE
+
+
+def write_blank(probe: Probe, words: Mapping[int, int]) -> None:
+    """Write those words that are blank: each once, in the order of addresses, nothing else."""
+    for address, value in sorted(words.items()):
+        if probe.read_words("app", address, 1) == [ERASED]:
+            probe.write_once("app", address, [value])
+
+
+def flash_holds(probe: Probe, image: CoreImage) -> bool:
+    """Whether the application core's flash holds the image; the vector table is looked at first."""
+    blocks = sorted(image.blocks, key=lambda block: block.address)
+    return all(
+        _holds(probe, block.address, block.data[: 4 * FIRST_WORDS] if first else block.data)
+        for first in (True, False)
+        for block in (blocks[:1] if first else blocks)
+    )
+
+
+def _holds(probe: Probe, address: int, data: bytes) -> bool:
+    whole = len(data) // 4 * 4
+    words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, whole, 4)]
+    return probe.read_words("app", address, whole // 4) == words
+
+
+def is_locked(probe: Probe, family: NordicFamily) -> Answer:
+    """The protection words of the application core, whose port must be open."""
+    words = [probe.read_words("app", address, 1)[0] for address in lock_words(family.app)]
+    if all(word == CLOSED for word in words):
+        return DONE
+    if any(word not in (ERASED, family.open_word, CLOSED) for word in words):
+        return CONTRADICTS(f"the protection words hold {_hex(words)}")
+    return NOT_DONE
+
+
+def lock(probe: Probe, family: NordicFamily) -> None:
+    """Write both protection words closed, those that are not yet; it takes effect at the next hard reset."""
+    for address in lock_words(family.app):
+        if probe.read_words("app", address, 1) != [CLOSED]:
+            probe.write_once("app", address, [CLOSED])
+
+
+def _hex(words: Sequence[int]) -> str:
+    return " and ".join(f"{word:#010x}" for word in words)

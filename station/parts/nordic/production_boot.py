@@ -1,0 +1,107 @@
+"""Boots of the production firmware: reset, listen, and what a closed part says of itself by its token.
+
+After the first boot of this firmware nothing can be read any more: its words are all there is (nordic-tfm sheet 2.8).
+"""
+
+from __future__ import annotations
+
+from station.deadline import Deadline
+from station.errors import FormatError, PartError
+from station.formats import attestation, tfm_console
+from station.formats.attestation import Token
+from station.formats.bl_storage import LifeCycle, life_cycle
+from station.formats.tfm_console import Boot
+from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, ResetKind
+from station.parts.nordic import consoles
+from station.parts.nordic.consoles import Consoles
+from station.parts.nordic.evidence import DUMMY, HALF, NETWORK, ONLY_RECOVERY
+from station.ports import Probe
+
+CLOSED_PORT = "the debug port of the application core is closed"
+REFUSED, NO_TOKEN = "boot_refused", "attestation"
+FINAL_REFUSALS = (REFUSED, NETWORK, DUMMY)
+"""What TF-M refuses for good; anything else may have been one boot's trouble."""
+
+
+class ProductionBoot:
+    """What one part's production firmware said at its last boot."""
+
+    def __init__(self, probe: Probe, ears: Consoles, seconds: float) -> None:
+        self._probe = probe
+        self._ears = ears
+        self._seconds = seconds
+        self.last: Boot | None = None
+
+    @property
+    def transcript(self) -> str:
+        """Everything that was said since the last reset by this class."""
+        return self._ears.said.app.transcript
+
+    def listen(self, kind: ResetKind = ResetKind.PIN) -> Boot:
+        """Reset the part and listen until it gives a token or refuses; a closed part can be reset by its pin only."""
+        self._ears.clear()
+        self._probe.reset(kind)
+        said = self._ears.until(lambda heard: tfm_console.read(heard.app.lines).finished, Deadline(self._seconds))
+        self.last = tfm_console.read(said.app.lines)
+        return self.last
+
+    def first(self, kind: ResetKind) -> None:
+        """The first boot; a refusal, silence and a missing token raise ``PartError``."""
+        boot = self.listen(kind)
+        if boot.outcome is not None:
+            raise PartError(f"the production firmware refused: {boot.outcome.cause}", boot.outcome.bin)
+        if problem := consoles.boot_problem(self._ears.said, boot):
+            raise PartError(problem, "console" if consoles.unheard(self._ears.said) else "boot")
+
+    def attests(self) -> bool:
+        """Whether the part gives a token, asked once in a run."""
+        return bool((self.last or self.listen()).token)
+
+    def token(self) -> Token:
+        """The token of the last boot, or of one more; ``FormatError`` when there is none."""
+        boot = self.last if self.last is not None and self.last.token else self.listen()
+        if not boot.token:
+            raise FormatError(f"expected an attestation token of this boot, but {self._why_no_token(boot)}")
+        return attestation.parse(boot.token)
+
+    def secured_by_token(self) -> Answer:
+        """What a closed part says: its token's life cycle, or the refusal of its firmware."""
+        boot = self._judged()
+        if boot.outcome is None:
+            return self._secured_by_claim(boot)
+        if boot.outcome.bin == NO_TOKEN:
+            return DONE  # TF-M lets its application run in SECURED only; the missing token is another matter
+        return HALF_DONE(f"{boot.outcome.cause}, and {CLOSED_PORT}; {ONLY_RECOVERY}", boot.outcome.bin)
+
+    def secured_by_words(self, low: int, high: int) -> Answer:
+        """What an open part shows: its life cycle words."""
+        state = life_cycle(low, high)
+        if state is LifeCycle.SECURED:
+            return DONE
+        refused = self.last.outcome if self.last is not None else None
+        if state is LifeCycle.PROVISIONING and refused is None:
+            return NOT_DONE
+        cause = refused.cause if refused is not None else f"its life cycle is {state} ({low:#010x} {high:#010x})"
+        return HALF_DONE(f"{cause}; {ONLY_RECOVERY}", refused.bin if refused is not None else HALF)
+
+    def _judged(self) -> Boot:
+        """The last boot if it gave a token or was refused for good, else one more."""
+        boot = self.last
+        if boot is not None and (boot.token or (boot.outcome is not None and boot.outcome.bin in FINAL_REFUSALS)):
+            return boot
+        return self.listen()
+
+    def _secured_by_claim(self, boot: Boot) -> Answer:
+        if not boot.token:
+            return UNKNOWN(f"{CLOSED_PORT}, and {self._why_no_token(boot)}")
+        try:
+            token = attestation.parse(boot.token)
+        except FormatError as error:
+            return UNKNOWN(f"{CLOSED_PORT}, and its token cannot be read: {error}")
+        if token.life_cycle & 0xFF00 == attestation.SECURED:
+            return DONE
+        state = attestation.life_cycle_name(token.life_cycle)
+        return HALF_DONE(f"its token says the life cycle {state}, and {CLOSED_PORT}; {ONLY_RECOVERY}", REFUSED)
+
+    def _why_no_token(self, boot: Boot) -> str:
+        return boot.outcome.cause if boot.outcome is not None else consoles.boot_problem(self._ears.said, boot)

@@ -1,0 +1,220 @@
+"""A burn of which the part shows a half, and the flow that takes it back by erasing the whole part."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from spine_help import BINS, PLAN, FakeCredentials, FakePack, carry_out, context, new_run, open_journal, rows_of
+
+from station import labels
+from station.errors import BenchError, PartError, Refused, Stopped
+from station.journal_parts import BurnState
+from station.lot_answers import LotAnswers
+from station.model import DONE, HALF_DONE, NOT_DONE, Role
+from station.plan import Burn, Plan
+from station.run import Run, RunServices, execute
+
+HALF = HALF_DONE("two of four keys are missing", "otp")
+ERASE = Plan(erase="Erase the whole part").taking_back("fake", ends_in="recovered")
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = open_journal(tmp_path)
+    yield journal
+    journal.close()
+
+
+def burn(journal, answers, do=lambda: None, label="L1"):
+    left = list(answers)
+    return carry_out(journal, lambda run: run.burn(PLAN.first, done=lambda: left.pop(0), do=do, tries=3), label)
+
+
+def failing():
+    raise PartError("the firmware said so", "firmware")
+
+
+def test_a_half_is_a_fail_with_its_own_bin_and_is_not_repeated(journal):
+    acts = []
+    verdict, _ = burn(journal, [NOT_DONE, HALF], lambda: acts.append(1))
+    assert (verdict.kind, verdict.bin_id, len(acts)) == ("fail", "otp", 1)
+    assert "two of four keys are missing" in verdict.reason and "neither finished nor repeated" in verdict.reason
+    assert "half done: only the erasure of the whole part" in verdict.part_state
+    assert rows_of(journal, "outcome")[-1]["evidence"] == "half_done"
+    assert journal.known("die", "L1").burn("fake", "first").state is BurnState.HALF_DONE
+
+
+def test_an_error_of_the_act_does_not_hide_the_half(journal):
+    verdict, _ = burn(journal, [NOT_DONE, HALF], failing)
+    assert verdict.bin_id == "otp" and rows_of(journal, "outcome")[-1]["error"] == "the firmware said so"
+
+
+def test_the_next_run_sees_the_half_again_and_acts_not(journal):
+    burn(journal, [NOT_DONE, HALF])
+    acts = []
+    verdict, _ = burn(journal, [HALF], lambda: acts.append(1))
+    assert verdict.bin_id == "otp" and not acts
+
+
+def test_an_interrupted_burn_that_is_half_done_is_closed(journal):
+    run = new_run(journal)
+    journal.intend(run.context, "first", {"settle": 0.0})
+    verdict, _ = burn(journal, [HALF])
+    assert verdict.bin_id == "otp"
+    assert journal.known("die", "L1").open_burns() == []
+
+
+@pytest.mark.parametrize("later", [DONE, NOT_DONE])
+def test_a_half_that_became_something_else_is_quarantined(journal, later):
+    burn(journal, [NOT_DONE, HALF])
+    verdict, _ = burn(journal, [later])
+    assert verdict.kind == "quarantine" and "is half done, the part says otherwise" in verdict.reason
+
+
+def test_a_stop_leaves_a_half_done_part_on_hold(journal):
+    burn(journal, [NOT_DONE, HALF])
+
+    def stopped(run):
+        raise BenchError("the probe is not there")
+
+    assert carry_out(journal, stopped)[0].kind == "hold"
+
+
+# ---- erasing the whole part --------------------------------------------------------------------------------
+
+
+def erase(journal, label="L1"):
+    where = context(label, flow="erase", recipe="fake-erase")
+    journal.scan(where, {})
+    run = Run(ERASE, where, RunServices(journal, BINS, FakePack(), FakeCredentials()))
+
+    def flow():
+        with run.step(ERASE.erase):
+            run.erased(run.waive_erase("half provisioned"))
+
+    return execute(run, flow)
+
+
+def test_an_erased_part_is_as_new_and_its_record_says_what_it_was(journal):
+    burn(journal, [NOT_DONE, HALF])
+    new_run(journal).keep("key", b"old")
+    verdict, _ = erase(journal)
+    assert (verdict.kind, verdict.bin_id, verdict.part_state) == ("pass", "recovered", "every step is done")
+    record = journal.known("die", "L1")
+    assert record.erasures == 1 and record.burn("fake", "first").state is BurnState.NOTHING
+    assert record.kept == {} and "fake" not in record.verdicts
+    [waived] = journal.rows("WHERE kind = 'waiver'")
+    assert rows_of(journal, "erased") == [{"reason": "half provisioned", "waiver": waived.seq}]
+    assert burn(journal, [NOT_DONE, DONE])[0].kind == "pass"
+
+
+def test_the_waiver_is_on_the_disk_before_the_erasure_can_begin(journal):
+    run = new_run(journal)
+    syncs = journal.syncs
+    waiver = run.waive_erase("because")
+    assert journal.syncs == syncs + 1 and waiver.row == journal.length
+    assert journal.rows("WHERE seq = ?", (waiver.row,))[0].kind == "waiver"
+
+
+class FakeRecipe:
+    title = "Erase"
+
+    def __init__(self, flow_name, plan):
+        self.flow_name, self.plan = flow_name, plan
+
+
+def test_a_flow_that_takes_back_may_be_run_on_open_burns_and_again(journal):
+    run = new_run(journal)
+    journal.intend(run.context, "first", {"settle": 0.0})
+    record = journal.known("die", "L1")
+    labels.check_known(record, FakeRecipe("erase", ERASE), BINS, 1, Role.ENGINEER)
+    with pytest.raises(Refused, match="a burn of fake was interrupted"):
+        labels.check_known(record, FakeRecipe("other", Plan(a="A")), BINS, 1, Role.ENGINEER)
+    assert erase(journal)[0].kind == "pass"
+    labels.check_known(journal.known("die", "L1"), FakeRecipe("erase", ERASE), BINS, 1, Role.ENGINEER)
+    assert erase(journal)[0].kind == "pass" and journal.known("die", "L1").erasures == 2
+
+
+def test_a_quarantined_part_is_not_erased(journal):
+    burn(journal, [NOT_DONE, HALF])
+    burn(journal, [DONE])
+    verdict, _ = erase(journal)
+    assert verdict.kind == "quarantine" and rows_of(journal, "erased") == []
+
+
+# ---- once per lot ------------------------------------------------------------------------------------------
+
+
+class Asked:
+    """A listener that answers from a list."""
+
+    def __init__(self, *answers):
+        self.answers, self.texts = list(answers), []
+
+    def ask(self, text, choices):
+        self.texts.append(text)
+        return self.answers.pop(0)
+
+    def __getattr__(self, name):
+        return lambda *arguments, **named: None
+
+
+CHOICES = ("All are new", "No")
+
+
+def confirmed(journal, listener, label, lot="LOT1", **services):
+    where = context(label, lot=lot)
+    journal.scan(where, {})
+    run = Run(PLAN, where, RunServices(journal, BINS, FakePack(), FakeCredentials(), listener, **services))
+    return run.confirmed_for_lot("new_parts", "Are all parts of this lot new?", CHOICES)
+
+
+def test_a_lot_is_asked_about_once(journal):
+    listener = Asked("No", "All are new", "All are new")
+    assert not confirmed(journal, listener, "L1")
+    assert confirmed(journal, listener, "L2") and confirmed(journal, listener, "L3")
+    assert len(listener.texts) == 2 and confirmed(journal, listener, "L4", lot="LOT2") and len(listener.texts) == 3
+    kept = rows_of(journal, "confirmed")
+    assert [row["choice"] for row in kept] == ["All are new"] * 2 and len(rows_of(journal, "answer")) == 3
+
+
+def test_without_a_lot_every_part_is_asked_about(journal):
+    listener = Asked("All are new", "All are new")
+    assert confirmed(journal, listener, "L1", lot="") and confirmed(journal, listener, "L2", lot="")
+    assert len(listener.texts) == 2
+
+
+def test_while_one_socket_asks_the_other_waits(journal):
+    answers, asking, answer = LotAnswers(journal), threading.Event(), threading.Event()
+
+    class Slow(Asked):
+        def ask(self, text, choices):
+            asking.set()
+            assert answer.wait(10)
+            return super().ask(text, choices)
+
+    first, second, found = Slow("All are new"), Asked(), []
+    one = threading.Thread(target=lambda: found.append(confirmed(journal, first, "L1", lot_answers=answers)))
+    one.start()
+    assert asking.wait(10)
+    two = threading.Thread(target=lambda: found.append(confirmed(journal, second, "L2", lot_answers=answers)))
+    two.start()
+    answer.set()
+    one.join(10)
+    two.join(10)
+    assert found == [True, True] and len(first.texts) == 1 and second.texts == []
+
+
+def test_a_stop_ends_the_waiting(journal):
+    answers = LotAnswers(journal)
+
+    def stop():
+        raise Stopped("the operator stopped the run")
+
+    with answers.turn(lambda: None), pytest.raises(Stopped), answers.turn(stop):
+        raise AssertionError("two turns at once")
+
+
+def test_a_plan_of_its_own_ends_in_pass():
+    assert Plan(a=Burn("A")).ends_in == "pass" and Plan(a="A").takes_back == frozenset()
