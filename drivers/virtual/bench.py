@@ -21,6 +21,7 @@ import platformdirs
 from drivers.virtual.bench_kind import CHIPS, EARLGREY, bench_kind
 from drivers.virtual.bench_server import BenchServer
 from drivers.virtual.bench_state import BENCH_FAULTS, BenchState, known_faults
+from station.errors import nearest
 
 BENCH_FILE, KIND_FILE = "bench.json", "chip"
 IMAGES = Path(__file__).resolve().parents[2] / "resources" / "skus"
@@ -217,8 +218,12 @@ def _list_faults(chip: str, as_json: bool) -> int:
 
 def _check_fault(chip: str, fault: str) -> int:
     """What arming it would say, without a chip."""
+    known = known_faults(chip)
     head, _, argument = fault.partition(":")
     try:
+        if not {fault, fault.rpartition(":")[0]} & known.keys():
+            hint = nearest(fault, known) or nearest(fault.rpartition(":")[0], known)
+            raise ValueError(f"no fault is called {fault!r}{hint}")
         if head not in BENCH_FAULTS:
             bench_kind(chip, IMAGES).check_fault(fault)
         elif argument and not (head == "unplug" and argument.isdecimal()):
