@@ -118,5 +118,5 @@ def cluster():
 
 @pytest.fixture
 def postgres(cluster):
-    """The server with a new empty database: address and password for a registry."""
-    return PostgresPlace(cluster, cluster.new_database())
+    """The server with a new empty schema: address and password for a registry."""
+    return PostgresPlace(cluster, cluster.new_schema())

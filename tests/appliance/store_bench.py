@@ -49,11 +49,11 @@ class SqlitePlace:
 @dataclass
 class PostgresPlace:
     cluster: Cluster
-    database: str
+    schema: str
 
     @property
     def url(self) -> str:
-        return self.cluster.url(self.database)
+        return self.cluster.url(self.schema)
 
     def open(self, connections: int = 8) -> PostgresDatabase:
         password = Secret(self.cluster.password.encode(), "password of the database")
@@ -63,7 +63,7 @@ class PostgresPlace:
         configure(folder, registry=self.url, registry_password=str(self.cluster.password_file))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with contextlib.closing(self.cluster.connect(self.database)) as connection:
+        with contextlib.closing(self.cluster.connect(self.schema)) as connection:
             cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []
 
