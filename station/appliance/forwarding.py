@@ -1,10 +1,10 @@
 """Store and forward: what was registered goes to an HTTP registry, oldest first, until it has acknowledged it.
 
 Nothing is ever given up. A record that the registry refuses waits longer and longer and holds up no other one. After a
-batch that failed as a whole everybody waits, and the next batch is half as large, down to single records, so that one
-record that the registry cannot digest is found and set aside. A record may be sent twice (the answer was lost, or the
-process died before it was marked), never marked without an acknowledgement. Of all processes that share the database
-one forwards at a time.
+batch that failed as a whole everybody waits, and the next batch is half as large, down to single records: one that
+fails alone while others get through is set aside like a refused one, and goes alone from then on. A record may be sent
+twice (the answer was lost, or the process died before it was marked), never marked without an acknowledgement. Of all
+processes that share the database one forwards at a time.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Forwarder:
         self._most = self._size = most
         self._draw = draw
         self._failures = 0
+        self._doubtful: set[int] = set()  # records that failed alone when everything failed
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="forwarding", daemon=True)
 
@@ -77,8 +78,17 @@ class Forwarder:
         with self._store.lead(LEAD) as leading:
             if not leading:
                 return False
-            batch = _one_per_device(self._store.due(self._size, now_ms()))
+            batch = self._choose(self._store.due(self._size + len(self._doubtful), now_ms()))
             return bool(batch) and self._send(batch)
+
+    def _choose(self, due: Sequence[WaitingRecord]) -> list[WaitingRecord]:
+        """The next batch: what may spoil it goes alone, and while everything fails after the others."""
+        if self._failures:
+            due = [record for record in due if record.id not in self._doubtful] or due
+        if due and (due[0].attempts or due[0].id in self._doubtful):
+            return [due[0]]
+        fresh = [record for record in due if not record.attempts and record.id not in self._doubtful]
+        return _one_per_device(fresh)[: self._size]
 
     def _loop(self) -> None:
         while not self._ending.is_set():
@@ -109,6 +119,7 @@ class Forwarder:
             return self._batch_failed(batch, str(failed), failed.reached)
         except AnswerUnreadable as failed:
             return self._batch_failed(batch, str(failed), reached=True)
+        self._doubtful.difference_update(record.id for record in batch)
         refused = [record for record in batch if told[record.device_id]]
         self._store.forwarded((record.id for record in batch if not told[record.device_id]), now_ms())
         self._set_aside([(record, told[record.device_id]) for record in refused])
@@ -120,11 +131,16 @@ class Forwarder:
     def _batch_failed(self, batch: Sequence[WaitingRecord], reason: str, reached: bool) -> bool:
         if self._ending.is_set():
             return False
+        others_failed = self._failures > 0
         self._failed(reason)
-        if reached and len(batch) == 1:
+        if not reached:
+            return False
+        self._size = max(1, len(batch) // 2)
+        if len(batch) == 1 and others_failed:
+            self._doubtful.add(batch[0].id)
+        elif len(batch) == 1:
+            self._doubtful.discard(batch[0].id)
             self._set_aside([(batch[0], reason)])
-        if reached:
-            self._size = max(1, len(batch) // 2)
         return False
 
     def _set_aside(self, records: Sequence[tuple[WaitingRecord, str]]) -> None:

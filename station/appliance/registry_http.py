@@ -89,6 +89,8 @@ class HttpRegistry:
             connection.request("POST", self._target(), body, headers)
             answer = connection.getresponse()
             text = answer.read(LARGEST_ANSWER + 1)
+            if self._cut:  # without a length in the answer, a shut socket looks like its end
+                raise OSError(self._cut)
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = self._cut or _words(error)
             raise PostFailed(f"the registry {self.name} failed: {why}", sent) from None

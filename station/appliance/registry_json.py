@@ -77,7 +77,7 @@ def _record(raw: bytes) -> dict[str, object]:
 
 def _error(error: object) -> str:
     if isinstance(error, dict):
-        words = [str(error[key]) for key in ("code", "status", "message") if error.get(key) not in (None, "")]
+        words = [str(error[key]) for key in ("code", "status", "message") if error.get(key)]
     else:
         words = [str(error)]
     return one_line(" ".join(words)) or "error without a text"
