@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 REALM_KEY = "x-station-realm"
 JOURNAL_KEY, HEAD_KEY, ANCHOR_KEY = "x-station-journal", "x-station-journal-head", "x-station-anchor"
-FLEET_TRIES = 4
-FLEET_PAUSE = 0.1
+FLEET_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before a fleet is asked again; an instance that came back is seen within them (``calls``)."""
 
 
 class GrpcAppliance:
@@ -195,15 +195,15 @@ class GrpcAppliance:
         only the one that arrives is ever used, which the log says.
         """
         cancels = self._calls.cancels
-        for tries_left in reversed(range(FLEET_TRIES if self._settings.is_fleet else 1)):
+        for pause in FLEET_PAUSES if self._settings.is_fleet else ():
             try:
                 return self._calls.run(call, request, metadata)
             except CallFailed as failed:
-                if not (failed.not_answered and tries_left):
+                if not failed.not_answered:
                     raise
                 log.warning("%s was not answered by one instance of the appliance, asking another one", call)
-                self._calls.pause(call, FLEET_PAUSE, cancels)
-        raise AssertionError("unreachable")
+                self._calls.pause(call, pause, cancels)
+        return self._calls.run(call, request, metadata)
 
     def _session(self, sku: str) -> Secret:
         with self._lock:

@@ -23,7 +23,7 @@ class Load:
         self._folder, self._target = folder, target
         self._lock = threading.Lock()
         self._more = threading.Condition(self._lock)
-        self._stop = threading.Event()
+        self._stop, self._abandoned = threading.Event(), threading.Event()
         self.faults: list[BaseException] = []
         first = Station(folder, target, "load")
         first.log_in()
@@ -43,6 +43,13 @@ class Load:
             thread.join(60)
         assert not any(thread.is_alive() for thread in self._threads)
         assert not self.faults, self.faults
+
+    def abandon(self) -> None:
+        """The test has failed: nobody waits for an appliance that may be gone."""
+        self._stop.set()
+        self._abandoned.set()
+        for thread in self._threads:
+            thread.join(60)
 
     def wait_for(self, number: int) -> None:
         """Until so many devices are acknowledged."""
@@ -101,7 +108,7 @@ class Load:
                 action()
                 return
             except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or self._abandoned.is_set():
                     raise
                 threading.Event().wait(0.02)
 

@@ -96,17 +96,29 @@ def test_names_cannot_fill_the_table(anchors):
 
 
 def test_many_sockets_of_one_station_at_once(anchors):
-    def work(index):
-        for number in range(10):
-            assert anchors.note(ONE, anchor(1 + number * 8 + index, 100), f"0x{index}.{number}") == ""
+    """Also at the journal's first anchor, and each time the longest one is the last."""
+    for round_ in range(20):
+        journal, gate = Journal("ft-1", f"bench-{round_}"), threading.Barrier(6)
+        failed = []
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert anchors.last(ONE).length == 1 + 9 * 8 + 3
-    assert len(anchors.history(ONE)) == 40
+        def work(index, journal=journal, gate=gate, failed=failed):
+            gate.wait(20)
+            try:
+                for number in range(3):
+                    said = anchors.note(journal, anchor(1 + number * 6 + index, 100), f"0x{index}.{number}")
+                    if said or anchors.last(journal).length < 1 + number * 6 + index:
+                        failed.append((index, number, said))
+            except Exception as error:  # told below
+                failed.append(error)
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert anchors.last(journal).length == 18
+        assert len(anchors.history(journal)) == 18
 
 
 # ---- over the wire ----------------------------------------------------------------------------------------------

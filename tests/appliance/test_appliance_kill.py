@@ -28,9 +28,12 @@ def kill_often(folder, place, kills: int, clients: int, seed: int) -> None:
             assert acknowledged <= stored, f"acknowledged and lost: {acknowledged - stored}"
             appliance.start()
         load.wait_for(len(load.snapshot()) + 10)
-    finally:
-        load.stop()
-        assert appliance.served.stop() == 0
+    except BaseException:
+        load.abandon()
+        appliance.served.kill()
+        raise
+    load.stop()
+    assert appliance.served.stop() == 0
     rows, devices, flagged = place.rows(COUNT)[0]
     assert (rows, devices, int(flagged)) == (load.begun, load.begun, 0)
     stored = {device_id for (device_id,) in place.rows("SELECT device_id FROM registrations")}
