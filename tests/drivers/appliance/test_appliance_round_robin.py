@@ -136,11 +136,8 @@ def test_one_of_two_is_killed_under_load(fleet, postgres):
     fleet.wait_for(12)
     fleet.instances[0] = Served(fleet.folders[0], fleet.ports[0])
     before = fleet.calls(0)
-    for _ in range(20):
+    while fleet.calls(0) == before:  # the one that came back is used again; its clients look for it every two seconds
         fleet.wait_for(4)
-        if fleet.calls(0) > before:
-            break
-    assert fleet.calls(0) > before, "the one that came back is used again"
     fleet.instances[1].kill()
     fleet.wait_for(8)
     fleet.end()
