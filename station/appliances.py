@@ -14,7 +14,7 @@ from station import plugins
 from station.config import PluginEntry, StationConfig
 from station.credentials import CredentialStore
 from station.errors import ConfigError, StationError
-from station.ports import Appliance
+from station.ports import Appliance, OwnJournal
 from station.protocol import ApplianceState
 from station.secret import Secret
 
@@ -39,10 +39,12 @@ class Appliances:
         credentials: CredentialStore,
         pending: Callable[[], int],
         emit: Callable[[ApplianceState], None],
+        journal: OwnJournal | None = None,
     ) -> None:
         self._config = config
         self._credentials = credentials
         self._pending = pending
+        self._journal = journal
         self._emit = emit
         self._open: dict[int, Any] = {}
         self._guard = threading.Lock()
@@ -110,7 +112,8 @@ class Appliances:
 
     def _settings(self, socket: int, entry: PluginEntry) -> dict[str, object]:
         user = f"{self._config.name}-{socket}" if socket else f"{self._config.name}-outbox"
-        return {"user_id": user, "realm": self._config.realm.value, **entry.settings, "sku_password": self._passwords()}
+        ours = {"sku_password": self._passwords(), "journal": self._journal}
+        return {"user_id": user, "realm": self._config.realm.value, **entry.settings, **ours}
 
     def _passwords(self) -> dict[str, Secret]:
         names = self._credentials.names(PASSWORD)

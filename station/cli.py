@@ -197,7 +197,7 @@ def appliance_selftest(**options: Any) -> int:
 @json_option
 def appliance_account(folder: Path, as_json: bool) -> int:
     """How many devices each work order has had endorsed, and how many of them are not registered."""
-    from station.appliance.commands import account_command
+    from station.appliance.store_commands import account_command
 
     return account_command(folder=folder, as_json=as_json)
 
@@ -214,6 +214,28 @@ def appliance_doctor(folder: Path, as_json: bool) -> int:
     from station.appliance.commands import doctor_command
 
     return doctor_command(folder=folder, as_json=as_json)
+
+
+@appliance.command("pending")
+@click.argument("folder", type=FOLDER)
+@json_option
+def appliance_pending(folder: Path, as_json: bool) -> int:
+    """Which registered devices the HTTP registry has not acknowledged yet."""
+    from station.appliance.store_commands import pending_command
+
+    return pending_command(folder=folder, as_json=as_json)
+
+
+@appliance.command("anchors")
+@click.argument("folder", type=FOLDER)
+@click.option("--accept", default="", metavar="STATION/JOURNAL", help="Let this journal begin anew; needs --reason.")
+@click.option("--reason", default="", help="Why; goes to the audit log.")
+@json_option
+def appliance_anchors(folder: Path, **options: Any) -> int:
+    """Which journals the stations have told of, and which do not extend their last anchor."""
+    from station.appliance.store_commands import anchors_command
+
+    return anchors_command(folder=folder, **options)
 
 
 cli.add_command(pa)

@@ -126,11 +126,13 @@ def _credentials(config: StationConfig, names: list[str]) -> Iterator[Check]:
 def _appliance(config: StationConfig, skus: list[str]) -> Iterator[Check]:
     from station.appliances import Appliances
     from station.credentials import CredentialStore
+    from station.journal_reader import ReadJournal
 
     if config.appliance is None:
         return
     store = CredentialStore(config.data / "credentials", config.realm)
-    appliances = Appliances(config, store, lambda: 0, lambda state: None)
+    journal = ReadJournal(config.data, config.name)
+    appliances = Appliances(config, store, lambda: 0, lambda state: None, journal)
     try:
         for sku in skus or [""]:
             yield f"appliance {sku}".rstrip(), "; ".join(appliances.check(sku))

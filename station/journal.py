@@ -16,6 +16,7 @@ from typing import Any
 
 from station.data_folder import BALLAST_BYTES, Ballast, DataFolder, boot_id, write_durably
 from station.errors import JournalError
+from station.formats.journal_anchor import JournalAnchor, parse
 from station.journal_file import DiskFull, JournalFile
 from station.journal_parts import PART_KINDS, Bindings, PartRecord, record_of
 from station.journal_rows import (
@@ -98,8 +99,7 @@ class Journal:
             return ""
         except (OSError, ValueError, KeyError, TypeError):
             return f"the anchor {self._folder.anchor} cannot be read"
-        found = next(iter(self._store.read("WHERE seq = ?", (length,))), None)
-        if length and (found is None or found[-1] != digest):
+        if not holds(self._store, JournalAnchor(length, digest, 0)):
             return f"the journal does not extend its last anchor (row {length}, sent with a registration)"
         self._anchored = length
         return ""
@@ -339,24 +339,29 @@ class Journal:
 
     # ---- anchors ----------------------------------------------------------------------------------------------------
 
-    def anchor(self) -> str:
-        """``length:hash`` of the head after making it durable; goes to the appliance with a registration."""
+    def anchor(self) -> JournalAnchor:
+        """The head after making it durable; goes to the appliance with a registration and at every login."""
         with self._guard:
             if self._buffer:
                 self._commit("", durable=True)
-            return f"{self._sequence}:{self._head.hex()}"
+            taken = self._floor_us if self._sequence else self._now_us()
+            return JournalAnchor(self._sequence, self._head.hex(), taken)
+
+    def holds(self, anchor: JournalAnchor) -> bool:
+        """True when this journal has the row of the anchor with that hash."""
+        return holds(self._store, anchor)
 
     def anchored(self, anchor: str) -> None:
         """The appliance acknowledged this anchor: from now on the journal must extend it."""
-        length, _, digest = anchor.partition(":")
+        given = parse(anchor)
         with self._guard:
-            if int(length) <= self._anchored:  # two sockets may be acknowledged out of order
+            if given.length <= self._anchored:  # two sockets may be acknowledged out of order
                 return
             try:
-                write_durably(self._folder.anchor, json.dumps({"length": int(length), "hash": digest}))
+                write_durably(self._folder.anchor, json.dumps({"length": given.length, "hash": given.head}))
             except OSError as error:
                 self._latch(f"the anchor {self._folder.anchor} cannot be written: {error.strerror}")
-            self._anchored = int(length)
+            self._anchored = given.length
 
 
 def part_query(labels: Sequence[tuple[str, str]], device_id: str) -> tuple[str, list[object]]:
@@ -379,6 +384,12 @@ def part_query(labels: Sequence[tuple[str, str]], device_id: str) -> tuple[str, 
         return "WHERE 0", []
     kinds = ",".join(f"'{kind}'" for kind in PART_KINDS)
     return f"WHERE kind IN ({kinds}) AND seq IN ({' UNION '.join(chosen)}) ORDER BY seq", parameters
+
+
+def holds(file: JournalFile, anchor: JournalAnchor) -> bool:
+    """True when the file has the row of the anchor with that hash; an anchor of no rows is in every file."""
+    found = next(iter(file.read("WHERE seq = ?", (anchor.length,))), None)
+    return not anchor.length or (found is not None and found[-1] == anchor.head)
 
 
 def verify_file(file: JournalFile, after: int = 0) -> str:

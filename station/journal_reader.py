@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from station.errors import JournalError
-from station.journal import export_rows, part_query, verify_file
+from station.formats.journal_anchor import JournalAnchor
+from station.journal import export_rows, holds, part_query, verify_file
 from station.journal_file import JournalFile
 from station.journal_parts import Bindings, PartRecord, record_of
 from station.journal_rows import NAMING, row_of
@@ -52,3 +53,22 @@ def export(folder: Path, after: int = 0) -> Iterator[dict[str, Any]]:
     """All rows after a sequence number as plain dictionaries."""
     with open_journal(folder) as file:
         yield from export_rows(file, after)
+
+
+class ReadJournal:
+    """A station's journal for a check of its appliance beside a station that may be running (see ``OwnJournal``)."""
+
+    def __init__(self, folder: Path, station: str) -> None:
+        self.station = station
+        self._folder = folder
+
+    def anchor(self) -> JournalAnchor | None:
+        """Nothing: what a reader sees need not be on the disk yet."""
+        return None
+
+    def holds(self, anchor: JournalAnchor) -> bool:
+        """True when the journal has the row of the anchor with that hash; a missing journal has no row."""
+        if not (self._folder / "journal.sqlite").exists():
+            return not anchor.length
+        with open_journal(self._folder) as file:
+            return holds(file, anchor)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from station.deadline import Deadline
+from station.formats.journal_anchor import JournalAnchor
 from station.model import (
     Contact,
     DebugAccess,
@@ -199,7 +200,8 @@ class Appliance(Protocol):
     def generate(self, sku: str, request: TokenRequest) -> tuple[bytes, Sealed]:
         """DeriveTokens with a fresh seed, always hashed: the token's hash (no secret, it is journaled), wrapped seed.
 
-        The plain token never leaves the appliance. Never repeated silently: each call makes another seed.
+        The plain token never leaves the appliance. Never repeated silently: each call makes another seed, and of
+        several only the one that is returned may ever be used.
         """
         ...
 
@@ -225,6 +227,22 @@ class Appliance(Protocol):
 
     def close_session(self) -> None:
         """CloseSession; never raises."""
+        ...
+
+
+@runtime_checkable
+class OwnJournal(Protocol):
+    """This station's journal, for an appliance that keeps an anchor of it: it comes with the driver's settings."""
+
+    station: str
+    """The journal's name."""
+
+    def anchor(self) -> JournalAnchor | None:
+        """The head of now, once it is on the disk; None when only somebody else could make it so."""
+        ...
+
+    def holds(self, anchor: JournalAnchor) -> bool:
+        """True when the journal has the row of the anchor with that hash."""
         ...
 
 

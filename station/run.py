@@ -304,9 +304,9 @@ class Run:
         """Record the complete registration request, sealed to the station's key, before it is needed."""
         anchor = self._journal.anchor()
         request = dataclasses.replace(registration, ate_id=registration.ate_id or self._journal.station,
-                                      ate_raw=anchor_bytes(anchor))  # fmt: skip
+                                      ate_raw=anchor.pack())  # fmt: skip
         sealed = seal_registration(request, self._services.credentials)
-        detail = {"sku": registration.sku, "sealed": sealed.blob.hex(), "anchor": anchor}
+        detail = {"sku": registration.sku, "sealed": sealed.blob.hex(), "anchor": str(anchor)}
         self.feed(self._journal.write(self._context, "registration", "", detail))
 
     def send_registration(self, appliance: Appliance) -> None:
@@ -416,9 +416,3 @@ def execute(run: Run, flow: Callable[[], None]) -> tuple[Verdict, BaseException 
     except BaseException as ended:  # the journal decides the verdict, whatever ended the flow
         error = ended
     return run.finish(error), error
-
-
-def anchor_bytes(anchor: str) -> bytes:
-    """Length (8 bytes, big-endian) and head hash (32 bytes) as they go to the appliance."""
-    length, _, digest = anchor.partition(":")
-    return int(length).to_bytes(8, "big") + (bytes.fromhex(digest) if digest else bytes(32))

@@ -84,7 +84,7 @@ class Workbench:
         self._guard = threading.RLock()
         self._closed = False
         self._hands: Hands | None = None
-        self.appliances = Appliances(config, self.credentials, self._pending, self.emit)
+        self.appliances = Appliances(config, self.credentials, self._pending, self.emit, self.journal)
         self.workers: dict[int, SocketWorker] = {}
         for number, entry in enumerate(config.sockets, 1):
             view = SocketView(number, entry.contacts_limit, self.emit)

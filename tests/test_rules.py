@@ -122,9 +122,11 @@ def test_formats_are_pure():
 
 
 def test_sqlite_only_where_records_live():
-    allowed = ("station/journal", "station/records/", "station/appliance/device_store", "station/appliance/quota")
+    allowed = ("station/journal", "station/records/", "station/appliance/database_sqlite")
     others = [path for path in SOURCES if not name(path).startswith(allowed)]
     refuse(others, lambda _, m: top(m) in ("sqlite3", "sqlite_utils"))
+    others = [path for path in SOURCES if name(path) != "station/appliance/database_postgresql.py"]
+    refuse(others, lambda _, m: top(m) == "psycopg")
 
 
 def test_grpc_only_at_the_wire():

@@ -5,6 +5,7 @@ No call is ever repeated here and the library's own retries are off: what may be
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -37,6 +38,8 @@ class Calls:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._cancelled = threading.Condition(self._lock)
+        self._cancels = 0
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
         self._address = ""
@@ -49,7 +52,7 @@ class Calls:
         return self._address or self._settings.target
 
     def run(self, call: str, request: Any, metadata: Metadata) -> tuple[Any, dict[str, str]]:
-        """Carry out one call; returns the answer and the initial metadata, raises ``CallFailed``."""
+        """Carry out one call; returns the answer and the metadata that came with it, raises ``CallFailed``."""
         method = getattr(self._current_stub(), call)
         started = time.monotonic()
         running = method.future(request, timeout=self._settings.deadline, metadata=metadata)
@@ -57,7 +60,8 @@ class Calls:
             self._running.add(running)
         try:
             answer = running.result()
-            received = {str(key): str(value) for key, value in running.initial_metadata()}
+            metadata_of = (*running.initial_metadata(), *running.trailing_metadata())
+            received = {str(key): str(value) for key, value in metadata_of}
         except grpc.FutureCancelledError:
             raise CallFailed(call, "CANCELLED", "") from None
         except grpc.RpcError as error:
@@ -72,8 +76,22 @@ class Calls:
         """Cancel every call that is in flight; later calls are not affected."""
         with self._lock:
             running = list(self._running)
+            self._cancels += 1
+            self._cancelled.notify_all()
         for call in running:
             call.cancel()
+
+    @property
+    def cancels(self) -> int:
+        """How often calls were cancelled; ``pause`` compares with it."""
+        with self._lock:
+            return self._cancels
+
+    def pause(self, call: str, seconds: float, cancels: int) -> None:
+        """Wait before the call is tried again; raises ``CallFailed`` when it was cancelled since ``cancels``."""
+        with self._lock:
+            if self._cancelled.wait_for(lambda: self._cancels != cancels, seconds):
+                raise CallFailed(call, "CANCELLED", "")
 
     def close(self) -> None:
         """Close the channel; the next call opens another one."""
@@ -117,6 +135,7 @@ class Calls:
 
 def _open_channel(settings: ClientSettings, address: str) -> grpc.Channel:
     options = list(_OPTIONS)
+    options.append(("grpc.service_config", json.dumps({"loadBalancingConfig": [{settings.load_balancing: {}}]})))
     if settings.tls is None:
         return grpc.insecure_channel(address, options)
     if settings.target_name:

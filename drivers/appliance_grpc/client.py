@@ -1,7 +1,8 @@
 """The ``Appliance`` port over gRPC: sessions by SKU, re-login, and answers checked before they are used.
 
-Source: opentitan-appliance sheet 2.2 to 2.4 and 11. A call is repeated only after the appliance refused it because it
-did not know the session: such a refusal comes before any work, so even a fresh token may be asked for again then.
+Source: opentitan-appliance sheet 2.2 to 2.4 and 11. A call is repeated after the appliance refused it because it did
+not know the session: such a refusal comes before any work, so even a fresh token may be asked for again then. In a
+fleet of several instances it is also repeated, a few times, when an instance did not answer.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from drivers.appliance_grpc.messages import (
     refuse,
     registration_request,
 )
-from drivers.appliance_grpc.sentences import CallFailed
+from drivers.appliance_grpc.sentences import CallFailed, JournalBehind
 from drivers.appliance_grpc.settings import ClientSettings
-from station.errors import ApplianceError
+from station.errors import ApplianceError, FormatError
+from station.formats.journal_anchor import parse
 from station.model import Realm, Registration, TokenRequest
 from station.secret import Sealed, Secret
 from station.wire import pa_pb2
@@ -31,6 +33,9 @@ from station.wire import pa_pb2
 log = logging.getLogger(__name__)
 
 REALM_KEY = "x-station-realm"
+JOURNAL_KEY, HEAD_KEY, ANCHOR_KEY = "x-station-journal", "x-station-journal-head", "x-station-anchor"
+FLEET_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before a fleet is asked again; an instance that came back is seen within them (``calls``)."""
 
 
 class GrpcAppliance:
@@ -71,7 +76,7 @@ class GrpcAppliance:
         return [_token(token, request) for token, request in zip(answer.tokens, requests, strict=True)]
 
     def generate(self, sku: str, request: TokenRequest) -> tuple[bytes, Sealed]:
-        """The hash of a token of a fresh seed, and that seed wrapped; never repeated after an ambiguous failure."""
+        """The hash of a token of a fresh seed, and that seed wrapped; asked for again in a fleet only."""
         wanted = replace(request, seed="keygen", hashed=True)  # the plain token never leaves the appliance
         answer = self._call(sku, "DeriveTokens", derive_request(sku, [wanted]), keygen=True)
         _require_count("tokens", len(answer.tokens), 1)
@@ -156,6 +161,8 @@ class GrpcAppliance:
             self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(f"{sku}.doctor"))
         except CallFailed as failed:
             return [diagnose_login(failed, self._calls.address)]
+        except JournalBehind as behind:
+            return [Diagnosis("journal", str(behind))]
         except ApplianceError as error:
             return [Diagnosis("realm" if error.code == "FAILED_PRECONDITION" else "settings", str(error))]
         return []
@@ -172,11 +179,31 @@ class GrpcAppliance:
                 log.info("the appliance lost the session of sku %r: logging in again", sku)
             return self._run(sku, call, request, self._log_in(sku, lost=token))
         except CallFailed as failed:
-            raise failed.as_error(self._calls.address, keygen and failed.call == call) from None
+            raise failed.as_error(
+                self._calls.address, keygen and failed.call == call and not self._settings.is_fleet
+            ) from None
 
     def _run(self, sku: str, call: str, request: Any, token: Secret) -> Any:
         with token.reveal() as raw:
-            return self._calls.run(call, request, (*self._metadata(sku), ("authorization", raw.decode())))[0]
+            return self._carry_out(call, request, (*self._metadata(sku), ("authorization", raw.decode())))[0]
+
+    def _carry_out(self, call: str, request: Any, metadata: Metadata) -> tuple[Any, dict[str, str]]:
+        """One call; in a fleet once more, a few times, when an instance did not answer.
+
+        All calls may be repeated as long as nobody has used the answer: tokens of a stored seed and CA data are the
+        same again, an endorsement counts once per device, the same registration is a no-op, and of two fresh tokens
+        only the one that arrives is ever used, which the log says.
+        """
+        cancels = self._calls.cancels
+        for pause in FLEET_PAUSES if self._settings.is_fleet else ():
+            try:
+                return self._calls.run(call, request, metadata)
+            except CallFailed as failed:
+                if not failed.not_answered:
+                    raise
+                log.warning("%s was not answered by one instance of the appliance, asking another one", call)
+                self._calls.pause(call, pause, cancels)
+        return self._calls.run(call, request, metadata)
 
     def _session(self, sku: str) -> Secret:
         with self._lock:
@@ -218,9 +245,10 @@ class GrpcAppliance:
     def _init_session(self, sku: str, session: str) -> Secret:
         with self._settings.password_of(sku).reveal() as raw:
             request = pa_pb2.InitSessionRequest(sku=sku, sku_auth=raw.decode("utf-8"))
-        mark = ((REALM_KEY, self._settings.realm.value),)
-        answer, received = self._calls.run("InitSession", request, (*self._metadata(session), *mark))
+        mark = ((REALM_KEY, self._settings.realm.value), *self._journal_marks())
+        answer, received = self._carry_out("InitSession", request, (*self._metadata(session), *mark))
         self._require_realm(received.get(REALM_KEY))
+        self._require_journal(received.get(ANCHOR_KEY))
         if not answer.sku_session_token:
             raise _wrong_answer("a session token", "none")
         return Secret(answer.sku_session_token.encode(), "session token")
@@ -234,6 +262,26 @@ class GrpcAppliance:
                 f"{Realm(realm) if realm in set(Realm) else 'unknown'}: use the appliance of the station's realm",
                 "FAILED_PRECONDITION",
             )
+
+    def _journal_marks(self) -> Metadata:
+        """Which journal this is and how far it goes; an appliance of another make does not look at it."""
+        journal = self._settings.journal
+        if journal is None:
+            return ()
+        head = journal.anchor()
+        return ((JOURNAL_KEY, journal.station), *(((HEAD_KEY, str(head)),) if head is not None else ()))
+
+    def _require_journal(self, told: str | None) -> None:
+        """Refuse to work with a journal that has forgotten what the appliance still knows of it."""
+        journal = self._settings.journal
+        if journal is None or told is None:
+            return
+        try:
+            anchor = parse(told)
+        except FormatError:
+            raise _wrong_answer("an anchor of the journal", "something else") from None
+        if not journal.holds(anchor):
+            raise JournalBehind(self._calls.address, anchor.length)
 
     def _metadata(self, session: str) -> Metadata:
         """One user per station and SKU, so that sessions of different SKUs do not replace one another."""

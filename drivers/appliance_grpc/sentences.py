@@ -29,6 +29,18 @@ AMBIGUOUS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN
 _LONGEST = 300
 
 
+class JournalBehind(ApplianceError):
+    """The appliance keeps an anchor that the station's journal does not extend."""
+
+    def __init__(self, address: str, length: int) -> None:
+        sentence = (
+            f"the appliance {address} keeps row {length} of this station's journal, and the journal lacks it: it was "
+            "restored from an older copy or replaced; bring the newer one back, or whoever runs the appliance accepts "
+            "this one (station appliance anchors FOLDER --accept)"
+        )
+        super().__init__(sentence, "FAILED_PRECONDITION")
+
+
 class CallFailed(Exception):
     """A call ended with a status other than OK; ``details`` is the status text without secrets."""
 
@@ -46,6 +58,11 @@ class CallFailed(Exception):
         return self.code == "NOT_FOUND" and (
             "incorrect access token" in self.details or "Try calling InitSession first" in self.details
         )
+
+    @property
+    def not_answered(self) -> bool:
+        """True when the connection was refused or broke: another instance may answer, this one may have acted."""
+        return self.code == "UNAVAILABLE"
 
     def as_error(self, address: str, keygen: bool = False) -> ApplianceError:
         """The sentence for people; ``keygen`` adds that a fresh token was not asked for again."""

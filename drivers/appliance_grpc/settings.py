@@ -11,9 +11,11 @@ from pathlib import Path
 
 from station.errors import ApplianceError, ConfigError, nearest
 from station.model import Realm
+from station.ports import OwnJournal
 from station.secret import Secret
 
 DEFAULT_DEADLINE = 15.0
+PICK_FIRST, ROUND_ROBIN = "pick_first", "round_robin"
 _KNOWN = (
     "target",
     "endpoint",
@@ -28,6 +30,8 @@ _KNOWN = (
     "unmarked_realm",
     "target_name",
     "deadline",
+    "load_balancing",
+    "journal",
 )
 
 
@@ -48,6 +52,7 @@ class ClientSettings:
     ``endpoint.json`` of an embedded appliance. ``tls`` is None only when the settings say ``tls = "off"``.
     ``unmarked_realm`` is what an appliance without a realm mark counts as. ``deadline`` is in seconds, per call.
     ``target_name`` replaces the host name in the certificate check, for targets of several addresses.
+    ``load_balancing`` is gRPC's policy for them, ``pick_first`` or ``round_robin``. ``journal`` is the station's own.
     """
 
     target: str
@@ -60,6 +65,13 @@ class ClientSettings:
     target_name: str
     deadline: float
     sku: str
+    load_balancing: str = PICK_FIRST
+    journal: OwnJournal | None = None
+
+    @property
+    def is_fleet(self) -> bool:
+        """True when another instance may answer what one has not: ``target`` names several, or a policy says so."""
+        return "," in self.target or self.load_balancing != PICK_FIRST
 
     def address(self) -> str:
         """The gRPC target now; an embedded appliance writes its own when it is ready."""
@@ -109,6 +121,8 @@ def read_settings(settings: Mapping[str, object]) -> ClientSettings:
         target_name=reader.text("target_name"),
         deadline=reader.deadline(),
         sku=reader.text("sku"),
+        load_balancing=reader.load_balancing(),
+        journal=reader.journal(),
     )
     reader.finish()
     return result
@@ -165,6 +179,19 @@ class _Reader:
             return value
         self.wrong("expected 'sku_password' as a Secret, or a mapping from SKU to Secret")
         return {}
+
+    def load_balancing(self) -> str:
+        value = self.text("load_balancing") or PICK_FIRST
+        if value not in (PICK_FIRST, ROUND_ROBIN):
+            self.wrong(f"expected 'load_balancing' to be {PICK_FIRST} or {ROUND_ROBIN}, saw {value!r}")
+        return value
+
+    def journal(self) -> OwnJournal | None:
+        value = self._settings.get("journal")
+        if value is not None and not isinstance(value, OwnJournal):
+            self.wrong("expected 'journal' from the station, not from a file")
+            return None
+        return value
 
     def deadline(self) -> float:
         value = self._settings.get("deadline", DEFAULT_DEADLINE)

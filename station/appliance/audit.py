@@ -1,8 +1,7 @@
-"""The audit log: one JSON line per call, and one a day per client certificate that ends soon.
+"""The audit log: a JSON line per call, one a day per client certificate that ends soon, and about journals.
 
-It holds names, identifiers and results, never a token, password or key.
-Only fields listed here are written; none of them is taken from a message's secret fields. Texts that a client
-chooses are cut, and JSON keeps them on their line.
+It holds names, identifiers and results, never a token, password or key. Only fields listed here are written; none of
+them is taken from a message's secret fields. Texts that a client chooses are cut, and JSON keeps them on their line.
 """
 
 from __future__ import annotations
@@ -78,8 +77,8 @@ def write(
     station: str = "",
 ) -> None:  # fmt: skip
     """One line about one call."""
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    line: dict[str, object] = {
+        "time": _now(),
         "event": "call",
         "station": station or certificate.title,
         "certificate": certificate.fingerprint[:16],
@@ -97,7 +96,7 @@ def write(
 def write_expiry(certificate: ClientCertificate, station: str, end: datetime, days: int) -> None:
     """One line about a client certificate that ends in ``days`` days."""
     line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "time": _now(),
         "event": "client_certificate_expires",
         "station": station,
         "certificate": certificate.fingerprint[:16],
@@ -108,10 +107,26 @@ def write_expiry(certificate: ClientCertificate, station: str, end: datetime, da
     _put(line, logging.WARNING)
 
 
+def journal_broken(journal: str, last: str, saw: str, why: str) -> None:
+    """One line about a station whose journal does not extend its last anchor."""
+    line = {"time": _now(), "event": "journal_broken", "journal": journal, "last": last, "saw": saw, "why": why}
+    _put(line, logging.WARNING)
+
+
+def journal_accepted(journal: str, last: str, reason: str) -> None:
+    """One line about a journal that somebody let begin anew."""
+    line = {"time": _now(), "event": "journal_accepted", "journal": journal, "last": last, "reason": reason[:500]}
+    _put(line, logging.INFO)
+
+
 def _put(line: Mapping[str, object], level: int) -> None:
     text = json.dumps(line, ensure_ascii=True)
     log.log(level, "%s", text)
     lines.info("%s", text)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def sku_of(request: Any) -> str:

@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from station.appliance.keystore_settings import PKCS11, SOFTWARE
@@ -105,26 +104,6 @@ def selftest_command(
     from station.appliance.selftest.command import selftest
 
     return selftest(keystore, skus, say or _stdout, as_json)
-
-
-def account_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:
-    """Say how many devices each work order has had endorsed here, and how many of them wait for registration."""
-    from station.appliance.quota import Quota, Spent  # SQLite
-
-    say = say or _stdout
-    path = read_settings(folder.resolve()).run.counters
-    lines: list[Spent] = []
-    if path.exists():
-        quota = Quota(path)
-        lines = quota.account()
-        quota.close()
-    if as_json:
-        say(json.dumps({"event": "account", "work_orders": [asdict(line) for line in lines]}))
-        return 0
-    for line in lines or [Spent("", "", 0, 0)]:
-        name = f"{line.work_order or '(no work order)'} {line.day}".strip()
-        say(f"{name}: {line.endorsed} devices endorsed, {line.unregistered} of them not registered")
-    return 0
 
 
 def doctor_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:

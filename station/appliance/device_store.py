@@ -1,24 +1,30 @@
-"""Registered devices in SQLite: a registration is acknowledged only after its commit has reached the disk.
+"""Registered devices: a registration is acknowledged only after its commit has reached the disk.
 
-WAL with ``synchronous=FULL``. The same content again is a no-op; other content for the same device is kept beside the
-first one and flagged for people to look at, never dropped and never overwritten.
+The same content again is a no-op; other content for the same device is kept beside the first one and flagged for people
+to look at, never dropped and never overwritten. Which registration of a device is its first one is decided by a unique
+index of the database, so that any number of processes may register at once. A record that a registry was to get is
+marked only after that registry has acknowledged it.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from sqlite_utils.db import Database, Table
+from station.appliance.anchors import Anchors
+from station.appliance.database import Database, DatabaseFailed, Row, Transaction
+from station.appliance.database_schema import REGISTRY
+from station.appliance.database_sqlite import SqliteDatabase
+from station.errors import StationError
 
-from station.errors import ConfigError, StationError
-
-SCHEMA = 1
+COLUMNS = "device_id, sku, record, digest, flagged, client, received_ms"
+INSERT = f"INSERT INTO registrations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id"
+WAITING = "id, device_id, sku, record, received_ms, attempts, next_try_ms, failure"
 
 
 class StoreFailed(StationError):
@@ -46,104 +52,143 @@ class StoredDevice:
     received_ms: int
 
 
-class DeviceStore:
-    """One SQLite file; safe to call from any thread."""
+@dataclass(frozen=True, slots=True)
+class WaitingRecord:
+    """A stored record that no registry has acknowledged; ``failure`` is what became of the last of the attempts."""
 
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise _unusable(path, error) from None
-        self._database = Database(self._connection)
-        try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._create(path)
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise _unusable(path, error) from None
-        except BaseException:  # the file is closed, then the error goes on
-            self._connection.close()
-            raise
+    id: int
+    device_id: str
+    sku: str
+    record: bytes
+    received_ms: int
+    attempts: int
+    next_try_ms: int
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A record that was not acknowledged, why, and when it is tried again."""
+
+    id: int
+    reason: str
+    next_try_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many records wait for the registry, how many of them failed, and since when the oldest one waits (or 0)."""
+
+    waiting: int
+    failed: int
+    oldest_ms: int
+
+
+class DeviceStore:
+    """The registrations of a database; safe to call from any thread. ``stored`` is set when there is a new record."""
+
+    def __init__(self, place: Path | Database) -> None:
+        """``place`` is a SQLite file of the store's own, or a database that others use too and close."""
+        self._own: Database | None = None
+        if isinstance(place, Path):
+            self._own = place = SqliteDatabase(place, REGISTRY)
+        self._database = place
+        self.anchors = Anchors(self._database)
+        self.stored = threading.Event()
 
     def register(self, device: StoredDevice) -> Outcome:
         """Store the registration unless the same content is there; returns after the commit is durable."""
         try:
-            with self._lock:
-                return self._register(device)
-        except sqlite3.Error as error:
-            raise StoreFailed(f"the registration could not be stored: {error}") from None
+            outcome = self._register(device)
+        except DatabaseFailed as failed:
+            raise StoreFailed(f"the registration could not be stored: {failed}") from None
+        if outcome is not Outcome.SAME:
+            self.stored.set()
+        return outcome
 
     def _register(self, device: StoredDevice) -> Outcome:
-        with self._database.atomic():
-            digests = [row["digest"] for row in self._rows(device.device_id)]
-            if device.digest in digests:
-                return Outcome.SAME
-            outcome = Outcome.CONFLICT if digests else Outcome.NEW
-            self._table.insert(
-                {
-                    "device_id": device.device_id,
-                    "sku": device.sku,
-                    "record": device.record,
-                    "digest": device.digest,
-                    "flagged": int(outcome is Outcome.CONFLICT),
-                    "client": device.client,
-                    "received_ms": device.received_ms,
-                }
-            )
-        return outcome
+        """Each statement is complete by itself: nothing is half done between them."""
+        if self._inserted(device, flagged=0):
+            return Outcome.NEW
+        return Outcome.CONFLICT if self._inserted(device, flagged=1) else Outcome.SAME
+
+    def _inserted(self, device: StoredDevice, flagged: int) -> bool:
+        values = (device.device_id, device.sku, device.record, device.digest, flagged, device.client)
+        return bool(self._database.execute(INSERT, *values, device.received_ms))
 
     def find(self, device_id: str) -> list[StoredDevice]:
         """All registrations of one device, oldest first."""
-        with self._lock:
-            rows = self._rows(device_id)
-        return [StoredDevice(**{**row, "flagged": bool(row["flagged"])}) for row in rows]
+        rows = self._database.read(f"SELECT {COLUMNS} FROM registrations WHERE device_id = ? ORDER BY id", device_id)
+        return [
+            StoredDevice(device_id, sku, bytes(record), digest, bool(flagged), client, received_ms)
+            for device_id, sku, record, digest, flagged, client, received_ms in rows
+        ]
 
     def count(self, flagged_only: bool = False) -> int:
         """How many registrations are stored, or how many of them disagree with an earlier one."""
-        with self._lock:
-            return int(self._table.count_where("flagged = 1" if flagged_only else None))
+        where = " WHERE flagged = 1" if flagged_only else ""
+        return int(self._database.read(f"SELECT count(*) FROM registrations{where}")[0][0])
+
+    # ---- on their way to a registry ---------------------------------------------------------------------------------
+
+    def due(self, most: int, now: int) -> list[WaitingRecord]:
+        """Records that may be sent now, oldest first."""
+        where = "forwarded_ms IS NULL AND next_try_ms <= ?"
+        return self._waiting(where, now, most)
+
+    def waiting(self, most: int) -> list[WaitingRecord]:
+        """Records that no registry has acknowledged, oldest first."""
+        return self._waiting("forwarded_ms IS NULL", most)
+
+    def forwarded(self, ids: Iterable[int], now: int) -> None:
+        """The registry has acknowledged these; durable on return."""
+        done = list(ids)
+
+        def mark(transaction: Transaction) -> None:
+            for id_ in done:
+                transaction.execute("UPDATE registrations SET forwarded_ms = ?, failure = '' WHERE id = ?", now, id_)
+
+        if done:
+            self._database.run(mark)
+
+    def not_forwarded(self, records: Sequence[Failed]) -> None:
+        """Remember what became of an attempt; losing that in a power failure costs nothing."""
+
+        def mark(transaction: Transaction) -> None:
+            for failed in records:
+                transaction.execute(
+                    "UPDATE registrations SET attempts = attempts + 1, failure = ?, next_try_ms = ? WHERE id = ?",
+                    failed.reason, failed.next_try_ms, failed.id,
+                )  # fmt: skip
+
+        if records:
+            self._database.run(mark, durable=False)
+
+    def backlog(self) -> Backlog:
+        """What waits for the registry."""
+        query = (
+            "SELECT count(*), coalesce(sum(CASE WHEN failure = '' THEN 0 ELSE 1 END), 0), coalesce(min(received_ms), 0)"
+            " FROM registrations WHERE forwarded_ms IS NULL"
+        )
+        return Backlog(*map(int, self._database.read(query)[0]))
+
+    def lead(self, name: str) -> AbstractContextManager[bool]:
+        """See ``Database``."""
+        return self._database.lead(name)
+
+    def _waiting(self, where: str, *values: object) -> list[WaitingRecord]:
+        query = f"SELECT {WAITING} FROM registrations WHERE {where} ORDER BY id LIMIT ?"
+        return [_waiting_record(row) for row in self._database.read(query, *values)]
 
     def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-    @property
-    def _table(self) -> Table:
-        return self._database.table("registrations")
-
-    def _rows(self, device_id: str) -> list[dict[str, Any]]:
-        columns = "device_id, sku, record, digest, flagged, client, received_ms"
-        return list(self._table.rows_where("device_id = ?", [device_id], order_by="id", select=columns))
-
-    def _create(self, path: Path) -> None:
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA:
-            raise ConfigError(f"{path} was written by a newer version (schema {found}): use that version")
-        with self._database.atomic():
-            self._table.create(
-                {
-                    "id": int,
-                    "device_id": str,
-                    "sku": str,
-                    "record": bytes,
-                    "digest": str,
-                    "flagged": int,
-                    "client": str,
-                    "received_ms": int,
-                },
-                pk="id",
-                not_null={"device_id", "sku", "record", "digest", "flagged", "received_ms"},
-                if_not_exists=True,
-            )
-            self._table.create_index(["device_id", "digest"], unique=True, if_not_exists=True)
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        """Close the store's own file."""
+        if self._own is not None:
+            self._own.close()
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> ConfigError:
-    return ConfigError(f"expected to store devices in {path}, but: {error}; make it writable or put it elsewhere")
+def _waiting_record(row: Row) -> WaitingRecord:
+    id_, device_id, sku, record, *others = row
+    return WaitingRecord(id_, device_id, sku, bytes(record), *others)
 
 
 def now_ms() -> int:

@@ -25,10 +25,13 @@ from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
 from station.appliance.loaded_sku import LoadedSku, load_sku
 from station.appliance.quota import Quota
+from station.appliance.registry_http import HttpRegistry
+from station.appliance.registry_settings import RegistrySettings
 from station.appliance.service_tls import WARN_DAYS, TlsPaths, read_tls
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import AUTH_FILE, Spm
 from station.appliance.stations import Access
+from station.appliance.stores import open_postgresql
 from station.data_folder import try_lock
 from station.errors import EXIT_PASS, ConfigError, JournalError, StationError
 from station.model import Realm
@@ -240,10 +243,24 @@ def _records(settings: ApplianceSettings) -> Iterator[Check]:
     if settings.registry is None:
         yield Check("device store", Level.WARNING, "no registry is configured: RegisterDevice is refused")
     else:
-        yield _writable("device store", settings.registry, lambda path: DeviceStore(path).close())
-    yield _writable("counters", run.counters, lambda path: Quota(path).close())
+        yield from _registry(settings.registry)
+    if settings.registry is None or settings.registry.file is not None:
+        yield _writable("counters", run.counters, lambda path: Quota(path).close())
     if run.audit is not None:
         yield _writable("audit log", run.audit, None)
+
+
+def _registry(registry: RegistrySettings) -> Iterator[Check]:
+    """With PostgreSQL the account is in the same database."""
+    if registry.file is not None:
+        yield _writable("device store", registry.file, lambda path: DeviceStore(path).close())
+    else:
+        said = _said(lambda: open_postgresql(registry, make=False).close())
+        yield Check("device store", Level.WRONG, said) if said else Check("device store")
+    if registry.forward is not None:
+        forward = HttpRegistry(registry.forward)
+        said = _said(forward.check)
+        yield Check("forwarding", Level.WRONG, said) if said else Check("forwarding")
 
 
 def _writable(check: str, path: Path, use: Callable[[Path], None] | None) -> Check:
@@ -256,9 +273,7 @@ def _writable(check: str, path: Path, use: Callable[[Path], None] | None) -> Che
 
 
 def _disk(settings: ApplianceSettings) -> Iterator[Check]:
-    run = settings.run
-    paths = [path for path in (settings.registry, run.counters, run.audit) if path is not None]
-    for folder in sorted({path.parent for path in paths if path.parent.is_dir()}):
+    for folder in sorted({path.parent for path in settings.record_files if path.parent.is_dir()}):
         free = shutil.disk_usage(folder).free
         level = Level.WRONG if free < DISK_LEAST else Level.WARNING if free < DISK_LOW else Level.OK
         said = f"{free >> 20} MiB are free for {folder}: make room" if level is not Level.OK else ""
@@ -267,8 +282,7 @@ def _disk(settings: ApplianceSettings) -> Iterator[Check]:
 
 def _clock(settings: ApplianceSettings) -> Iterator[Check]:
     """Time never runs back: what was written here was written before now."""
-    run = settings.run
-    paths = [path for path in (settings.registry, run.counters, run.audit) if path is not None and path.exists()]
+    paths = [path for path in settings.record_files if path.exists()]
     latest = max((datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths), default=None)
     if latest is not None and latest > datetime.now(UTC) + CLOCK_SLACK:
         sentence = f"expected a time after the last record ({latest:%Y-%m-%d %H:%M} UTC): set the clock"

@@ -1,8 +1,8 @@
 """Whether somebody else could read the keys of an appliance, or change what it believes. ``serve`` and ``doctor`` ask.
 
-Keys, passphrase, PIN and registered devices (their blobs hold device seeds) are for the serving user alone. Settings,
-roles, SKUs and certificates may be read by all and changed by the serving user or root. A folder that is closed to all
-others, such as ``init`` makes it, protects what is in it.
+Keys, passphrase, PIN, credentials of database and registry, and registered devices (their blobs hold device seeds) are
+for the serving user alone. Settings, roles, SKUs and certificates may be read by all and changed by the serving user or
+root. A folder that is closed to all others, such as ``init`` makes it, protects what is in it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHANGE = stat.S_IWGRP | stat.S_IWOTH
 def exposed(settings: ApplianceSettings) -> list[str]:
     """A sentence per secret file that is absent, that others can read, or that is another user's."""
     found = [_said(path) for path in _secret_files(settings)]
-    registry = settings.registry
+    registry = settings.registry.file if settings.registry is not None else None
     if registry is not None and registry.exists() and not _is_closed(registry.parent):
         found.append(_said(registry))
     return [sentence for sentence in found if sentence]
@@ -46,6 +46,11 @@ def _secret_files(settings: ApplianceSettings) -> Iterator[Path]:
         yield keys.file
     if source.kind == "file":
         yield Path(source.value)
+    registry = settings.registry
+    if registry is not None and registry.password is not None and registry.password.kind == "file":
+        yield Path(registry.password.value)
+    if registry is not None and registry.forward is not None and registry.forward.headers is not None:
+        yield registry.forward.headers
 
 
 def _trusted(settings: ApplianceSettings) -> Iterator[Path]:

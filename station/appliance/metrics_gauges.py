@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from station.appliance.client_expiry import ClientExpiries
+from station.appliance.device_store import DeviceStore
 from station.appliance.keystore import Keystore
 from station.appliance.metrics import Gauge
 from station.appliance.quota import Quota
@@ -37,6 +39,27 @@ def gauges(
         Gauge("endorsed_devices", "Devices that count against the quota now.", lambda: spent("endorsed"), "work_order"),
         Gauge("endorsed_devices_quota", "Devices that may be endorsed.", quotas, "work_order"),
         Gauge("unregistered_devices", "Endorsed, not registered.", lambda: spent("unregistered"), "work_order"),
+    )
+
+
+def store_gauges(store: DeviceStore, forwarding: bool) -> tuple[Gauge, ...]:
+    """The gauges of the device store: what people have to look at, and what waits for the HTTP registry."""
+    found = (
+        Gauge("devices_contradicting", "Registrations that differ from an earlier one.", lambda: store.count(True)),
+        Gauge("journals_broken", "Stations whose journal does not extend its last anchor.", store.anchors.broken),
+    )
+    if not forwarding:
+        return found
+
+    def oldest() -> float:
+        since = store.backlog().oldest_ms
+        return max(0.0, time.time() - since / 1000) if since else 0.0
+
+    return (
+        *found,
+        Gauge("records_waiting", "Records that the registry has not acknowledged.", lambda: store.backlog().waiting),
+        Gauge("records_refused", "Those of them that it did not take so far.", lambda: store.backlog().failed),
+        Gauge("records_oldest_seconds", "How long the oldest of them waits.", oldest),
     )
 
 

@@ -18,11 +18,12 @@ from station.appliance.audit import AuditFile
 from station.appliance.device_store import DeviceStore
 from station.appliance.file_guard import changeable, exposed
 from station.appliance.files import replace
+from station.appliance.forwarding import forwarder_of
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
 from station.appliance.metrics import Gauge, Metrics
 from station.appliance.metrics_address import MetricsAddress
-from station.appliance.metrics_gauges import certificate_gauge, gauges
+from station.appliance.metrics_gauges import certificate_gauge, gauges, store_gauges
 from station.appliance.metrics_listener import MetricsListener
 from station.appliance.quota import Quota
 from station.appliance.rates import Rates
@@ -35,6 +36,7 @@ from station.appliance.sessions import Sessions
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import Spm
 from station.appliance.stations import Access
+from station.appliance.stores import open_stores
 from station.appliance.tls_version import tls13_is_required
 from station.data_folder import try_lock
 from station.errors import ConfigError
@@ -73,19 +75,18 @@ def serve(
         _warn_of_root()
         stack.callback(os.umask, os.umask(PRIVATE))
         asked = stack.enter_context(_signals())  # until the drain is over
-        store = _open_store(settings, stack)
+        stores = stack.enter_context(open_stores(settings))
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
-        quota = Quota(settings.run.counters)
-        stack.callback(quota.close)
         metrics = Metrics()
         if settings.run.audit is not None:
             audit = AuditFile(settings.run.audit)
             stack.callback(audit.close)
             metrics.watch(Gauge("audit_lines_missed", "Lines that the audit file lacks.", audit.missed))
-        service, interceptor = assemble(settings, keystore, store, quota, metrics=metrics)
+        service, interceptor = assemble(settings, keystore, stores.store, stores.quota, metrics=metrics)
         server = _start(settings, service, interceptor, host or settings.host, settings.port if port is None else port)
         stack.callback(server.drain, DRAIN_SECONDS)
         metrics.watch(certificate_gauge(server.tls))
+        _start_forwarding(settings, stores.store, metrics, stack)
         endpoint = _endpoint(settings, host or settings.host, server.port)
         if settings.run.metrics is not None:
             endpoint["metrics"] = _listen(settings.run.metrics, metrics, stack)
@@ -142,12 +143,18 @@ def _wait(asked: list[int], stop: threading.Event, server: ApplianceServer) -> N
             server.warn_of_expiry()
 
 
-def _open_store(settings: ApplianceSettings, stack: ExitStack) -> DeviceStore | None:
-    if settings.registry is None:
-        return None
-    store = DeviceStore(settings.registry)
-    stack.callback(store.close)
-    return store
+def _start_forwarding(
+    settings: ApplianceSettings, store: DeviceStore | None, metrics: Metrics, stack: ExitStack
+) -> None:
+    """Send stored records on, when the settings say where to, until the stack is closed."""
+    forward = settings.registry.forward if settings.registry is not None else None
+    if store is not None:
+        metrics.watch(*store_gauges(store, forward is not None))
+    if store is None or forward is None:
+        return
+    forwarder = forwarder_of(store, forward)
+    stack.callback(forwarder.close)
+    forwarder.start()
 
 
 def _endpoint(settings: ApplianceSettings, host: str, port: int) -> dict[str, object]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import grpc
 
+from station.appliance import service_journal
+from station.appliance.device_data import read_device_id
 from station.appliance.device_store import DeviceStore, Outcome
 from station.appliance.quota import Quota, device_candidates, devices_of
 from station.appliance.refusal import Refusal
@@ -56,6 +58,10 @@ class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):
         permit = self._access.station_of(client.certificate).require_sku
         with _spm_errors("InitSession"):
             methods = self._spm.log_in(request.sku, Secret(request.sku_auth.encode(), "SKU password"), permit)
+        if self._store is not None:
+            context.set_trailing_metadata(
+                service_journal.at_login(self._store.anchors, self._access.station_of(client.certificate).name, context)
+            )
         with self._sessions.open(client.seat, request.sku).reveal() as raw:
             return pa_pb2.InitSessionResponse(sku_session_token=raw.decode(), auth_methods=methods)
 
@@ -118,13 +124,23 @@ class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):
     ) -> pa_pb2.RegistrationResponse:
         """Verify, sign and store; the answer means that the record is durable."""
         client = client_of(context)
-        name = f"{self._access.station_of(client.certificate).name} {client.user}".strip()
+        station = self._access.station_of(client.certificate).name
         with _spm_errors("VerifyDeviceData"):
-            outcome = register_device(self._spm, self._store, request, name)
+            outcome = register_device(self._spm, self._store, request, f"{station} {client.user}".strip())
         self._count_registered(request)
-        if outcome is not Outcome.NEW:
-            context.set_trailing_metadata(((REGISTRATION_KEY, outcome.value),))
+        context.set_trailing_metadata(
+            (
+                *(((REGISTRATION_KEY, outcome.value),) if outcome is not Outcome.NEW else ()),
+                *self._note_journal(station, request),
+            )
+        )
         return pa_pb2.RegistrationResponse()
+
+    def _note_journal(self, station: str, request: pa_pb2.RegistrationRequest) -> service_journal.Trailing:
+        if self._store is None:
+            return ()
+        device_id = read_device_id(request.device_data.device_id).registry_hex
+        return service_journal.at_registration(self._store.anchors, station, request, device_id)
 
     def _count_registered(self, request: pa_pb2.RegistrationRequest) -> None:
         """The record is durable by now: an account that cannot be written must not take the answer back."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from station.appliance import keystore_settings, run_settings
+from station.appliance import keystore_settings, registry_settings, run_settings
 from station.appliance.keystore_settings import KeystoreSettings
+from station.appliance.registry_settings import RegistrySettings
 from station.appliance.run_settings import RunSettings
 from station.errors import ConfigError, Finding, nearest
 from station.model import Realm
@@ -19,8 +20,8 @@ _TEXTS = {
     "realm": "",
     "skus": "skus",
     **keystore_settings.TEXTS,
+    **registry_settings.TEXTS,
     **run_settings.TEXTS,
-    "registry": "registry.db",
     "host": "127.0.0.1",
     "certificate": "tls/server-cert.pem",
     "key": "tls/server-key.pem",
@@ -36,7 +37,7 @@ class ApplianceSettings:
     realm: Realm
     skus: Path
     keys: KeystoreSettings
-    registry: Path | None
+    registry: RegistrySettings | None
     certificate: Path
     key: Path
     client_ca: Path
@@ -44,6 +45,14 @@ class ApplianceSettings:
     port: int
     endpoint_check: bool
     run: RunSettings
+
+    @property
+    def record_files(self) -> tuple[Path, ...]:
+        """Files that grow with the calls: device store and account where they are files, and the audit log."""
+        shared = self.registry is not None and self.registry.file is None
+        registry = self.registry.file if self.registry is not None else None
+        files = (registry, None if shared else self.run.counters, self.run.audit)
+        return tuple(path for path in files if path is not None)
 
     @property
     def endpoint(self) -> Path:
@@ -72,6 +81,7 @@ def read_settings(folder: Path) -> ApplianceSettings:
     ]
     findings += [Finding(path, _line(text, key), said) for key, said in keystore_settings.findings(values)]
     findings += [Finding(path, _line(text, key), said) for key, said in run_settings.findings(values)]
+    findings += [Finding(path, _line(text, key), said) for key, said in registry_settings.findings(values)]
     if values.get("realm") not in set(Realm):
         findings.append(Finding(path, _line(text, "realm"), "expected realm to be dev or production"))
     port, check = values.get("port", 0), values.get("endpoint_check", True)
@@ -92,7 +102,7 @@ def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> A
         realm=Realm(values["realm"]),
         skus=folder / values["skus"],
         keys=keystore_settings.keystore_settings(folder, values),
-        registry=folder / values["registry"] if values["registry"] else None,
+        registry=registry_settings.registry_settings(folder, values),
         certificate=folder / values["certificate"],
         key=folder / values["key"],
         client_ca=folder / values["client_ca"],
@@ -104,8 +114,9 @@ def _settings(folder: Path, values: dict[str, Any], port: int, check: bool) -> A
 
 
 def _known() -> tuple[str, ...]:
-    others = (*keystore_settings.NUMBERS, *run_settings.NUMBERS, *run_settings.SWITCHES)
-    return (*_TEXTS, *others, "port", "endpoint_check")
+    numbers = (*keystore_settings.NUMBERS, *registry_settings.NUMBERS, *run_settings.NUMBERS)
+    switches = (*registry_settings.SWITCHES, *run_settings.SWITCHES)
+    return (*_TEXTS, *numbers, *switches, "port", "endpoint_check")
 
 
 def _load(path: Path) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from station.appliance import server
 from station.appliance.audit import AuditFile
 from station.appliance.certificates import Issued, new_endpoint, realm_name
 from station.appliance.client_certificate import read_client_certificate
-from station.appliance.device_store import DeviceStore
 from station.appliance.keystores import configured_keystore
 from station.appliance.metrics import Metrics
 from station.appliance.pki import client_files, tls_authority
 from station.appliance.quota import Quota
 from station.appliance.service_client import Identity
 from station.appliance.settings import read_settings
+from station.appliance.stores import open_stores
 from station.model import Realm
 from station.wire import pa_pb2
 
@@ -56,20 +56,17 @@ class Inner:
 def inner(folder: Path, clock: Clock | None = None, metrics: Metrics | None = None) -> Iterator[Inner]:
     clock = clock or Clock()
     settings = read_settings(folder)
-    store, quota = DeviceStore(settings.registry), Quota(settings.run.counters)
-    audit = AuditFile(settings.run.audit)
-    try:
-        with configured_keystore(settings.keys, settings.realm) as keystore:
-            service, interceptor = server.assemble(settings, keystore, store, quota, clock, metrics)
-            served = server._start(settings, service, interceptor, "127.0.0.1", 0)
-            try:
-                yield Inner(folder, served, service, quota, clock)
-            finally:
-                served.drain(5)
-    finally:
-        audit.close()
-        quota.close()
-        store.close()
+    with (
+        open_stores(settings) as stores,
+        closing(AuditFile(settings.run.audit)),
+        configured_keystore(settings.keys, settings.realm) as keystore,
+    ):
+        service, interceptor = server.assemble(settings, keystore, stores.store, stores.quota, clock, metrics)
+        served = server._start(settings, service, interceptor, "127.0.0.1", 0)
+        try:
+            yield Inner(folder, served, service, stores.quota, clock)
+        finally:
+            served.drain(5)
 
 
 def authority(folder: Path) -> Issued:

@@ -8,8 +8,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from appliance_bench import Served, Station, TestPart, dice_ca_of
+from postgres import Cluster
+from store_bench import PostgresPlace
 from token_bench import make_token
 
 from station.appliance.certificates import private_der
@@ -100,3 +103,20 @@ def own(tmp_path, material):
     """A token for one test, which may break it."""
     with make_token(tmp_path / "hsm", material).used() as made:
         yield made
+
+
+# ---- a private PostgreSQL ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The server of this test session."""
+    running = Cluster()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def postgres(cluster):
+    """The server with a new empty schema: address and password for a registry."""
+    return PostgresPlace(cluster, cluster.new_schema())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from contextlib import ExitStack, closing
 
 import pytest
 from access_bench import Clock, audit_lines, inner
@@ -33,11 +34,22 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def account(request, tmp_path, clock):
+    """Opens the account, as every process of a fleet does."""
+    with ExitStack() as stack:
+
+        def open_account() -> Quota:
+            if request.param == "sqlite":
+                return stack.enter_context(closing(Quota(tmp_path / "counters.db", clock)))
+            return Quota(stack.enter_context(closing(request.getfixturevalue("postgres").open())), clock)
+
+        yield open_account
+
+
 @pytest.fixture
-def quota(tmp_path, clock):
-    opened = Quota(tmp_path / "counters.db", clock)
-    yield opened
-    opened.close()
+def quota(account):
+    return account()
 
 
 def refused(call, *arguments) -> str:
@@ -88,26 +100,26 @@ def test_unregistered_devices(quota):
     assert quota.account() == [Spent("", "", 1, 1), Spent("WO-3", "", 3, 2)]
 
 
-def test_the_account_survives_and_is_shared(tmp_path, quota, clock):
+def test_the_account_survives_and_is_shared(account, quota, clock):
     quota.endorse(ORDER, "ft-1", "sival", ["a", "b"])
     quota.close_session(b"s", int(clock.now) + 5)
     quota.close_session(b"old", int(clock.now))
-    second = Quota(tmp_path / "counters.db", clock)
+    second = account()
     assert second.account() == quota.account()
     assert second.closed_sessions() == [(b"s", int(clock.now) + 5)]
     second.endorse(ORDER, "ft-2", "sival", ["c"])
-    second.close()
     assert "used 3" in refused(quota.check, ORDER, ["d"])
 
 
-def test_threads_cannot_overdraw(quota):
+def test_threads_and_processes_cannot_overdraw(account):
+    quotas = [account(), account()]
     order = WorkOrder(name="WO-4", quota=10)
     passed = []
 
     def work(thread):
         for number in range(10):
             try:
-                quota.endorse(order, "ft-1", "sival", [f"{thread}.{number}"])
+                quotas[thread % 2].endorse(order, "ft-1", "sival", [f"{thread}.{number}"])
                 passed.append(1)
             except Refusal:
                 pass
@@ -117,15 +129,35 @@ def test_threads_cannot_overdraw(quota):
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(passed), quota.account()) == (10, [Spent("WO-4", "", 10, 10)])
+    assert (len(passed), quotas[0].account()) == (10, [Spent("WO-4", "", 10, 10)])
 
 
-def test_a_file_that_cannot_be_written_refuses(tmp_path, quota):
+def test_one_device_at_several_processes_counts_once(account):
+    quotas = [account(), account()]
+    orders = [WorkOrder(name="WO-5", quota=100, unregistered=100), None]
+
+    def work(thread):
+        for number in range(20):
+            quotas[thread % 2].endorse(orders[thread // 2 % 2], "ft-1", "sival", [f"a{number}", f"b{number}"])
+            quotas[thread % 2].register([f"a{number}"])
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = quotas[0].account()
+    assert (sum(line.endorsed for line in lines), sum(line.unregistered for line in lines)) == (40, 20)
+
+
+def test_a_file_that_cannot_be_written_refuses(tmp_path, clock):
+    quota = Quota(tmp_path / "counters.db", clock)
     other = sqlite3.connect(tmp_path / "counters.db", isolation_level=None)
     other.execute("DROP TABLE devices")
     other.close()
     assert refused(quota.endorse, ORDER, "ft-1", "sival", ["a"]).startswith("INTERNAL: the appliance cannot count")
     assert quota.account() == []
+    quota.close()
 
 
 def test_a_newer_file_is_refused(tmp_path):
@@ -145,7 +177,7 @@ def test_what_is_one_device():
 
 
 def test_the_account_is_told(folder, capsys):
-    from station.appliance.commands import account_command
+    from station.appliance.store_commands import account_command
 
     assert account_command(folder=folder) == 0
     assert capsys.readouterr().out == "(no work order): 0 devices endorsed, 0 of them not registered\n"

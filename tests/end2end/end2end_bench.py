@@ -78,6 +78,10 @@ class Place:
         return self.folder / "station.toml"
 
     @property
+    def name(self) -> str:
+        return self.settings["name"]
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 
@@ -182,7 +186,10 @@ class EndBench:
     # ---- places ---------------------------------------------------------------------------------------------------
 
     def place(self, name: str = "fresh", of: Place | None = None) -> Place:
-        """A station that has never seen a part with a bare die, or a copy of another place."""
+        """A station that has never seen a part with a bare die, or a copy of another place.
+
+        Each has its own name, else the appliance would take it for a station that was restored from an older copy.
+        """
         self._number += 1
         folder = self.folder / f"{self._number:03}-{name}"
         folder.mkdir()
@@ -193,7 +200,7 @@ class EndBench:
             (folder / "chip").mkdir()
         client = self.appliance / "clients" / CLIENT
         settings = {
-            "name": "hostile-1", "realm": "dev", "bench": str(self.bench_file), "serial": "VB0001",
+            "name": f"hostile-{self._number}", "realm": "dev", "bench": str(self.bench_file), "serial": "VB0001",
             "endpoint": str(self.appliance / "endpoint.json"), "ca": str(self.appliance / "tls" / "ca-cert.pem"),
             "certificate": str(client / "cert.pem"), "key": str(client / "key.pem"),
         }  # fmt: skip

@@ -70,7 +70,7 @@ def test_a_garbled_station_file(bench, place, content, expected) -> None:
 
 
 def test_every_finding_of_a_station_file_at_once(bench, place) -> None:
-    text = place.station.read_text().replace('name = "hostile-1"', "name = 7").replace("[handler]", "[handle]")
+    text = place.station.read_text().replace(f'name = "{place.name}"', "name = 7").replace("[handler]", "[handle]")
     place.station.write_text(f"{text}\n[limits]\nlot_sise = 3\n")
     sentence = refused(bench, place, "unknown key 'handle' (did you mean 'handler'?)", "did you mean 'lot_size'?")
     findings = [line.removeprefix("station: ") for line in sentence.splitlines()]

@@ -117,7 +117,7 @@ def test_two_stations_on_one_data_folder(bench) -> None:
 def test_a_clock_that_was_set_back(bench) -> None:
     """The journal's last record is an hour ahead: the station says so and its records never run back."""
     place = bench.place()
-    journal = Journal(DataFolder(place.data), "hostile-1", clock=lambda: time.time() + 3600)
+    journal = Journal(DataFolder(place.data), place.name, clock=lambda: time.time() + 3600)
     journal.write(Context(operator=SUPERVISOR), "signed_in", "", {"role": "supervisor"})
     journal.close()
     bench.insert(place)

@@ -65,7 +65,7 @@ def test_a_part_under_the_label_of_another(bench) -> None:
 
 def test_a_label_that_belongs_to_another_id(bench) -> None:
     place = bench.probed()
-    journal = Journal(DataFolder(place.data), "hostile-1")
+    journal = Journal(DataFolder(place.data), place.name)
     journal.write(Context(label_kind="part", label=FT_LABEL, device_id="5a" * 16), "bind")
     journal.close()
     bench.insert(place)

@@ -187,6 +187,7 @@ class CrashBench:
             self._end()
             raise
         self._number = 0
+        self._at_work: Path | None = None
 
     def _station_file(self) -> Path:
         files = client_files(self.appliance.resolve(), "matrix-1")
@@ -276,6 +277,7 @@ class CrashBench:
 
     def run(self, place: Place, during: Callable[[int], None] | None = None, **request: Any) -> Ending:
         """One station process on this place; ``during`` gets its number just before it begins."""
+        self._take_over(place)
         result = place.folder / "result.json"
         result.unlink(missing_ok=True)
         body = {
@@ -300,6 +302,16 @@ class CrashBench:
         """Cases share a device: each begins with an empty registry."""
         with contextlib.closing(sqlite3.connect(self.appliance / "registry.db", timeout=30)) as database:
             database.execute("DELETE FROM registrations")
+            database.commit()
+
+    def _take_over(self, place: Place) -> None:
+        """Another copy of the station's data goes on from here, which the appliance would take for a restored one."""
+        if self._at_work == place.data:
+            return
+        self._at_work = place.data
+        with contextlib.closing(sqlite3.connect(self.appliance / "registry.db", timeout=30)) as database:
+            for table in ("journals", "anchors"):
+                database.execute(f"DELETE FROM {table}")
             database.commit()
 
     def registrations(self) -> list[registry_record_pb2.DeviceData]:

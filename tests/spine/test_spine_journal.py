@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from station.data_folder import DataFolder
 from station.errors import ConfigError, JournalError
 from station.journal import SOFT_ROWS, Journal
 from station.journal_file import DiskFull, JournalFile
+from station.journal_reader import ReadJournal
 from station.journal_rows import CONTEXT_FIELDS, FIELDS, Context, canonical, encoded_row
 from station.model import DONE, NOT_DONE
 from station.secret import Secret
@@ -127,13 +129,41 @@ def test_damage_is_found_at_the_right_row(tmp_path, statement, words):
 def test_a_shortened_journal_does_not_extend_its_anchor(tmp_path):
     journal = open_journal(tmp_path)
     carry_out(journal, simple_flow)
-    journal.anchored(journal.anchor())
+    journal.anchored(str(journal.anchor()))
     journal.close()
     open_journal(tmp_path).close()
     tamper(tmp_path / "journal.sqlite", "DELETE FROM journal WHERE seq = (SELECT max(seq) FROM journal)")
     assert not journal_reader.verify(tmp_path)[1]  # the chain alone cannot see it
     with pytest.raises(JournalError, match="does not extend its last anchor"):
         open_journal(tmp_path)
+
+
+def test_what_a_journal_holds(tmp_path):
+    journal = open_journal(tmp_path)
+    empty = journal.anchor()
+    assert (empty.length, empty.head) == (0, "00" * 32) and empty.time_us > 0
+    carry_out(journal, simple_flow)
+    first = journal.anchor()
+    carry_out(journal, simple_flow)
+    last = journal.anchor()
+    assert last.length > first.length > 0 and last.time_us >= first.time_us
+    assert all(journal.holds(anchor) for anchor in (empty, first, last))
+    reader = ReadJournal(tmp_path, "TEST-1")
+    assert reader.anchor() is None and reader.holds(first) and reader.holds(last)
+    for wrong in (replace(first, head=last.head), replace(last, length=last.length + 1)):
+        assert not journal.holds(wrong) and not reader.holds(wrong)
+    journal.close()
+    assert ReadJournal(tmp_path / "absent", "TEST-1").holds(empty)
+    assert not ReadJournal(tmp_path / "absent", "TEST-1").holds(first)
+
+
+def test_an_anchor_kept_by_an_older_station_has_no_time(tmp_path):
+    journal = open_journal(tmp_path)
+    carry_out(journal, simple_flow)
+    anchor = journal.anchor()
+    journal.anchored(f"{anchor.length}:{anchor.head}")
+    journal.close()
+    open_journal(tmp_path).close()
 
 
 def test_newer_major_version_is_refused_in_one_sentence(tmp_path):

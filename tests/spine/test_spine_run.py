@@ -30,10 +30,11 @@ from station.errors import (
     Reject,
     Stopped,
 )
+from station.formats.journal_anchor import unpack
+from station.journal_rows import row_of
 from station.model import DONE, NOT_DONE, Registration
 from station.outbox import Outbox
 from station.plan import Burn, Plan
-from station.run import anchor_bytes
 from station.run_services import Silent
 from station.secret import Sealed, Secret
 from station.verdict import Facts, derive, exit_code
@@ -206,16 +207,13 @@ def test_registration_is_sent_from_the_sealed_row_with_the_journals_anchor(journ
     assert verdict.kind == "pass"
     sent = appliance.registered[0]
     assert (sent.perso_tlv, sent.device_id, sent.ate_id) == (b"device seeds", b"\x01" * 32, "TEST-1")
-    length = int.from_bytes(sent.ate_raw[:8], "big")
-    row = next(iter(journal._store.read("WHERE seq = ?", (length,))))
-    assert row[-1] == sent.ate_raw[8:].hex()
+    anchor = unpack(sent.ate_raw)
+    length = anchor.length
+    row = row_of(next(iter(journal._store.read("WHERE seq = ?", (length,)))))
+    assert (row.hash, row.time_us) == (anchor.head, anchor.time_us)
     assert b"device seeds".hex() not in dump(rows_of(journal, "registration"))
     assert json.loads((journal.folder / "anchor.json").read_text())["length"] == length
     assert not journal.pending_registrations()
-
-
-def test_anchor_of_an_empty_journal():
-    assert anchor_bytes("0:" + "00" * 32) == bytes(40)
 
 
 def make_outbox(journal, appliance, delivered):

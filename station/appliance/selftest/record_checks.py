@@ -19,6 +19,7 @@ from station.appliance.selftest.checks import Check, CheckFailed, expect, expect
 from station.appliance.selftest.oracle import registry_id
 from station.appliance.selftest.throwaway import Registered, Throwaway
 from station.appliance.settings import read_settings
+from station.appliance.stores import existing_store
 from station.wire import registry_record_pb2
 
 SHORTEST = 8
@@ -93,11 +94,7 @@ def _forms(place: Throwaway) -> Iterator[tuple[str, bytes]]:
 
 @contextmanager
 def _opened(place: Throwaway) -> Iterator[DeviceStore]:
-    registry = read_settings(place.folder).registry
-    if registry is None:
-        raise CheckFailed("expected a registry in the settings, saw none")
-    store = DeviceStore(registry)
-    try:
+    with existing_store(read_settings(place.folder)) as store:
+        if store is None:
+            raise CheckFailed("expected a device store as the settings say, saw none")
         yield store
-    finally:
-        store.close()

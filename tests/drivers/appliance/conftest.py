@@ -7,9 +7,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "appliance"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "helpers"))
 
 from appliance_bench import Served, copy_folder
 from appliance_fakes import settings_of
+from postgres import Cluster
+from store_bench import PostgresPlace
 
 from drivers.appliance_grpc import open_appliance
 from station.appliance.pki import init
@@ -63,3 +66,17 @@ def connect():
 @pytest.fixture
 def appliance(served, folder, connect):
     return connect(folder)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A private PostgreSQL of this test session."""
+    running = Cluster()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def postgres(cluster):
+    """The server with a new empty schema."""
+    return PostgresPlace(cluster, cluster.new_schema())
