@@ -203,6 +203,7 @@ class Demo:
     def _one(self, bench: Workbench, watcher: Watcher, hands: Hands, stage: str, socket: int, die: Die) -> None:
         """Insert, close, scan, start, read the verdict, take out."""
         faulty = bool(self._fault) and die is self._dies[0]
+        yes = self._answering(bench, watcher, socket)
         hands.do(socket, "insert", die.shelf)
         hands.do(socket, "lid", "closed")
         at_once = self._fault in self._chip.at_once
@@ -214,9 +215,9 @@ class Demo:
         ready = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, HAND_SECONDS)
         self._must(bench, watcher, Start(socket, ready.epoch))
         if faulty and at_once:
-            watcher.wait(socket, "the first burn", lambda s: s.state in ("burning", *FINAL), SECONDS)
+            watcher.wait(socket, "the first burn", lambda s: s.state in ("burning", *FINAL), SECONDS, yes)
             hands.do(socket, "fault", self._fault)
-        state = watcher.wait_verdict(socket, SECONDS, self._answering(bench, watcher, socket))
+        state = watcher.wait_verdict(socket, SECONDS, yes)
         bench.worker(socket).wait_idle()
         self._told(stage, die, state)
         if faulty:

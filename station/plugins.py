@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ GROUPS = {
     "station.handlers": "handler",
     "station.windows": "window",
 }
+FOR_DEVELOPERS = ("test", "benchmark", "fuzz", "build")
+"""Extras that no bench installs."""
 
 
 def names(group: str) -> list[str]:
@@ -37,11 +40,25 @@ def load(group: str, name: str) -> Any:
     try:
         return entry.load()
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = _extra_with(package)
+        hint = f"; it comes with the extra '{extra}': pip install 'provisioning-station[{extra}]'" if extra else ""
         raise ConfigError(
-            f"the {word} '{name}' needs the Python package that provides '{error.name}', which is not installed"
+            f"the {word} '{name}' needs the Python package that provides '{package}', which is not installed{hint}"
         ) from None
     except (AttributeError, ImportError, OSError) as error:  # OSError: a library that a package brings along
         raise ConfigError(f"the {word} '{name}' ({entry.value}) is broken: {error}") from None
+
+
+def _extra_with(package: str) -> str:
+    """The optional extra of this project that brings a package along, if there is one."""
+    try:
+        wanted = requires("provisioning-station") or []
+    except PackageNotFoundError:
+        return ""
+    pattern = re.compile(rf"{re.escape(package)}\b.*extra == ['\"](?P<extra>[a-z]+)['\"]")
+    extras = [match["extra"] for line in wanted if (match := pattern.match(line))]
+    return min((extra for extra in extras if extra not in FOR_DEVELOPERS), default="")
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:

@@ -11,8 +11,9 @@ from station.errors import BenchError, JournalError, WaitTimeout
 from station.protocol import CommandRefused, Event, Latched, Log, PromptView, SocketState
 from station.workbench import Workbench
 
-ALL_SEEN = 1 << 62
 FINAL = ("pass", "fail", "hold", "quarantine", "bench_fault")
+Asked = Callable[[PromptView], None]
+"""Answers a question of a flow."""
 
 
 class Watcher:
@@ -30,16 +31,25 @@ class Watcher:
         """Stop listening."""
         self._end()
 
-    def wait(self, socket: int, what: str, fits: Callable[[SocketState], bool], seconds: float) -> SocketState:
-        """The first state of a socket that fits; ``WaitTimeout`` naming ``what``, ``JournalError`` once latched."""
-        deadline = Deadline(seconds)
-        with self._changed:
-            while not fits(self.states[socket]):
-                if self.latched:
-                    raise JournalError(self.latched)
-                self._check(deadline, what, self.states[socket])
-                self._changed.wait(min(deadline.left, 1.0))
-            return self.states[socket]
+    def wait(
+        self, socket: int, what: str, fits: Callable[[SocketState], bool], seconds: float, asked: Asked | None = None
+    ) -> SocketState:
+        """The first state of a socket that fits; ``WaitTimeout`` naming ``what``, ``JournalError`` once latched.
+
+        ``asked`` answers what the flow asks until then.
+        """
+        deadline, seen = Deadline(seconds), 0
+        while True:
+            with self._changed:
+                while not (fits(state := self.states[socket]) or (asked is not None and _asks(state) > seen)):
+                    if self.latched:
+                        raise JournalError(self.latched)
+                    self._check(deadline, what, state)
+                    self._changed.wait(min(deadline.left, 1.0))
+            if state.prompt is None or asked is None or fits(state):
+                return state
+            seen = state.prompt.id
+            asked(state.prompt)
 
     @staticmethod
     def _check(deadline: Deadline, what: str, state: SocketState) -> None:
@@ -51,17 +61,10 @@ class Watcher:
                 raise BenchError(f"socket {state.socket}: {state.expects}") from None
             raise
 
-    def wait_verdict(
-        self, socket: int, seconds: float, asked: Callable[[PromptView], None] | None = None
-    ) -> SocketState:
-        """The state with the verdict of the run in progress; ``asked`` answers what the flow asks until then."""
-        seen = 0 if asked is not None else ALL_SEEN
-        while True:
-            state = self.wait(socket, f"a verdict in socket {socket}", _ended_or_asks(seen), seconds)
-            if state.state in FINAL or state.prompt is None or asked is None:
-                break
-            seen = state.prompt.id
-            asked(state.prompt)
+    def wait_verdict(self, socket: int, seconds: float, asked: Asked | None = None) -> SocketState:
+        """The state with the verdict of the run in progress."""
+        what = f"a verdict in socket {socket}"
+        state = self.wait(socket, what, lambda state: state.state in FINAL, seconds, asked)
         if state.verdict is None:  # the socket's thread met an error of the program outside the flow
             raise BenchError(f"socket {socket}: {state.expects or 'the run ended without a verdict'}")
         return state
@@ -81,13 +84,9 @@ class Watcher:
             self._changed.notify_all()
 
 
-def _ended_or_asks(seen: int) -> Callable[[SocketState], bool]:
-    """The run is over, or has a question open that was not seen yet (they are numbered from 1)."""
-
-    def fits(state: SocketState) -> bool:
-        return state.state in FINAL or (state.prompt is not None and state.prompt.id > seen)
-
-    return fits
+def _asks(state: SocketState) -> int:
+    """The number of the open question, from 1 on; 0 when there is none."""
+    return state.prompt.id if state.prompt is not None else 0
 
 
 def clock_text(seconds: float) -> str:

@@ -109,7 +109,7 @@ def test_the_file_can_be_read_by_the_old_python_that_it_refuses():
     ast.parse((ROOT / "start.py").read_text(), feature_version=(3, 7))
 
 
-@pytest.mark.parametrize("arguments", [(), ("gui",), ("demo",), ("demo", "--parts", "2")])
+@pytest.mark.parametrize("arguments", [(), ("gui",), ("demo",), ("demo", "--parts", "2"), ("--chip", "nrf5340")])
 def test_without_a_display_it_says_what_to_run_instead(world, monkeypatch, capsys, arguments):
     monkeypatch.delenv("DISPLAY")
     assert world.start(*arguments) == 2
@@ -137,6 +137,13 @@ def test_a_screenless_qt_platform_counts_as_a_display(world, monkeypatch):
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert world.start() is None
     assert world.handed_over[0][0][1:] == ["-m", "station", "gui"]
+
+
+@pytest.mark.parametrize("arguments", [("--chip", "nrf5340"), ("--chip=nrf5340",)])
+def test_a_chip_alone_means_the_window(world, monkeypatch, arguments):
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    world.start(*arguments)
+    assert world.handed_over[-1][0][1:] == ["-m", "station", "gui", *arguments]
 
 
 # ---- system packages ------------------------------------------------------------------------------------------

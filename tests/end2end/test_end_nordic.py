@@ -136,7 +136,7 @@ def test_one_part_by_the_command_line_through_everything_that_can_be_asked(tmp_p
     assert run(tmp_path, "nrf5340-dk-recover", "1", "No", code=1)["bin_id"] == "locked"
     assert hands.state(1)["chip"]["lc_state"] == "SECURED", "one yes is none"
     recovered = run(tmp_path, "nrf5340-dk-recover", "1", "1")
-    assert recovered["bin_id"] in ("pass", "recovered"), recovered
+    assert recovered["bin_id"] == "recovered", recovered
     assert hands.state(1)["chip"]["lc_state"] == "ASSEMBLY"
     assert run(tmp_path, "nrf5340-dk")["kind"] == "pass"
     assert hands.state(1)["chip"]["lc_state"] == "SECURED" and hands.state(1)["chip"]["double_burns"] == []
@@ -152,3 +152,27 @@ def test_sockets_check_says_whether_a_part_answers_and_leaves_it_alone(tmp_path,
     hands.unplug(1)
     done = station("sockets", "check", "--data", tmp_path / "demo", "--json", folder=tmp_path, code=3)
     assert "VP0001" in json.loads(done.stdout)[0]["says"]
+
+
+STRUCK = {
+    "unplug": ("quarantined", "the debug probe VP0001 is gone"),
+    "power_off": ("quarantined", "the part fell silent (taken out, or without power)"),
+    "lid_open": ("quarantined", "the part fell silent (taken out, or without power)"),
+    "no_contact": ("quarantined", "the part fell silent (taken out, or without power)"),
+    "wrong_family:nrf54l": ("failed", "a part of the nRF54L series"),
+    "erase_protected": ("failed", "protected from erasure"),
+    "verify_mismatch": ("failed", "in the flash of the app core"),
+    "clear": ("passed", ""),
+}
+ORDINARY = ("unplug", "wrong_family:nrf54l", "verify_mismatch")
+
+
+@pytest.mark.parametrize("fault", [f if f in ORDINARY else pytest.param(f, marks=pytest.mark.full) for f in STRUCK])
+def test_a_demo_with_a_fault_ends_by_itself_and_says_what_the_part_is(tmp_path, fault):
+    kind, words = STRUCK[fault]
+    events = demo(tmp_path, "nrf5340", 1, "--fault", fault, code=0 if kind == "passed" else 1)
+    summary = events[-1]
+    assert summary["event"] == "demo_ended" and "error" not in summary
+    assert summary[kind] == 1 and sum(int(str(summary[name])) for name in COUNTS) == 1
+    (told,) = [event for event in events if event["event"] == "part"]
+    assert words in str(told["reason"]) and "Contact(" not in str(told["reason"])

@@ -277,6 +277,8 @@ def test_a_plugin_whose_package_is_missing_says_which(monkeypatch):
     monkeypatch.setattr(plugins, "_entries", lambda group: broken)
     with pytest.raises(ConfigError, match="needs the Python package that provides 'no_such_package'"):
         plugins.load("station.drivers", "away")
+    with pytest.raises(ConfigError, match=r"provides 'no_such_package', which is not installed$"):
+        plugins.load("station.drivers", "away")
     with pytest.raises(ConfigError, match="is broken"):
         plugins.load("station.drivers", "bad")
     with pytest.raises(ConfigError, match=r"no driver 'awya' \(did you mean 'away'\?\); installed are: away, bad"):

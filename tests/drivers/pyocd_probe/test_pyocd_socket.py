@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 
 import pytest
 from pyocd_bench import WAIVER, opened_up
 
+from station import plugins
 from station.deadline import Deadline
 from station.errors import AdapterLost, BenchError, ConfigError
 from station.model import Contact, DebugAccess, ResetKind, Segment
@@ -274,3 +276,15 @@ def test_a_waiver_of_nobody_is_none(bench, probe):
             probe.erase_all("app", waiver)
     assert len(bench.chip["erase_alls"]) == 3  # those of the fixture: net wipes both
     opened_up(probe, bench.family)
+
+
+def test_without_pyocd_the_driver_is_one_sentence(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyocd" or "pyocd_probe" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyocd", None)
+    with pytest.raises(ConfigError) as caught:
+        plugins.load("station.drivers", "pyocd")
+    assert str(caught.value) == (
+        "the driver 'pyocd' needs the Python package that provides 'pyocd', which is not installed; it comes with the "
+        "extra 'nordic': pip install 'provisioning-station[nordic]'"
+    )
