@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from station.formats.firmware_image import CoreImage
 from station.formats.nordic_family import CLOSED, ERASED, Core, NordicFamily
-from station.model import CONTRADICTS, DONE, NOT_DONE, Answer
+from station.model import CONTRADICTS, DONE, HALF_DONE, NOT_DONE, Answer
+from station.parts.nordic.evidence import HALF, ONLY_RECOVERY
 from station.ports import Probe
 
 FIRST_WORDS = 16
@@ -25,12 +26,14 @@ def data_words(core: Core, image: CoreImage) -> dict[int, int]:
 
 
 def are_written(probe: Probe, words: Mapping[int, int]) -> Answer:
-    """UICR words one by one: blank ones are not done, another value contradicts for good."""
+    """UICR words one by one: blank ones are not done, a torn one never gets its value, another one is another's."""
     seen = {address: probe.read_words("app", address, 1)[0] for address in words}
-    wrong = [f"{at:#010x} holds {seen[at]:#010x}, not {words[at]:#010x}" for at in words
-             if seen[at] not in (ERASED, words[at])]  # fmt: skip
+    wrong = [at for at in words if seen[at] not in (ERASED, words[at])]
+    told = "; ".join(f"{at:#010x} holds {seen[at]:#010x}, not {words[at]:#010x}" for at in wrong[:MOST_TOLD])
+    if wrong and all(seen[at] & words[at] == words[at] for at in wrong):  # bits that did not take are still ones
+        return HALF_DONE(f"a word of UICR was torn while it was written: {told}; {ONLY_RECOVERY}", HALF)
     if wrong:
-        return CONTRADICTS(f"words of UICR differ: {'; '.join(wrong[:MOST_TOLD])}")
+        return CONTRADICTS(f"words of UICR differ: {told}")
     return DONE if seen == dict(words) else NOT_DONE
 
 
@@ -58,13 +61,9 @@ def _holds(probe: Probe, address: int, data: bytes) -> bool:
 
 
 def is_locked(probe: Probe, family: NordicFamily) -> Answer:
-    """The protection words of the application core, whose port must be open."""
+    """The protection words of the application core, whose port must be open; a torn one can be written to its end."""
     words = [probe.read_words("app", address, 1)[0] for address in lock_words(family.app)]
-    if all(word == CLOSED for word in words):
-        return DONE
-    if any(word not in (ERASED, family.open_word, CLOSED) for word in words):
-        return CONTRADICTS(f"the protection words hold {_hex(words)}")
-    return NOT_DONE
+    return DONE if all(word == CLOSED for word in words) else NOT_DONE
 
 
 def lock(probe: Probe, family: NordicFamily) -> None:
@@ -72,7 +71,3 @@ def lock(probe: Probe, family: NordicFamily) -> None:
     for address in lock_words(family.app):
         if probe.read_words("app", address, 1) != [CLOSED]:
             probe.write_once("app", address, [CLOSED])
-
-
-def _hex(words: Sequence[int]) -> str:
-    return " and ".join(f"{word:#010x}" for word in words)
