@@ -88,6 +88,10 @@ class Usage:
         """Most resident memory so far (VmHWM)."""
         return self._status("VmHWM") / 1024
 
+    def resident_mebibytes(self) -> float:
+        """Resident memory now (VmRSS)."""
+        return self._status("VmRSS") / 1024
+
     def _status(self, key: str) -> int:
         for line in (self._folder / "status").read_text().splitlines():
             if line.startswith(f"{key}:"):
