@@ -7,13 +7,14 @@ chooses are cut, and JSON keeps them on their line.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,28 @@ lines.propagate = False
 LONGEST = 80
 
 
-class _Handler(WatchedFileHandler):
-    """A line that cannot be written must not change the answer that it is about; the log has it still."""
+class _Appender(logging.Handler):
+    """A line is one write to the end of the file: several processes may share it, and no line is torn.
 
-    missed = 0
+    A line that cannot be written must not change the answer that it is about; the log has it still.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.missed = 0
+        self._file = -1
+        self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; called under the handler's lock."""
+        """Append one line; called under the handler's lock."""
         try:
-            super().emit(record)  # looks for a moved file first, which may fail too
+            if self._was_moved():
+                self._shut()
+                self._open()
+            line = record.getMessage().encode() + b"\n"
+            if os.write(self._file, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self.handleError(record)
 
@@ -46,7 +60,31 @@ class _Handler(WatchedFileHandler):
         """One sentence instead of a stack trace."""
         self.missed += 1
         why = getattr(sys.exception(), "strerror", "") or "the file was closed"
-        log.error("an audit line is in this log only, %s cannot be written: %s", self.baseFilename, why)
+        log.error("an audit line is in this log only, %s cannot be written: %s", self.path, why)
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._shut()
+
+    def _open(self) -> None:
+        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._identity = _identity(os.fstat(self._file))
+
+    def _shut(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _was_moved(self) -> bool:
+        try:
+            return self._file < 0 or _identity(os.stat(self.path)) != self._identity
+        except FileNotFoundError:
+            return True
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 class AuditFile:
@@ -54,10 +92,9 @@ class AuditFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._handler = _Handler(path, encoding="utf-8")
+            self._handler = _Appender(path)
         except OSError as error:
             raise ConfigError(f"expected to write the audit log {path}, but: {error.strerror}") from None
-        self._handler.setFormatter(logging.Formatter("%(message)s"))
         lines.addHandler(self._handler)
 
     def missed(self) -> int:
@@ -69,8 +106,8 @@ class AuditFile:
         lines.removeHandler(self._handler)
         try:
             self._handler.close()
-        except OSError as error:  # what was kept back cannot be written now either
-            log.error("%s could not be closed: %s", self._handler.baseFilename, error.strerror)
+        except OSError as error:
+            log.error("%s could not be closed: %s", self._handler.path, error.strerror)
 
 
 def write(
@@ -109,9 +146,11 @@ def write_expiry(certificate: ClientCertificate, station: str, end: datetime, da
 
 
 def _put(line: Mapping[str, object], level: int) -> None:
-    text = json.dumps(line, ensure_ascii=True)
-    log.log(level, "%s", text)
-    lines.info("%s", text)
+    """To the log and to the file: one record for both, because there is one for every call."""
+    record = logging.LogRecord(log.name, level, __file__, 0, json.dumps(line, ensure_ascii=True), None, None)
+    if log.isEnabledFor(level):
+        log.handle(record)
+    lines.handle(record)
 
 
 def sku_of(request: Any) -> str:

@@ -72,7 +72,7 @@ class Gate:
             if method not in self.spm.methods(sku):
                 raise Refusal("PERMISSION_DENIED", f"sku {sku!r} may not call {method}")
         if self.endpoint_check:
-            check_endpoint(context)
+            check_endpoint(client)
         station.require_method(method)
         if method not in WITHOUT_SESSION:
             station.require_sku(sku)
