@@ -7,25 +7,25 @@ a whole with the first one, which was looked at.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from benchmarks.appliance_devices import CA_LABELS, Device, Issuer, Requests
+from benchmarks.appliance_devices import Device, Requests
+from station.appliance.emulated_device import DICE_CA, EXT_CA
 from station.appliance.pki import client_files
+from station.appliance.service import REGISTRATION_KEY
+from station.appliance.service_client import OPTIONS, identity_of
+from station.appliance.sku_templates import TEMPLATES
+from station.formats.der import parse_certificate
 from station.wire import pa_pb2
 
-OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),  # a connection per client, as stations are processes of their own
-    ("grpc.enable_retries", 0),
-    ("grpc.enable_http_proxy", 0),
-)
 SERVICE = "/pa.ProvisioningApplianceService/"
-REGISTRATION_KEY = "x-station-registration"
 DEADLINE = 60.0
 WRAPPED_BYTES = 384
+CA_LABELS = {"dice": DICE_CA, "ext": EXT_CA}
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -38,24 +38,24 @@ class Access:
 
     def __init__(self, folder: Path, target: str, station: str, sku: str) -> None:
         files = client_files(folder, station, sku)
-        self._pem = [path.read_bytes() for path in (files.ca, files.key, files.certificate)]
+        self._identity = identity_of(files)
         self._target = target
-        self.sku = sku
+        self.template = TEMPLATES[sku]
         self.user = f"{station}.{sku}"
-        self.login = pa_pb2.InitSessionRequest(
-            sku=sku, sku_auth=files.password.read_text().strip()
-        ).SerializeToString()
+        password = files.password.read_text().strip()
+        self.login = pa_pb2.InitSessionRequest(sku=sku, sku_auth=password).SerializeToString()
 
     def connect(self) -> grpc.Channel:
         """A channel of its own."""
-        return grpc.secure_channel(self._target, grpc.ssl_channel_credentials(*self._pem), OPTIONS)
+        identity = self._identity
+        credentials = grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)
+        return grpc.secure_channel(self._target, credentials, OPTIONS)
 
 
 class Client:
     """A connection with a session, closed by ``close``."""
 
     def __init__(self, access: Access) -> None:
-        self._access = access
         self._channel = access.connect()
         self._methods: dict[str, Any] = {}
         self._metadata: Metadata = (("user_id", access.user),)
@@ -90,18 +90,19 @@ class Conversation:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._requests = Requests.of(access.sku)
+        self._labels = [label for label, name in CA_LABELS.items() if name in access.template.certs]
+        self._requests = Requests.of(access.template.name, ["root", *self._labels])
         self.calls = 0
         self.endorse_seconds: list[float] = []
         client = Client(access)
         self.was = self._look_at_tokens(client)
-        self.issuers = self._look_at_cas(client)
+        self.cas = self._look_at_cas(client)
         self._boot_text = client.call("GetOwnerFwBootMessage", self._requests.boot_text)
         _require(pa_pb2.GetOwnerFwBootMessageResponse.FromString(self._boot_text).boot_message, "a boot text")
         client.close()
 
     def fresh(self, device: Device) -> None:
-        """A connection and a login for Chip Probe, another one for Final Test: they are other programs on other days."""
+        """A connection and a login for Chip Probe, another one for Final Test: other programs on another day."""
         for part in (self.chip_probe, self.final_test):
             client = Client(self._access)
             part(client, device)
@@ -132,15 +133,15 @@ class Conversation:
         _require(client.call("GetOwnerFwBootMessage", self._requests.boot_text) == self._boot_text, "the boot text")
         self.calls += 6
 
-    def _endorse(self, client: Client, device: Device) -> Sequence[bytes]:
+    def _endorse(self, client: Client, device: Device) -> Mapping[str, bytes]:
         began = time.perf_counter()
         answer = client.call("EndorseCerts", device.endorse)
         self.endorse_seconds.append(time.perf_counter() - began)
-        certs = pa_pb2.EndorseCertsResponse.FromString(answer).certs
-        _require([item.key_label for item in certs] == [label for label, _ in device.tbs], "a certificate per label")
-        for item, (label, tbs) in zip(certs, device.tbs, strict=True):
-            _require(item.cert.blob[4 : 4 + len(tbs)] == tbs, f"a certificate of {label} that begins with its TBS")
-        return [item.cert.blob for item in certs]
+        certs = {item.key_label: item.cert.blob for item in pa_pb2.EndorseCertsResponse.FromString(answer).certs}
+        _require(list(certs) == list(device.tbs), "a certificate per label, in order")
+        for label, tbs in device.tbs.items():
+            _require(certs[label][4 : 4 + len(tbs)] == tbs, f"a certificate of {label} that begins with its TBS")
+        return certs
 
     def _look_at_tokens(self, client: Client) -> bytes:
         self._cp_tokens = client.call("DeriveTokens", self._requests.cp_tokens)
@@ -150,16 +151,14 @@ class Conversation:
             _require([len(token.token) for token in tokens] == lengths, f"tokens of {lengths} bytes")
         return pa_pb2.DeriveTokensResponse.FromString(self._cp_tokens).tokens[0].token
 
-    def _look_at_cas(self, client: Client) -> list[Issuer]:
+    def _look_at_cas(self, client: Client) -> dict[str, bytes]:
         self._ca_certs = client.call("GetCaCerts", self._requests.ca_certs)
         self._key_ids = client.call("GetCaSubjectKeys", self._requests.key_ids)
-        certs = [cert.blob for cert in pa_pb2.GetCaCertsResponse.FromString(self._ca_certs).certs]
-        issuers = [Issuer.of(der) for der in certs[1:]]
+        _, *cas = [cert.blob for cert in pa_pb2.GetCaCertsResponse.FromString(self._ca_certs).certs]
         ids = list(pa_pb2.GetCaSubjectKeysResponse.FromString(self._key_ids).key_ids)
-        wanted = [issuer.key_id for issuer in issuers]
-        _require(len(issuers) == len(CA_LABELS[self._access.sku]), "all CAs of the SKU")
-        _require(ids[: len(wanted)] == wanted and len(ids) == 2, "the key ids of the CAs")
-        return issuers
+        _require(len(cas) == len(self._labels), "all CAs of the SKU")
+        _require(ids[: len(cas)] == [parse_certificate(der).tbs.ski for der in cas], "the key ids of the CAs")
+        return {CA_LABELS[label]: der for label, der in zip(self._labels, cas, strict=True)}
 
 
 def _require(claim: object, what: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.appliance_client import Access, Client, Conversation
-from benchmarks.appliance_devices import Device, make_devices
+from benchmarks.appliance_devices import make_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ class Seat(threading.Thread):
         self.conversation = Conversation(self._access)
         first = order.first_number + place * order.devices
         numbers = range(first, first + order.devices)
-        self._devices = list(make_devices(order.sku, self.conversation.issuers, self.conversation.was, numbers))
+        talk = self.conversation
+        self._devices = list(make_devices(self._access.template, talk.cas, talk.was, numbers))
         self._client = None if order.fresh else Client(self._access)
         self.done = 0
         self.ended = 0.0
