@@ -146,11 +146,15 @@ def write_expiry(certificate: ClientCertificate, station: str, end: datetime, da
 
 
 def _put(line: Mapping[str, object], level: int) -> None:
-    """To the log and to the file: one record for both, because there is one for every call."""
-    record = logging.LogRecord(log.name, level, __file__, 0, json.dumps(line, ensure_ascii=True), None, None)
+    text = json.dumps(line, ensure_ascii=True)
     if log.isEnabledFor(level):
-        log.handle(record)
-    lines.handle(record)
+        log.handle(_record(log, level, text))
+    lines.handle(_record(lines, logging.INFO, text))
+
+
+def _record(logger: logging.Logger, level: int, text: str) -> logging.LogRecord:
+    """Without looking for the line of source that logs it, which costs as much as all the rest of a record."""
+    return logging.LogRecord(logger.name, level, __file__, 0, text, None, None)
 
 
 def sku_of(request: Any) -> str:

@@ -41,6 +41,11 @@ class KeystoreSettings:
     sessions: int
     softhsm: Path | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many calls may wait for the keys at the same time."""
+        return self.sessions if self.kind == PKCS11 else 0
+
 
 def findings(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is wrong, as key and sentence; that a text is a text is checked elsewhere."""

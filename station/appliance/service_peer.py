@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ from station.appliance.session_tokens import Holder
 from station.appliance.sessions import Seat
 
 LONGEST_USER = 128
+NAME_SECONDS = 60
 REMEMBERED = 4096
 """Callers whose every call brings the same certificate, user and address; the least recent are read again."""
 
@@ -77,7 +79,7 @@ def check_endpoint(client: Client) -> None:
     address = peer_address(client.peer)
     if address in client.names:
         return
-    host = _reverse_name(address)
+    host = _reverse_name(address, int(time.monotonic() // NAME_SECONDS))
     if not host or host not in {name.lower() for name in client.names}:
         raise Refusal("UNKNOWN", f"the client certificate does not name the client's address {address}")
 
@@ -96,7 +98,9 @@ def _canonical(text: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def _reverse_name(address: str) -> str:
+@lru_cache(maxsize=REMEMBERED)
+def _reverse_name(address: str, period: int) -> str:
+    """First label of the address's name, or nothing; asked once in a ``period``: an answer may take seconds."""
     try:
         return socket.gethostbyaddr(address)[0].partition(".")[0].lower()
     except OSError:

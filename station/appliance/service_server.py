@@ -20,7 +20,8 @@ from station.wire import pa_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
+THREADS = 4
+"""Calls that compute at the same time: only one of them can run Python code, and more of them only get in its way."""
 SERVICE_NAME = "pa.ProvisioningApplianceService"
 HANDSHAKE_MS = 10_000
 IDLE_POLL = 0.05
@@ -37,11 +38,12 @@ class ApplianceServer:
 
     def __init__(
         self, service: ApplianceService, interceptor: SessionInterceptor, tls: ServerTls, address: str,
-        reflected: bool = False,
+        reflected: bool = False, waiting: int = 0,
     ) -> None:  # fmt: skip
+        """``waiting`` is how many calls may wait for something outside of this computer beside those that compute."""
         self.tls = tls
         self._interceptor = interceptor
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="appliance")
+        self._pool = ThreadPoolExecutor(THREADS + waiting, thread_name_prefix="appliance")
         self._server = grpc.server(self._pool, interceptors=[interceptor], options=OPTIONS)
         pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         self._health = health.HealthServicer()
