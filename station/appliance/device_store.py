@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -76,7 +78,7 @@ class DeviceStore:
             raise StoreFailed(f"the registration could not be stored: {error}") from None
 
     def _register(self, device: StoredDevice) -> Outcome:
-        with self._database.atomic():
+        with self._writing():
             digests = [row["digest"] for row in self._rows(device.device_id)]
             if device.digest in digests:
                 return Outcome.SAME
@@ -93,6 +95,13 @@ class DeviceStore:
                 }
             )
         return outcome
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction that may write from its beginning: one that reads first fails when another process writes."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        with self._connection:
+            yield
 
     def find(self, device_id: str) -> list[StoredDevice]:
         """All registrations of one device, oldest first."""
