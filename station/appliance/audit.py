@@ -42,6 +42,7 @@ class _Appender(logging.Handler):
         self.path = path
         self.missed = 0
         self._file = -1
+        self._begin = b""
         self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -50,8 +51,10 @@ class _Appender(logging.Handler):
             if self._was_moved():
                 self._shut()
                 self._open()
-            line = record.getMessage().encode() + b"\n"
-            if os.write(self._file, line) < len(line):
+            line = self._begin + record.getMessage().encode() + b"\n"
+            written = os.write(self._file, line)
+            self._begin = b"" if written == len(line) else b"\n"  # the rest of a torn line is not joined to the next
+            if self._begin:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self.handleError(record)

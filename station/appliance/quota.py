@@ -117,6 +117,12 @@ class Quota:
             self._connection.execute("DELETE FROM closed_sessions WHERE expires <= ?", (int(self._clock()),))
             self._connection.execute("INSERT OR REPLACE INTO closed_sessions VALUES (?, ?)", (session, expires))
 
+    def is_closed(self, session: bytes) -> bool:
+        """True when a session was closed, in whatever process that shares this account."""
+        with self._failures(), self._lock:
+            found = self._connection.execute("SELECT 1 FROM closed_sessions WHERE session = ?", (session,))
+            return found.fetchone() is not None
+
     def closed_sessions(self) -> list[tuple[bytes, int]]:
         """Closed sessions that have not expired."""
         with self._failures(), self._lock:
