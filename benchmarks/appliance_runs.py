@@ -76,11 +76,11 @@ class Runner:
                 processes.append(process)
             for process in processes:
                 line_of(process, READY_SECONDS)
-            cpu = self._appliance.usage.cpu()
+            cpu = self._appliance.cpu()
             for process in processes:
                 _send(process, "go")
             done = [Done(**json.loads(line_of(process, load.seconds + REPORT_SECONDS))) for process in processes]
-            cpu = self._appliance.usage.cpu() - cpu
+            cpu = self._appliance.cpu() - cpu
         failures = [sentence for part in done for sentence in part.failures]
         if failures:
             raise RuntimeError(f"{len(failures)} clients failed, the first one: {failures[0]}")

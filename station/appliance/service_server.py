@@ -46,7 +46,9 @@ class ApplianceServer:
         self.tls = tls
         self._interceptor = interceptor
         self._pool = ThreadPoolExecutor(THREADS + waiting, thread_name_prefix="appliance")
-        self._server = grpc.server(self._pool, interceptors=[interceptor], options=(*OPTIONS, ("grpc.so_reuseport", int(shared))))
+        self._server = grpc.server(
+            self._pool, interceptors=[interceptor], options=(*OPTIONS, ("grpc.so_reuseport", int(shared)))
+        )
         pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
