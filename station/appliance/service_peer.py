@@ -24,7 +24,7 @@ from station.appliance.sessions import Seat
 
 LONGEST_USER = 128
 NAME_SECONDS = 60
-REMEMBERED = 4096
+REMEMBERED = 1024
 """Callers whose every call brings the same certificate, user and address; the least recent are read again."""
 
 
