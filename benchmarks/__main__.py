@@ -24,6 +24,7 @@ CATALOGUE = {
     "waiting": ("eight waiting sockets", 240),
     "log": ("100,000 log lines from engine to window", 300),
     "latency": ("stop, start of window and command line, peak memory", 300),
+    "appliance": ("conversations with the appliance, beside openssl speed", 420),
 }
 """Name of each benchmark: what it measures, and after how many seconds it is ended."""
 

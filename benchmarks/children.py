@@ -79,6 +79,10 @@ class Usage:
         self._folder = Path(f"/proc/{pid}")
         self._tick = os.sysconf("SC_CLK_TCK")
 
+    def children(self) -> list[Usage]:
+        """The processes that its main thread started."""
+        return [Usage(pid) for pid in (self._folder / "task" / self._folder.name / "children").read_text().split()]
+
     def cpu(self) -> float:
         """User and system seconds so far."""
         fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
@@ -87,6 +91,10 @@ class Usage:
     def peak_mebibytes(self) -> float:
         """Most resident memory so far (VmHWM)."""
         return self._status("VmHWM") / 1024
+
+    def resident_mebibytes(self) -> float:
+        """Resident memory now (VmRSS)."""
+        return self._status("VmRSS") / 1024
 
     def _status(self, key: str) -> int:
         for line in (self._folder / "status").read_text().splitlines():

@@ -165,13 +165,18 @@ def appliance_init(folder: Path, **options: Any) -> int:
 @click.argument("folder", type=FOLDER)
 @click.option("--host", help="Address to listen on (default: appliance.toml).")
 @click.option("--port", type=int, help="Port to listen on; 0 takes any free one.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve together (default: appliance.toml).")
 @click.option("--log-level", default="info", show_default=True, help="debug, info, warning or error.")
+@click.option("--worker", is_flag=True, hidden=True)
 @click.option("--parent-pid", type=int, hidden=True)
 @json_option
-def appliance_serve(folder: Path, parent_pid: int | None, **options: Any) -> int:
+def appliance_serve(folder: Path, parent_pid: int | None, worker: bool, **options: Any) -> int:
     """Serve the appliance of FOLDER until SIGTERM or Ctrl-C."""
-    from station.appliance.commands import serve_command
+    from station.appliance.commands import serve_command, worker_command
     from station.processes import end_with_parent
+
+    if worker:
+        return worker_command(folder=folder, log_level=options["log_level"])
 
     if parent_pid is not None:
         end_with_parent(parent_pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -92,18 +93,31 @@ def child_environment() -> dict[str, str]:
 
 
 class Child:
-    """One process of ours with its first line of output, ended by its own id on every way out."""
+    """One process of ours with its first line of output, ended by its own id on every way out.
 
-    def __init__(self, name: str, arguments: Sequence[str], log: IO[bytes] | int = subprocess.DEVNULL) -> None:
+    ``told`` is its first line of input, after which its stdin stays open for as long as this process lives;
+    ``descriptors`` are handed on to it under their numbers.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: IO[bytes] | int = subprocess.DEVNULL, *,
+        told: str | None = None, descriptors: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         self.name = name
         self.process = subprocess.Popen(
-            station_command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-            env=child_environment(), start_new_session=True,
+            station_command(*arguments), stdin=subprocess.DEVNULL if told is None else subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=log, env=child_environment(), start_new_session=True, pass_fds=descriptors,
         )  # fmt: skip
+        self._tell(told)
         self._first: list[bytes] = []
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
         self._reader.start()
+
+    @property
+    def said(self) -> str | None:
+        """Its first line, once it has said one."""
+        return self._first[0].decode(errors="replace").strip() if self._first else None
 
     def first_line(self, seconds: float) -> str:
         """The line that says the process is ready; ``BenchError`` when it ends or is silent instead."""
@@ -124,8 +138,16 @@ class Child:
                 self.process.kill()
                 self.process.wait()
         self._reader.join(timeout=END_SECONDS)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _tell(self, line: str | None) -> None:
+        if line is None or self.process.stdin is None:
+            return
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; its exit code says more
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -6,13 +6,14 @@ them is taken from a message's secret fields. Texts that a client chooses are cu
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,31 @@ lines.propagate = False
 LONGEST = 80
 
 
-class _Handler(WatchedFileHandler):
-    """A line that cannot be written must not change the answer that it is about; the log has it still."""
+class _Appender(logging.Handler):
+    """A line is one write to the end of the file: several processes may share it, and no line is torn.
 
-    missed = 0
+    A line that cannot be written must not change the answer that it is about; the log has it still.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.missed = 0
+        self._file = -1
+        self._begin = b""
+        self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; called under the handler's lock."""
+        """Append one line; called under the handler's lock."""
         try:
-            super().emit(record)  # looks for a moved file first, which may fail too
+            if self._was_moved():
+                self._shut()
+                self._open()
+            line = self._begin + record.getMessage().encode() + b"\n"
+            written = os.write(self._file, line)
+            self._begin = b"" if written == len(line) else b"\n"  # the rest of a torn line is not joined to the next
+            if self._begin:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             self.handleError(record)
 
@@ -45,7 +62,31 @@ class _Handler(WatchedFileHandler):
         """One sentence instead of a stack trace."""
         self.missed += 1
         why = getattr(sys.exception(), "strerror", "") or "the file was closed"
-        log.error("an audit line is in this log only, %s cannot be written: %s", self.baseFilename, why)
+        log.error("an audit line is in this log only, %s cannot be written: %s", self.path, why)
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._shut()
+
+    def _open(self) -> None:
+        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._identity = _identity(os.fstat(self._file))
+
+    def _shut(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _was_moved(self) -> bool:
+        try:
+            return self._file < 0 or _identity(os.stat(self.path)) != self._identity
+        except FileNotFoundError:
+            return True
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 class AuditFile:
@@ -53,10 +94,9 @@ class AuditFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._handler = _Handler(path, encoding="utf-8")
+            self._handler = _Appender(path)
         except OSError as error:
             raise ConfigError(f"expected to write the audit log {path}, but: {error.strerror}") from None
-        self._handler.setFormatter(logging.Formatter("%(message)s"))
         lines.addHandler(self._handler)
 
     def missed(self) -> int:
@@ -68,8 +108,8 @@ class AuditFile:
         lines.removeHandler(self._handler)
         try:
             self._handler.close()
-        except OSError as error:  # what was kept back cannot be written now either
-            log.error("%s could not be closed: %s", self._handler.baseFilename, error.strerror)
+        except OSError as error:
+            log.error("%s could not be closed: %s", self._handler.path, error.strerror)
 
 
 def write(
@@ -121,8 +161,14 @@ def journal_accepted(journal: str, last: str, reason: str) -> None:
 
 def _put(line: Mapping[str, object], level: int) -> None:
     text = json.dumps(line, ensure_ascii=True)
-    log.log(level, "%s", text)
-    lines.info("%s", text)
+    if log.isEnabledFor(level):
+        log.handle(_record(log, level, text))
+    lines.handle(_record(lines, logging.INFO, text))
+
+
+def _record(logger: logging.Logger, level: int, text: str) -> logging.LogRecord:
+    """Without looking for the line of source that logs it, which costs as much as all the rest of a record."""
+    return logging.LogRecord(logger.name, level, __file__, 0, text, None, None)
 
 
 def _now() -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from station.errors import FormatError
-from station.formats.der import KEY_CERT_SIGN
+from station.formats.der import KEY_CERT_SIGN, Certificate
 from station.formats.dice import verify_chain
 
 
@@ -21,7 +22,8 @@ class Chain:
 
 def verify(chain: Chain, now: datetime) -> None:
     """Raise FormatError unless every certificate is signed by the one before and valid now."""
-    verify_chain([chain.root, chain.intermediate, *chain.below], now)
+    authorities = _signed(chain.root, chain.intermediate)
+    verify_chain([*authorities, *chain.below], now, signed=len(authorities))
 
 
 def verify_ca(root: bytes, intermediate: bytes, now: datetime) -> None:
@@ -33,3 +35,12 @@ def verify_ca(root: bytes, intermediate: bytes, now: datetime) -> None:
     constraints, usage = below.tbs.basic_constraints, below.tbs.key_usage
     if constraints is None or not constraints.ca or (usage is not None and KEY_CERT_SIGN not in usage):
         raise FormatError("expected a CA certificate with keyCertSign, saw another: install the CA's certificate")
+
+
+@lru_cache(maxsize=64)
+def _signed(root: bytes, intermediate: bytes) -> tuple[Certificate, ...]:
+    """The CAs of a SKU, whose two signatures are verified once for the same bytes; FormatError is not remembered.
+
+    Dates, names, path lengths and everything else are checked again by each chain.
+    """
+    return verify_chain([root, intermediate])

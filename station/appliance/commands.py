@@ -72,24 +72,37 @@ def _servable(skus: Sequence[str], keystore: str) -> tuple[list[str], list[str]]
 
 
 def serve_command(
-    *, folder: Path, host: str | None = None, port: int | None = None, as_json: bool = False, log_level: str = "info",
-    say: Say | None = None,
+    *, folder: Path, host: str | None = None, port: int | None = None, workers: int | None = None,
+    as_json: bool = False, log_level: str = "info", say: Say | None = None,
 ) -> int:  # fmt: skip
     """Serve until SIGTERM or SIGINT; one line says when calls are answered. The log goes to stderr."""
-    restart_in_clean_environment(read_settings(folder.resolve()).realm)
+    settings = read_settings(folder.resolve())
+    restart_in_clean_environment(settings.realm)
     require_tls13()  # before gRPC is loaded, which reads its switches then
-    from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
-
     say = say or _stdout
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    _log_to_stderr(log_level)
 
     def announce(endpoint: dict[str, object]) -> None:
         line = f"appliance of realm {endpoint['realm']} is ready on {endpoint['target']}"
         say(json.dumps({"event": "appliance_ready", **endpoint}) if as_json else line)
 
+    if (workers or settings.run.workers) > 1:
+        from station.appliance.workers import supervise
+
+        return supervise(folder, workers or settings.run.workers, host, port, ready=announce, log_level=log_level)
+    from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
+
     return serve(folder, host, port, ready=announce)
+
+
+def worker_command(*, folder: Path, log_level: str = "info", say: Say | None = None) -> int:
+    """Serve as one of several processes, as the supervisor says on stdin."""
+    restart_in_clean_environment(read_settings(folder.resolve()).realm)
+    require_tls13()
+    _log_to_stderr(log_level, "[%(process)d] ")
+    from station.appliance.worker import work
+
+    return work(folder, say or _stdout)
 
 
 def selftest_command(
@@ -116,6 +129,11 @@ def doctor_command(*, folder: Path, as_json: bool = False, say: Say | None = Non
     for line in [doctor.as_json(checks)] if as_json else map(str, checks):
         say(line)
     return doctor.exit_code(checks)
+
+
+def _log_to_stderr(level: str, who: str = "") -> None:
+    form = f"%(asctime)s %(levelname)s {who}%(name)s %(message)s"
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, format=form)
 
 
 def _stdout(line: str) -> None:

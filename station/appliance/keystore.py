@@ -13,12 +13,14 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -128,6 +130,7 @@ class SoftwareKeystore:
         self._secret = {label: Secret(raw, label) for label, raw in material.secret.items()}
         self._private = {label: _private_key(label, der) for label, der in material.private.items()}
         self._public = dict(material.public)
+        self._spki = {label: spki(key.public_key()) for label, key in self._private.items()}
 
     def labels(self) -> frozenset[str]:
         """All labels, of whatever kind."""
@@ -171,8 +174,8 @@ class SoftwareKeystore:
 
     def public_key(self, label: str) -> bytes:
         """SubjectPublicKeyInfo DER."""
-        if label in self._private:
-            return spki(self._private[label].public_key())
+        if label in self._spki:
+            return self._spki[label]
         if label in self._public:
             return self._public[label]
         raise KeyMissing(f"expected a key pair or public key {label!r} in the keystore: correct the SKU file")
@@ -184,7 +187,7 @@ class SoftwareKeystore:
         return KeyInfo("private" if label in self._private else "public", algorithm_of(self.public_key(label)))
 
     def _wrap(self, seed: bytes, wrapping: Wrapping) -> bytes:
-        key = serialization.load_der_public_key(self.public_key(wrapping.label))
+        key = load_public_key(self.public_key(wrapping.label))
         if not isinstance(key, rsa.RSAPublicKey):
             raise KeyMissing(f"expected an RSA public key {wrapping.label!r} for seed wrapping: correct the SKU file")
         return key.encrypt(seed, rsa_padding(wrapping.mechanism))
@@ -195,6 +198,12 @@ def rsa_padding(mechanism: str) -> padding.AsymmetricPadding:
     sha256 = hashes.SHA256()
     oaep = padding.OAEP(mgf=padding.MGF1(sha256), algorithm=sha256, label=None)
     return oaep if mechanism == "RsaOaep" else padding.PKCS1v15()
+
+
+@lru_cache(maxsize=64)
+def load_public_key(der: bytes) -> PublicKeyTypes:
+    """The public key of a SubjectPublicKeyInfo; the appliance uses few of them for every device."""
+    return serialization.load_der_public_key(der)
 
 
 def spki(key: PublicKey) -> bytes:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from station.appliance import known_keys
-from station.appliance.keystore import SEED_BYTES, KeyInfo, KeyMissing, Role, Wrapping, rsa_padding
+from station.appliance.keystore import SEED_BYTES, KeyInfo, KeyMissing, Role, Wrapping, load_public_key, rsa_padding
 from station.appliance.passphrase import SecretSource, reader
 from station.appliance.pkcs11_module import Module, TokenChoice
 from station.appliance.pkcs11_policy import OBJECT_CLASSES, Inventory, TokenKey, der_signature, take_inventory
@@ -197,7 +197,7 @@ def _fresh(session: KeySession, message: bytes, wrapping: Wrapping | None) -> tu
 
 def _fresh_here(message: bytes, public_key: bytes, wrapping: Wrapping) -> tuple[Secret, bytes]:
     """The same in this process, for a token that cannot wrap in this way: the seed is never inside the token."""
-    key = load_der_public_key(public_key)
+    key = load_public_key(public_key)
     if not isinstance(key, rsa.RSAPublicKey):
         raise KeyMissing(f"expected an RSA public key {wrapping.label!r} for seed wrapping: correct the SKU file")
     seed = secrets.token_bytes(SEED_BYTES)

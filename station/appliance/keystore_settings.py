@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,20 @@ class KeystoreSettings:
     pin: SecretSource
     sessions: int
     softhsm: Path | None = None
+
+    @property
+    def secret(self) -> SecretSource:
+        """Where that comes from which opens the keystore: the passphrase or the PIN."""
+        return self.pin if self.kind == PKCS11 else self.passphrase
+
+    def reading(self, source: SecretSource) -> KeystoreSettings:
+        """The same with another source of it."""
+        return replace(self, pin=source) if self.kind == PKCS11 else replace(self, passphrase=source)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls may wait for the keys at the same time."""
+        return self.sessions if self.kind == PKCS11 else 0
 
 
 def findings(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from station.appliance.chains import verify_ca
 from station.appliance.hpke_layer import HpkeLayer, load_layer
-from station.appliance.keystore import KeyMissing, Keystore
+from station.appliance.keystore import KeyMissing, Keystore, load_public_key
 from station.appliance.refusal import Refusal
 from station.appliance.skus import SkuConfig, check_unique, read_sku
 from station.errors import ConfigError, Finding, FormatError
@@ -182,7 +182,7 @@ def _wrong_chains(sku: LoadedSku) -> list[str]:
 def require_wrapping_key(keystore: Keystore, label: str) -> None:
     """Refuse a wrapping label that is no RSA public key."""
     try:
-        key = serialization.load_der_public_key(keystore.public_key(label))
+        key = load_public_key(keystore.public_key(label))
     except (KeyMissing, ValueError):
         key = None
     if not isinstance(key, rsa.RSAPublicKey):

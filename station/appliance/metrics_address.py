@@ -18,6 +18,10 @@ class MetricsAddress:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def next(self, number: int) -> MetricsAddress:
+        """The address ``number`` ports on, for one of several processes; any free port stays any."""
+        return MetricsAddress(self.host, self.port + number if self.port else 0)
+
     @property
     def is_loopback(self) -> bool:
         """True when only this computer reaches it."""

@@ -13,7 +13,7 @@ from station.model import Realm
 
 TEXTS = {"stations": "stations.toml", "counters": "counters.db", "audit": "audit.jsonl", "metrics": ""}
 SWITCHES = {"reflection": False}
-NUMBERS = {"session_minutes": (60, 1, 1440), "calls_per_second": (2000, 0, 1_000_000)}
+NUMBERS = {"session_minutes": (60, 1, 1440), "calls_per_second": (2000, 0, 1_000_000), "workers": (1, 1, 64)}
 """Default, least and most."""
 
 
@@ -21,7 +21,7 @@ NUMBERS = {"session_minutes": (60, 1, 1440), "calls_per_second": (2000, 0, 1_000
 class RunSettings:
     """Paths are absolute; ``audit`` is None when the log is the only place; 0 calls per second means no limit.
 
-    ``metrics`` is None when nothing listens for Prometheus.
+    ``metrics`` is None when nothing listens for Prometheus. ``workers`` processes serve the folder together.
     """
 
     stations: Path
@@ -31,6 +31,7 @@ class RunSettings:
     reflection: bool
     session_minutes: int
     calls_per_second: int
+    workers: int
 
 
 def findings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from station.appliance.audit import AuditFile
 from station.appliance.device_store import DeviceStore
-from station.appliance.file_guard import changeable, exposed
-from station.appliance.files import replace
 from station.appliance.forwarding import forwarder_of
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
@@ -31,6 +25,7 @@ from station.appliance.service import ApplianceService
 from station.appliance.service_auth import Gate, SessionInterceptor
 from station.appliance.service_server import ApplianceServer
 from station.appliance.service_tls import ServerTls, TlsPaths
+from station.appliance.serving_process import Announce, alone_in_folder, announced, endpoint_of, wait
 from station.appliance.session_tokens import SessionTokens, fleet_key
 from station.appliance.sessions import Sessions
 from station.appliance.settings import ApplianceSettings, read_settings
@@ -38,19 +33,13 @@ from station.appliance.spm import Spm
 from station.appliance.stations import Access
 from station.appliance.stores import open_stores
 from station.appliance.tls_version import tls13_is_required
-from station.data_folder import try_lock
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import harden_process
 
 log = logging.getLogger(__name__)
 
-SIGNAL_POLL = 0.1
 DRAIN_SECONDS = 5.0
-EXPIRY_SECONDS = 86400.0
-PRIVATE = 0o077
-"""Databases, audit log and address file are made for the serving user alone."""
-SPYING_VARIABLES = ("GRPC_TRACE", "GRPC_VERBOSITY", "SSLKEYLOGFILE")
 
 
 def serve(
@@ -58,7 +47,7 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     stop: threading.Event | None = None,
-    ready: Callable[[dict[str, object]], None] | None = None,
+    ready: Announce | None = None,
 ) -> int:
     """Serve the folder until SIGTERM, SIGINT or ``stop``; returns 0 after a clean drain.
 
@@ -67,14 +56,34 @@ def serve(
     """
     harden_process()
     settings = read_settings(folder.resolve())
-    stop = stop or threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_exclusive(settings.lock))
-        _refuse_spying(settings.realm)
-        _refuse_open_files(settings)
-        _warn_of_root()
-        stack.callback(os.umask, os.umask(PRIVATE))
-        asked = stack.enter_context(_signals())  # until the drain is over
+        asked = stack.enter_context(alone_in_folder(settings))
+        served = stack.enter_context(serving(settings, host or settings.host, settings.port if port is None else port))
+        endpoint = endpoint_of(settings, host or settings.host, served.server.port)
+        if served.metrics:
+            endpoint["metrics"] = served.metrics
+        stack.enter_context(announced(settings, endpoint, ready))
+        wait(asked, stop or threading.Event(), served.server.warn_of_expiry)
+        log.info("appliance drains")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that answers, and where its metrics are (empty: nowhere)."""
+
+    server: ApplianceServer
+    metrics: str
+
+
+@contextmanager
+def serving(settings: ApplianceSettings, host: str, port: int, worker: int | None = None) -> Iterator[Served]:
+    """Answer calls inside the context, drain at its end.
+
+    ``worker`` is the number, from 0, of one of several processes which answer on the same port and know of sessions
+    that another one closed.
+    """
+    with ExitStack() as stack:
         stores = stack.enter_context(open_stores(settings))
         keystore = stack.enter_context(configured_keystore(settings.keys, settings.realm))
         metrics = Metrics()
@@ -82,34 +91,32 @@ def serve(
             audit = AuditFile(settings.run.audit)
             stack.callback(audit.close)
             metrics.watch(Gauge("audit_lines_missed", "Lines that the audit file lacks.", audit.missed))
-        service, interceptor = assemble(settings, keystore, stores.store, stores.quota, metrics=metrics)
-        server = _start(settings, service, interceptor, host or settings.host, settings.port if port is None else port)
+        shared = worker is not None
+        service, interceptor = assemble(settings, keystore, stores.store, stores.quota, metrics=metrics, shared=shared)
+        server = _start(settings, service, interceptor, host, port, shared)
         stack.callback(server.drain, DRAIN_SECONDS)
         metrics.watch(certificate_gauge(server.tls))
         _start_forwarding(settings, stores.store, metrics, stack)
-        endpoint = _endpoint(settings, host or settings.host, server.port)
+        listening = ""
         if settings.run.metrics is not None:
-            endpoint["metrics"] = _listen(settings.run.metrics, metrics, stack)
-        stack.callback(settings.endpoint.unlink, missing_ok=True)
-        replace(settings.endpoint, json.dumps(endpoint, indent=1).encode())
-        log.info("appliance of realm %s is ready on %s", settings.realm, endpoint["target"])
-        if ready is not None:
-            ready(endpoint)
-        _wait(asked, stop, server)
-        log.info("appliance drains")
-    return 0
+            listening = _listen(settings.run.metrics.next(worker or 0), metrics, stack)
+        yield Served(server, listening)
 
 
 def assemble(
     settings: ApplianceSettings, keystore: Keystore, store: DeviceStore | None, quota: Quota,
-    clock: Callable[[], float] = time.time, metrics: Metrics | None = None,
+    clock: Callable[[], float] = time.time, metrics: Metrics | None = None, shared: bool = False,
 ) -> tuple[ApplianceService, SessionInterceptor]:  # fmt: skip
-    """The service and what stands in front of it; ``clock`` decides when sessions expire."""
+    """The service and what stands in front of it; ``clock`` decides when sessions expire.
+
+    ``shared``: other processes close sessions in the same account, too.
+    """
     metrics = metrics or Metrics()
     spm = Spm(settings.skus, keystore)
     access = Access(settings.run.stations, settings.realm)
     tokens = SessionTokens(fleet_key(keystore), 60 * settings.run.session_minutes, clock)
-    sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session)
+    closed_elsewhere = quota.is_closed if shared else None
+    sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session, closed_elsewhere)
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
     metrics.watch(*gauges(keystore, sessions, access, quota, gate.expiries))
@@ -117,12 +124,13 @@ def assemble(
 
 
 def _start(
-    settings: ApplianceSettings, service: ApplianceService, interceptor: SessionInterceptor, host: str, port: int
-) -> ApplianceServer:
+    settings: ApplianceSettings, service: ApplianceService, interceptor: SessionInterceptor, host: str, port: int,
+    shared: bool = False,
+) -> ApplianceServer:  # fmt: skip
     _refuse_old_tls(settings.realm)
     tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection)
+    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection, settings.keys.waiting, shared)
 
 
 def _listen(address: MetricsAddress, metrics: Metrics, stack: ExitStack) -> str:
@@ -132,15 +140,6 @@ def _listen(address: MetricsAddress, metrics: Metrics, stack: ExitStack) -> str:
     if not address.is_loopback:
         log.warning("metrics are told to everybody who reaches %s", address)
     return listener.url
-
-
-def _wait(asked: list[int], stop: threading.Event, server: ApplianceServer) -> None:
-    """Until the process is to end; once a day it says which certificates expire soon."""
-    look = time.monotonic()
-    while not asked and not stop.wait(SIGNAL_POLL):
-        if time.monotonic() >= look:
-            look += EXPIRY_SECONDS
-            server.warn_of_expiry()
 
 
 def _start_forwarding(
@@ -157,44 +156,6 @@ def _start_forwarding(
     forwarder.start()
 
 
-def _endpoint(settings: ApplianceSettings, host: str, port: int) -> dict[str, object]:
-    name = "localhost" if host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::") else host
-    return {
-        "target": f"[{name}]:{port}" if ":" in name else f"{name}:{port}",
-        "host": host,
-        "port": port,
-        "pid": os.getpid(),
-        "realm": settings.realm.value,
-        "tls": True,
-    }
-
-
-def _refuse_spying(realm: Realm) -> None:
-    """Tracing switches would put session tokens and keys into the log (``serve_command`` has dropped them before)."""
-    found = [name for name in SPYING_VARIABLES if os.environ.get(name)]
-    if found and realm is Realm.PRODUCTION:
-        raise ConfigError(f"expected {', '.join(found)} to be unset in production: tracing shows secrets")
-    if found:
-        log.warning("%s is set: tracing may show session tokens", ", ".join(found))
-
-
-def _refuse_open_files(settings: ApplianceSettings) -> None:
-    """Keys that others can read are refused always, settings that others can change in production."""
-    refused, changed = exposed(settings), changeable(settings)
-    if settings.realm is Realm.PRODUCTION:
-        refused += changed
-    if refused:
-        raise ConfigError("\n".join(refused))
-    for sentence in changed:
-        log.warning("%s", sentence)
-
-
-def _warn_of_root() -> None:
-    """Not refused: inside a container or user namespace root may be nobody outside of it, which cannot be seen here."""
-    if sys.platform != "win32" and os.geteuid() == 0:
-        log.warning("the appliance runs as root: give it a user of its own, so that a fault in it reaches less")
-
-
 def _refuse_old_tls(realm: Realm) -> None:
     """gRPC may have been loaded by somebody else before, who did not say that TLS 1.2 is not wanted."""
     if tls13_is_required():
@@ -202,34 +163,3 @@ def _refuse_old_tls(realm: Realm) -> None:
     if realm is Realm.PRODUCTION:
         raise ConfigError("expected TLS 1.3 to be required before gRPC is loaded: start with station appliance serve")
     log.warning("TLS 1.2 is accepted: this process was not started with station appliance serve")
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The list that SIGTERM and SIGINT put their number into; only in the main thread, handlers restored afterwards.
-
-    A handler may interrupt another one, or a wait, inside the lock of an ``Event``: setting one there can deadlock.
-    """
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """One serving process per folder; the lock ends with the process, however it ends."""
-    with path.open("a+", encoding="utf-8") as file:
-        if not try_lock(file):
-            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it")
-        yield

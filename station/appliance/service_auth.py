@@ -10,8 +10,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -72,7 +71,7 @@ class Gate:
             if method not in self.spm.methods(sku):
                 raise Refusal("PERMISSION_DENIED", f"sku {sku!r} may not call {method}")
         if self.endpoint_check:
-            check_endpoint(context)
+            check_endpoint(client)
         station.require_method(method)
         if method not in WITHOUT_SESSION:
             station.require_sku(sku)
@@ -104,6 +103,7 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
         self._count = count
         self._lock = threading.Lock()
         self._running = 0
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     @property
     def idle(self) -> bool:
@@ -117,49 +117,48 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
         if handler is None or not details.method.startswith(SERVICE):
             return handler
         method = details.method.removeprefix(SERVICE)
-        return grpc.unary_unary_rpc_method_handler(
-            self._guarded(method, handler.unary_unary), _tolerant(handler.request_deserializer),
-            handler.response_serializer,
-        )  # fmt: skip
+        inner, wrapped = self._wrapped.get(method, (None, None))
+        if inner is not handler:  # gRPC asks at every call, and answers with the same handler
+            wrapped = grpc.unary_unary_rpc_method_handler(
+                self._guarded(method, handler.unary_unary), _tolerant(handler.request_deserializer),
+                handler.response_serializer,
+            )  # fmt: skip
+            self._wrapped[method] = (handler, wrapped)
+        return wrapped
 
     def _guarded(self, method: str, inner: Handler) -> Handler:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             started = time.monotonic()
             code, name = "OK", ""
             client = client_of(context)
-            with self._counted():
-                try:
-                    station = self._gate.identify(method, client)
-                    name = station.name
-                    if isinstance(request, Refusal):
-                        raise request
-                    self._gate.admit(method, request, client, station, context)
-                    return inner(request, context)
-                except Refusal as refusal:
-                    code = refusal.code
-                    if (method, code) == ("InitSession", "UNAUTHENTICATED"):
-                        self._gate.rates.failed_login(client.certificate.fingerprint)
-                    abort(context, refusal)
-                except Exception as error:  # no stack trace to the client, and the server lives on
-                    code = "INTERNAL"
-                    _log_fault(method, error)
-                    abort(context, Refusal("INTERNAL", "internal error: see the appliance's log"))
-                finally:
-                    spent = time.monotonic() - started
-                    self._count(method, code, spent)
-                    audit.write(client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name)
+            self._run(1)
+            try:
+                station = self._gate.identify(method, client)
+                name = station.name
+                if isinstance(request, Refusal):
+                    raise request
+                self._gate.admit(method, request, client, station, context)
+                return inner(request, context)
+            except Refusal as refusal:
+                code = refusal.code
+                if (method, code) == ("InitSession", "UNAUTHENTICATED"):
+                    self._gate.rates.failed_login(client.certificate.fingerprint)
+                abort(context, refusal)
+            except Exception as error:  # no stack trace to the client, and the server lives on
+                code = "INTERNAL"
+                _log_fault(method, error)
+                abort(context, Refusal("INTERNAL", "internal error: see the appliance's log"))
+            finally:
+                self._run(-1)
+                spent = time.monotonic() - started
+                self._count(method, code, spent)
+                audit.write(client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name)
 
         return guarded
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _run(self, more: int) -> None:
         with self._lock:
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running -= 1
+            self._running += more
 
 
 def _tolerant(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

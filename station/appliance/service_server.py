@@ -20,13 +20,13 @@ from station.wire import pa_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-THREADS = 16
+THREADS = 4
+"""Calls that compute at the same time: only one of them can run Python code, and more of them only get in its way."""
 SERVICE_NAME = "pa.ProvisioningApplianceService"
 HANDSHAKE_MS = 10_000
 IDLE_POLL = 0.05
 GOODBYE_SECONDS = 0.5
 OPTIONS = (
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", TRANSPORT_BYTES),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
 )
@@ -37,12 +37,18 @@ class ApplianceServer:
 
     def __init__(
         self, service: ApplianceService, interceptor: SessionInterceptor, tls: ServerTls, address: str,
-        reflected: bool = False,
+        reflected: bool = False, waiting: int = 0, shared: bool = False,
     ) -> None:  # fmt: skip
+        """``waiting`` is how many calls may wait for something outside of this computer beside those that compute.
+
+        ``shared``: other processes listen on the same port; the system deals connections out among them.
+        """
         self.tls = tls
         self._interceptor = interceptor
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="appliance")
-        self._server = grpc.server(self._pool, interceptors=[interceptor], options=OPTIONS)
+        self._pool = ThreadPoolExecutor(THREADS + waiting, thread_name_prefix="appliance")
+        self._server = grpc.server(
+            self._pool, interceptors=[interceptor], options=(*OPTIONS, ("grpc.so_reuseport", int(shared)))
+        )
         pa_pb2_grpc.add_ProvisioningApplianceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -11,17 +11,17 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from station.appliance import known_keys
 from station.appliance.device_data import verify_device_data
 from station.appliance.endorse import endorse_certs
-from station.appliance.keystore import KeyMissing, Keystore
+from station.appliance.keystore import KeyMissing, Keystore, load_public_key
 from station.appliance.loaded_sku import (
     DICE_CA,
     DICE_MLDSA_CA,
@@ -170,9 +170,9 @@ class Spm:
 
     def _find_auth(self, sku: str) -> SkuAuth:
         known = self._auth.value()
-        families = sorted((name for name in known if sku.startswith(name)), key=len, reverse=True)
         if sku in known:
             return known[sku]
+        families = sorted((name for name in known if sku.startswith(name)), key=len, reverse=True)
         if not families:
             raise Refusal("NOT_FOUND", f"unknown sku {sku!r}")
         return known[families[0]]
@@ -195,7 +195,7 @@ class Spm:
 
 def endorsement_holds(endorsement: Endorsement, data: bytes) -> bool:
     """True when the signature verifies under the public key beside it."""
-    key = load_der_public_key(endorsement.public_key)
+    key = load_public_key(endorsement.public_key)
     assert isinstance(key, ec.EllipticCurvePublicKey)
     try:
         key.verify(endorsement.signature, data, ec.ECDSA(hashes.SHA256()))
@@ -208,9 +208,14 @@ def _subject_key_id(cert: bytes | None) -> bytes:
     if cert is None:
         return bytes(KEY_ID_BYTES)
     try:
-        return parse_certificate(cert).tbs.ski or bytes(KEY_ID_BYTES)
+        return _key_id(cert)
     except FormatError as error:
         raise Refusal("INTERNAL", f"could not read a CA certificate: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _key_id(cert: bytes) -> bytes:
+    return parse_certificate(cert).tbs.ski or bytes(KEY_ID_BYTES)
 
 
 def _refuse_public_passwords(path: Path, auth: Mapping[str, SkuAuth]) -> None:

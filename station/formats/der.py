@@ -208,9 +208,10 @@ def _time(part: Tlv) -> datetime:
     elif part.tag != der_tlv.GENERALIZED_TIME:
         raise FormatError(f"expected a certificate time, saw tag 0x{part.tag:02x}: the DER is damaged")
     try:
-        if len(text) != 15 or not text[:14].isascii() or not text[:14].isdecimal():
+        if len(text) != 15 or not text[:14].isascii() or not text[:14].isdecimal() or text[14] != "Z":
             raise ValueError
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+        return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise FormatError(f"expected a certificate time YYYYMMDDhhmmssZ, saw {text[:20]!r}") from None
 

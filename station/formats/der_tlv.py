@@ -8,7 +8,8 @@ multi-byte tags and anything past the end are not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from station.errors import FormatError
 
@@ -29,9 +30,11 @@ SET = 0x31
 _CONSTRUCTED = 0x20
 
 
-@dataclass(frozen=True, slots=True)
-class Tlv:
-    """One element: its one-byte tag, its content, and the whole element with header (``raw``)."""
+class Tlv(NamedTuple):
+    """One element: its one-byte tag, its content, and the whole element with header (``raw``).
+
+    A certificate has a hundred of them, and a named tuple is made three times as fast as a frozen dataclass.
+    """
 
     tag: int
     content: bytes
@@ -40,7 +43,11 @@ class Tlv:
     @property
     def children(self) -> tuple[Tlv, ...]:
         """The elements inside a constructed element."""
-        return tuple(elements(self.content))
+        data, position, found = self.content, 0, []
+        while position < len(data):
+            element, position = _read_at(data, position)
+            found.append(element)
+        return tuple(found)
 
     def expect(self, tag: int, what: str) -> Tlv:
         """This element when it has ``tag``, else FormatError."""
@@ -130,6 +137,7 @@ def read_oid(element: Tlv, what: str) -> str:
     return decode_oid(element.expect(OID, what).content, what)
 
 
+@lru_cache(maxsize=512)
 def decode_oid(content: bytes, what: str) -> str:
     """Dotted form of an object identifier's content bytes."""
     if not content or content[-1] & 0x80:

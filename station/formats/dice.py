@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -109,16 +110,20 @@ def verify_signature(certificate: Certificate, issuer_spki: bytes) -> None:
 
 
 def verify_chain(
-    certificates: Sequence[bytes], at: datetime | None = None, known_critical: Collection[str] = KNOWN_CRITICAL
+    certificates: Sequence[bytes | Certificate],
+    at: datetime | None = None,
+    known_critical: Collection[str] = KNOWN_CRITICAL,
+    signed: int = 0,
 ) -> tuple[Certificate, ...]:
     """Check a chain given root first (root, ICA, UDS, CDI_0, CDI_1; any length from 1) and return its certificates.
 
     Checked: the root signs itself, names link, key ids link where present, every issuer is a CA with keyCertSign and
-    enough path length, no unknown critical extension, every signature, and the validity when ``at`` is given.
+    enough path length, no unknown critical extension, every signature, and the validity when ``at`` is given. The
+    signatures of the first ``signed`` certificates are not checked again: the caller has verified those very bytes.
     """
     if not certificates:
         raise FormatError("expected at least a root certificate in the chain, saw none: check the SKU pack")
-    chain = tuple(der.parse_certificate(item) for item in certificates)
+    chain = tuple(item if isinstance(item, Certificate) else der.parse_certificate(item) for item in certificates)
     issuers = (chain[0], *chain[:-1])
     for depth, (certificate, issuer) in enumerate(zip(chain, issuers, strict=True)):
         _check_link(certificate.tbs, issuer.tbs, depth)
@@ -127,7 +132,8 @@ def verify_chain(
             _check_authority(certificate.tbs, depth, max(below - 1, 0))
         _check_critical(certificate.tbs, depth, known_critical)
         _check_validity(certificate.tbs, depth, at)
-        verify_signature(certificate, issuer.tbs.spki)
+        if depth >= signed:
+            verify_signature(certificate, issuer.tbs.spki)
     return chain
 
 
@@ -185,6 +191,7 @@ def _check_signature_length(signature: bytes, length: int) -> None:
         raise FormatError(f"expected a signature of {length} bytes, saw {len(signature)}: ask the appliance again")
 
 
+@lru_cache(maxsize=64)
 def _public_key(spki: bytes) -> ec.EllipticCurvePublicKey | _MldsaKey:
     try:
         key = load_der_public_key(spki)

@@ -39,6 +39,7 @@ class TYPES(IntEnum):
     BLOB_VERSION = 15
 
 
+_KNOWN: Mapping[int, TYPES] = {kind.value: kind for kind in TYPES if kind is not TYPES.BLOB_VERSION}
 CERT_TYPES = (TYPES.X509_TBS, TYPES.X509_CERT, TYPES.CWT_CERT)
 _FIXED_SIZES = {TYPES.WAS_TBS_HMAC: 32, TYPES.DEVICE_ID: 32, TYPES.PERSO_SHA256_HASH: 32}
 _LARGEST = {TYPES.DEV_SEED: DEV_SEED_BYTES, TYPES.GENERIC_SEED: 128}
@@ -153,8 +154,8 @@ def parse(body: bytes, num_objs: int | None = None, *, check_der: bool = True, s
         kind, size = _object_header(body, position, layout)
         content = body[position + layout.width : position + size]
         position += size
-        if kind in set(TYPES) - {TYPES.BLOB_VERSION}:
-            found.append(_object(TYPES(kind), content, layout, check_der))
+        if kind in _KNOWN:
+            found.append(_object(_KNOWN[kind], content, layout, check_der))
         elif skip_unknown:
             skipped += 1
         else:

@@ -117,7 +117,7 @@ class NordicMatrix:
                                        board=BOARDS[self.chip_name]))  # fmt: skip
         return path
 
-    # ---- what happens -----------------------------------------------------------------------------------------------
+    # ---- what happens ----------------------------------------------------------------------------------------------
 
     def _before_request(self, name: str) -> None:
         """Called by the probe's server with each request, before it acts: the client waits meanwhile."""
@@ -141,7 +141,7 @@ class NordicMatrix:
     def command(self, do: str, **body: Any) -> None:
         self.bench.state.command({"do": do, "socket": 1, **body})
 
-    # ---- places and runs ----------------------------------------------------------------------------------------------
+    # ---- places and runs ---------------------------------------------------------------------------------------------
 
     def fresh(self) -> Place:
         """A part that nobody has seen, in the socket, and a station that has seen none."""
@@ -181,7 +181,7 @@ class NordicMatrix:
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, f"status {status}, {place.folder}"
         return Ending(True, {}, seconds)
 
-    # ---- cases --------------------------------------------------------------------------------------------------------
+    # ---- cases -------------------------------------------------------------------------------------------------------
 
     def undisturbed(self) -> Ending:
         """A whole run; what it does is what is struck at."""
@@ -214,7 +214,7 @@ class NordicMatrix:
             for moment in MOMENTS:
                 yield Case("power cut", moment, number)
 
-    # ---- one case -----------------------------------------------------------------------------------------------------
+    # ---- one case ----------------------------------------------------------------------------------------------------
 
     def carry_out(self, case: Case) -> Report:
         """Strike, restore, run again, recover what is burnt half way, and look at everything that must hold."""
@@ -272,7 +272,7 @@ class NordicMatrix:
             return "pass" if passed else f"refused: {ending.result['refused']}"
         return str(ending.result.get("bin") or ending.result.get("crashed") or "killed")
 
-    # ---- what must hold -----------------------------------------------------------------------------------------------
+    # ---- what must hold ----------------------------------------------------------------------------------------------
 
     def _violations(self, case: Case, last: Ending, outcome: str, burnt: dict[str, Any]) -> Iterator[str]:
         chip = self.chip.state()

@@ -1,0 +1,233 @@
+"""Several processes that serve one folder: the supervisor starts them, replaces those that end, and ends them all.
+
+Each worker listens on the same port (``SO_REUSEPORT``) and the system deals connections out among them. The supervisor
+serves nothing itself. It holds the folder's lock, the port, and a passphrase or PIN that can be read once only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from station.appliance.passphrase import read_secret
+from station.appliance.serving_process import SIGNAL_POLL, Announce, Asked, alone_in_folder, announced, endpoint_of
+from station.appliance.settings import ApplianceSettings, read_settings
+from station.errors import BenchError, ConfigError
+from station.processes import Child
+from station.secret import Secret, harden_process
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before a worker that ended soon after its start is replaced, doubled each time."""
+STEADY_SECONDS = 60.0
+STDERR = 2
+NO_DESCRIPTOR = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the supervisor tells a worker: its number from 0, where all of them listen, and where its secret is.
+
+    ``secret`` is the descriptor of the keystore's passphrase or PIN, or -1 when the settings say where it is.
+    """
+
+    number: int
+    host: str
+    port: int
+    secret: int = NO_DESCRIPTOR
+
+
+def supervise(
+    folder: Path, workers: int, host: str | None = None, port: int | None = None, stop: threading.Event | None = None,
+    ready: Announce | None = None, log_level: str = "info",
+) -> int:  # fmt: skip
+    """Serve the folder with ``workers`` processes until SIGTERM, SIGINT or ``stop``; 0 after all have drained.
+
+    Everything wrong with the folder raises ``ConfigError``; so does a first worker that does not become ready.
+    """
+    harden_process()
+    settings = read_settings(folder.resolve())
+    stop = stop or threading.Event()
+    with ExitStack() as stack:
+        asked = stack.enter_context(alone_in_folder(settings))
+        host = host or settings.host
+        number = stack.enter_context(reserved_port(host, settings.port if port is None else port))
+        crew = Crew(settings, host, number, workers, log_level)
+        stack.callback(crew.end)
+        metrics = crew.start(lambda: bool(asked) or stop.is_set())
+        endpoint = {**endpoint_of(settings, host, number), "workers": workers}
+        if any(metrics):
+            endpoint["metrics"] = metrics
+        stack.enter_context(announced(settings, endpoint, ready))
+        _look_after(crew, asked, stop)
+        log.info("appliance drains")
+    return 0
+
+
+def _look_after(crew: Crew, asked: Asked, stop: threading.Event) -> None:
+    while not asked and not stop.wait(SIGNAL_POLL):
+        crew.look_after()
+
+
+@dataclass(slots=True)
+class Place:
+    """One worker, and the one after it when it ends; ``due`` is when that may be started."""
+
+    number: int
+    child: Child | None = None
+    began: float = 0.0
+    pause: float = 0.0
+    due: float = 0.0
+    answers: bool = False
+    refused: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the log calls it; people count from 1."""
+        return f"worker {self.number + 1}"
+
+
+class Crew:
+    """The workers; used by one thread."""
+
+    def __init__(self, settings: ApplianceSettings, host: str, port: int, count: int, log_level: str) -> None:
+        self._folder, self._host, self._port, self._log_level = settings.folder, host, port, log_level
+        source = settings.keys.secret
+        self._secret = None if source.lasts else read_secret(source, "keystore passphrase or PIN")
+        self._places = [Place(number) for number in range(count)]
+
+    def start(self, stopped: Callable[[], bool]) -> list[str]:
+        """Start all and wait until they answer; where their metrics are.
+
+        The first one starts alone: what is wrong with the folder is said once, and a wrong PIN is sent once.
+        """
+        first, *others = self._places
+        self._start(first)
+        self._await(first, stopped)
+        for place in others:
+            self._start(place)
+        for place in others:
+            self._await(place, stopped)
+        return [_metrics(place.child) for place in self._places]
+
+    def look_after(self) -> None:
+        """Replace workers that have ended; ``ConfigError`` when none is left that may be started again."""
+        now = time.monotonic()
+        for place in self._places:
+            if place.child is not None and place.child.process.poll() is not None:
+                self._bury(place, place.child, now)
+            if place.child is None and not place.refused and now >= place.due:
+                self._start(place)
+            if place.child is not None and not place.answers and place.child.said is not None:
+                place.answers = True
+                log.info("%s (process %d) answers", place.name, place.child.process.pid)
+        if all(place.refused for place in self._places):
+            raise ConfigError("expected workers that serve: every one of them was refused, its reason is in the log")
+
+    def end(self) -> None:
+        """Have all of them drain at the same time."""
+        children = [place.child for place in self._places if place.child is not None]
+        for child in children:
+            child.process.terminate()
+        for child in children:
+            child.end()
+
+    def _start(self, place: Place) -> None:
+        arguments = ("appliance", "serve", str(self._folder), "--worker", "--log-level", self._log_level)
+        with _handed_on(self._secret) as descriptors:
+            order = Order(place.number, self._host, self._port, *descriptors)
+            told = json.dumps(asdict(order))
+            place.child = Child(place.name, arguments, STDERR, told=told, descriptors=descriptors)
+        place.began = time.monotonic()
+        place.answers = False
+
+    def _await(self, place: Place, stopped: Callable[[], bool]) -> None:
+        assert place.child is not None
+        latest = time.monotonic() + READY_SECONDS
+        while place.child.said is None and not stopped():
+            if place.child.process.poll() is not None or time.monotonic() > latest:
+                self._refuse(place, place.child)
+            time.sleep(SIGNAL_POLL)
+        place.answers = True
+
+    def _refuse(self, place: Place, child: Child) -> None:
+        try:
+            child.first_line(0)
+        except BenchError as error:
+            raise ConfigError(f"expected {place.name} to answer calls: {error}") from None
+
+    def _bury(self, place: Place, child: Child, now: float) -> None:
+        """What became of a worker, and when the next one may take its place."""
+        child.end()
+        code = child.process.returncode
+        place.child = None
+        place.refused = code == ConfigError.exit_code  # a wrong PIN, sent again and again, would lock the token
+        steady = now - place.began > STEADY_SECONDS
+        place.pause = 0.0 if steady else min(max(2 * place.pause, FIRST_PAUSE), LONGEST_PAUSE)
+        place.due = now + place.pause
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        then = "it is not started again, correct what it said" if place.refused else "another one takes its place"
+        log.error("%s (process %d) %s: %s", place.name, child.process.pid, how, then)
+
+
+@contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """A port (0: any free one) that workers may listen on and nobody else, as long as the context lasts."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ConfigError("expected workers = 1: this system lets one process listen on a port only")
+    with ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            if port:
+                _require_free(found)
+            for family, kind, protocol, _, address in found:
+                bound = stack.enter_context(socket.socket(family, kind, protocol))
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.bind((address[0], port, *address[2:]))
+                port = bound.getsockname()[1]  # the other addresses of a name get the same one
+        except OSError:
+            raise ConfigError(
+                f"expected to listen on {host} port {port}: the port is taken or the address is not of here"
+            ) from None
+        yield port
+
+
+def _require_free(found: Sequence[tuple[Any, ...]]) -> None:
+    """Sockets that share a port do not refuse one another: somebody else's must be found by one that does not share."""
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may still be closing
+            probe.bind(address)
+
+
+@contextmanager
+def _handed_on(secret: Secret | None) -> Iterator[tuple[int, ...]]:
+    """The descriptor that a worker reads the secret from; none when it can find the secret itself."""
+    if secret is None:
+        yield ()
+        return
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as pipe, secret.reveal() as raw:
+            pipe.write(raw)
+        yield (reading,)
+    finally:
+        os.close(reading)
+
+
+def _metrics(child: Child | None) -> str:
+    said = None if child is None else child.said
+    return str(json.loads(said)["metrics"]) if said else ""
