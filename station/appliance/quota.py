@@ -119,6 +119,11 @@ class Quota:
         with _failures():
             self._database.run(work, durable=False)
 
+    def is_closed(self, session: bytes) -> bool:
+        """True when a session was closed, in whatever process that shares this account."""
+        with _failures():
+            return bool(self._database.read("SELECT 1 FROM closed_sessions WHERE session = ?", session))
+
     def closed_sessions(self) -> list[tuple[bytes, int]]:
         """Closed sessions that have not expired."""
         with _failures():

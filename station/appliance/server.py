@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from station.appliance.audit import AuditFile
+from station.appliance.closed_elsewhere import ClosedElsewhere
 from station.appliance.device_store import DeviceStore
 from station.appliance.file_guard import changeable, exposed
 from station.appliance.files import replace
@@ -109,7 +110,8 @@ def assemble(
     spm = Spm(settings.skus, keystore)
     access = Access(settings.run.stations, settings.realm)
     tokens = SessionTokens(fleet_key(keystore), 60 * settings.run.session_minutes, clock)
-    sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session)
+    closed_elsewhere = ClosedElsewhere(quota.is_closed) if settings.has_shared_account else None
+    sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session, closed_elsewhere)
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
     metrics.watch(*gauges(keystore, sessions, access, quota, gate.expiries))

@@ -33,16 +33,19 @@ class Sessions:
     """Opens, finds and closes sessions; safe to call from any thread.
 
     ``closed`` are the ids (with expiry) that were closed before a restart; ``keep_closed`` makes a new one durable.
+    ``closed_elsewhere`` is asked about each session that is not known to be closed: another process may have done it.
     """
 
     def __init__(
-        self, tokens: SessionTokens, closed: Iterable[tuple[bytes, int]] = (), keep_closed: KeepClosed | None = None
-    ) -> None:
+        self, tokens: SessionTokens, closed: Iterable[tuple[bytes, int]] = (), keep_closed: KeepClosed | None = None,
+        closed_elsewhere: Callable[[bytes], bool] | None = None,
+    ) -> None:  # fmt: skip
         self._tokens = tokens
         self._lock = threading.Lock()
         self._seats: dict[Seat, Claims] = {}
         self._closed: dict[bytes, int] = dict(sorted(closed, key=lambda entry: entry[1]))
         self._keep_closed = keep_closed
+        self._closed_elsewhere = closed_elsewhere
 
     def open(self, seat: Seat, sku: str) -> Secret:
         """A token for a new session; it ends the session that the seat had at this instance."""
@@ -69,6 +72,8 @@ class Sessions:
     def find(self, seat: Seat, token: str | None) -> Claims:
         """The session of the token; refuses with the codes of the wire contract."""
         claims = None if token is None else self._tokens.read(token, seat.holder)
+        if claims is not None and self._closed_elsewhere is not None and self._closed_elsewhere(claims.id):
+            claims = None
         with self._lock:
             known = seat in self._seats
             if claims is not None and claims.id not in self._closed:
