@@ -11,6 +11,7 @@ python3 start.py ANYTHING             = station ANYTHING inside the environment
 from __future__ import annotations
 
 import ctypes
+import glob
 import hashlib
 import os
 import shutil
@@ -52,8 +53,11 @@ TEST_PROGRAMS = {
     "xdotool": "xdotool",
     "git": "git",
     "softhsm2-util": "softhsm2",
-    "pg_ctlcluster": "postgresql",
+    "initdb": "postgresql",
 }
+OFF_PATH = {"initdb": "/usr/lib/postgresql/*/bin/initdb"}
+"""Debian keeps every version of PostgreSQL in a folder of its own. Tests run a private server on a socket in a folder
+of theirs; the cluster that the package may make and start is not touched."""
 BENCHMARK_PROGRAMS = ("openocd", "openssl", "softhsm2-util")
 FULL_PROGRAMS = {"objdump": "binutils"}
 """The frozen application is built with it."""
@@ -175,7 +179,11 @@ def _missing_venv(python: Path) -> list[str]:
 
 
 def _missing_programs(programs: dict[str, str]) -> list[str]:
-    return [package for program, package in programs.items() if not shutil.which(program)]
+    return [package for program, package in programs.items() if not _has_program(program)]
+
+
+def _has_program(program: str) -> bool:
+    return bool(shutil.which(program) or glob.glob(OFF_PATH.get(program, "")))
 
 
 def _missing_font() -> list[str]:

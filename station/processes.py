@@ -25,6 +25,7 @@ ALLOWED = frozenset({
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR",
     "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_SESSION_TYPE", "DBUS_SESSION_BUS_ADDRESS",
     "STATION_VIRTUAL_BENCH",
+    "PGPASSFILE", "PGSERVICEFILE",  # where libpq looks for its files; no PGPASSWORD: others can see a variable
     "CREDENTIALS_DIRECTORY", "SOFTHSM2_CONF", "ChrystokiConfigurationPath", "CS_PKCS11_R3_CFG",  # HSMs read these
 })  # fmt: skip
 ALLOWED_PREFIXES = ("LC_", "QT_")

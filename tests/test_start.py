@@ -39,6 +39,7 @@ class World:
         monkeypatch.setattr(module, "FONT", __file__)
         monkeypatch.setattr(module.ctypes, "CDLL", self._load)
         monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}" if name in self.programs else None)
+        monkeypatch.setattr(module.glob, "glob", lambda pattern: [pattern] if pattern in self.programs else [])
         monkeypatch.setattr(module.subprocess, "run", self._run)
         monkeypatch.setattr(module.os, "execve", self._execve)
         monkeypatch.setattr(module.os, "chdir", lambda folder: None)
@@ -200,6 +201,14 @@ def test_the_suite_asks_for_its_programs_too(world, capsys):
     assert world.start("test") == 2
     said = capsys.readouterr().err
     assert "recommends openocd xvfb xauth xdotool softhsm2 postgresql\n" in said
+
+
+def test_a_database_server_counts_where_debian_puts_it(world, capsys):
+    world.programs.discard("initdb")
+    assert world.start("test") == 2
+    assert "recommends postgresql\n" in capsys.readouterr().err
+    world.programs.add("/usr/lib/postgresql/*/bin/initdb")
+    assert world.start("test") is None
 
 
 def test_the_frozen_application_needs_more_and_only_with_full(world, monkeypatch, capsys):

@@ -63,7 +63,7 @@ class Calls:
             metadata_of = (*running.initial_metadata(), *running.trailing_metadata())
             received = {str(key): str(value) for key, value in metadata_of}
         except grpc.FutureCancelledError:
-            raise CallFailed(call, "CANCELLED", "") from None
+            raise CallFailed(call, "CANCELLED", "", cancelled_here=True) from None
         except grpc.RpcError as error:
             raise CallFailed(call, error.code().name, self._without_secrets(str(error.details()), metadata)) from None
         finally:
@@ -91,7 +91,7 @@ class Calls:
         """Wait before the call is tried again; raises ``CallFailed`` when it was cancelled since ``cancels``."""
         with self._lock:
             if self._cancelled.wait_for(lambda: self._cancels != cancels, seconds):
-                raise CallFailed(call, "CANCELLED", "")
+                raise CallFailed(call, "CANCELLED", "", cancelled_here=True)
 
     def close(self) -> None:
         """Close the channel; the next call opens another one."""

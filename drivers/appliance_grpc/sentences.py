@@ -25,6 +25,14 @@ _CODES = {
     "INTERNAL": "the appliance failed: see its log",
     "RESOURCE_EXHAUSTED": "the appliance is overloaded or the message too large: try later",
 }
+_OF_CALL = {
+    ("InitSession", "NOT_FOUND"): "the appliance does not know the SKU ({details}): correct the SKU name",
+    ("InitSession", "UNKNOWN"): (
+        "the appliance does not accept this computer ({details}): issue a client certificate for it"
+    ),
+    ("InitSession", "FAILED_PRECONDITION"): "wrong realm ({details}): use the appliance of the station's realm",
+    ("EndorseCerts", "INVALID_ARGUMENT"): "it does not endorse this part ({details}): the part needs an engineer",
+}
 AMBIGUOUS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "ABORTED", "RESOURCE_EXHAUSTED"})
 _LONGEST = 300
 
@@ -44,8 +52,9 @@ class JournalBehind(ApplianceError):
 class CallFailed(Exception):
     """A call ended with a status other than OK; ``details`` is the status text without secrets."""
 
-    def __init__(self, call: str, code: str, details: str) -> None:
+    def __init__(self, call: str, code: str, details: str, cancelled_here: bool = False) -> None:
         self.call = call
+        self.cancelled_here = cancelled_here
         self.code = code
         self.details = " ".join(details.split())[:_LONGEST]
         super().__init__(f"{call}: {code}")
@@ -61,8 +70,11 @@ class CallFailed(Exception):
 
     @property
     def not_answered(self) -> bool:
-        """True when the connection was refused or broke: another instance may answer, this one may have acted."""
-        return self.code == "UNAVAILABLE"
+        """True when the connection was refused or broke, or an instance that ends let go of the call.
+
+        Another instance may answer; this one may have acted.
+        """
+        return self.code == "UNAVAILABLE" or (self.code == "CANCELLED" and not self.cancelled_here)
 
     def as_error(self, address: str, keygen: bool = False) -> ApplianceError:
         """The sentence for people; ``keygen`` adds that a fresh token was not asked for again."""
@@ -78,13 +90,9 @@ class CallFailed(Exception):
             lowered = self.details.lower()
             known = next((text for mark, text in _UNAVAILABLE if mark in lowered), None)
             return known or "it cannot be reached: check that it runs, the network and the address"
-        if self.call == "InitSession" and self.code == "NOT_FOUND":
-            return f"the appliance does not know the SKU ({self.details}): correct the SKU name"
-        if self.call == "InitSession" and self.code == "UNKNOWN":
-            return f"the appliance does not accept this computer ({self.details}): issue a client certificate for it"
-        if self.call == "InitSession" and self.code == "FAILED_PRECONDITION":
-            return f"wrong realm ({self.details}): use the appliance of the station's realm"
-        if self.call == "EndorseCerts" and self.code == "INVALID_ARGUMENT":
-            return f"it does not endorse this part ({self.details}): the part needs an engineer"
+        if self.code == "CANCELLED" and not self.cancelled_here:
+            return "the appliance let go of the call, as it does when it ends: try again"
+        if (self.call, self.code) in _OF_CALL:
+            return _OF_CALL[self.call, self.code].format(details=self.details)
         advice = _CODES.get(self.code, "correct the request or the SKU's configuration")
         return f"{advice} ({self.code}: {self.details})" if self.details else f"{advice} ({self.code})"

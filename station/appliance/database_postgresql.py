@@ -181,7 +181,7 @@ class PostgresDatabase:
             raise DatabaseFailed(AWAY) from None
         try:
             _prepare(connection)
-        except BaseException:
+        except BaseException:  # it is closed, then the error goes on
             connection.close()
             raise
         return connection

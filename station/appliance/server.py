@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from station.appliance.audit import AuditFile
+from station.appliance.closed_elsewhere import ClosedElsewhere
 from station.appliance.device_store import DeviceStore
 from station.appliance.forwarding import forwarder_of
 from station.appliance.keystore import Keystore
@@ -115,7 +116,11 @@ def assemble(
     spm = Spm(settings.skus, keystore)
     access = Access(settings.run.stations, settings.realm)
     tokens = SessionTokens(fleet_key(keystore), 60 * settings.run.session_minutes, clock)
-    closed_elsewhere = quota.is_closed if shared else None
+    closed_elsewhere: Callable[[bytes], bool] | None = None
+    if settings.has_shared_account:
+        closed_elsewhere = ClosedElsewhere(quota.is_closed)
+    elif shared:  # the account is a file of this folder: asking costs little
+        closed_elsewhere = quota.is_closed
     sessions = Sessions(tokens, quota.closed_sessions(), quota.close_session, closed_elsewhere)
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)

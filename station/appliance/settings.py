@@ -49,10 +49,14 @@ class ApplianceSettings:
     @property
     def record_files(self) -> tuple[Path, ...]:
         """Files that grow with the calls: device store and account where they are files, and the audit log."""
-        shared = self.registry is not None and self.registry.file is None
         registry = self.registry.file if self.registry is not None else None
-        files = (registry, None if shared else self.run.counters, self.run.audit)
+        files = (registry, None if self.has_shared_account else self.run.counters, self.run.audit)
         return tuple(path for path in files if path is not None)
+
+    @property
+    def has_shared_account(self) -> bool:
+        """True when device store and account are in a PostgreSQL database, which other instances may use too."""
+        return self.registry is not None and self.registry.file is None
 
     @property
     def endpoint(self) -> Path:

@@ -30,7 +30,7 @@ class Stores:
 @contextmanager
 def open_stores(settings: ApplianceSettings) -> Iterator[Stores]:
     """Both, until the end; everything wrong with them raises ``ConfigError``."""
-    if _is_shared(settings):
+    if settings.has_shared_account:
         with _postgresql(settings) as database:
             yield Stores(DeviceStore(database), Quota(database))
         return
@@ -48,7 +48,7 @@ def open_stores(settings: ApplianceSettings) -> Iterator[Stores]:
 def existing_store(settings: ApplianceSettings) -> Iterator[DeviceStore | None]:
     """The device store beside a server that may be running; None when there is none, and none is made."""
     file = settings.registry.file if settings.registry is not None else None
-    if _is_shared(settings):
+    if settings.has_shared_account:
         with _postgresql(settings, make=False) as database:
             yield DeviceStore(database) if database.has_tables else None
     elif file is None or not file.exists():
@@ -61,7 +61,7 @@ def existing_store(settings: ApplianceSettings) -> Iterator[DeviceStore | None]:
 @contextmanager
 def existing_account(settings: ApplianceSettings) -> Iterator[Quota | None]:
     """The account beside a server that may be running; None when there is none, and none is made."""
-    if _is_shared(settings):
+    if settings.has_shared_account:
         with _postgresql(settings, make=False) as database:
             yield Quota(database) if database.has_tables else None
     elif settings.run.counters.exists():
@@ -83,10 +83,6 @@ def open_postgresql(settings: RegistrySettings, make: bool = True) -> PostgresDa
     password = None if source is None else reader(source, "password of the database")
     address = PostgresAddress(settings.url, password, settings.connections)
     return PostgresDatabase(address, REGISTRY, ACCOUNT, make=make)
-
-
-def _is_shared(settings: ApplianceSettings) -> bool:
-    return settings.registry is not None and settings.registry.file is None
 
 
 @contextmanager

@@ -261,8 +261,8 @@ def test_databases_that_cannot_be_used(folder):
     checks = examine(folder)
     wrong = {check.check: check.sentence for check in checks if check.level is Level.WRONG}
     assert set(wrong) == {"device store", "counters"}
-    assert "expected to store devices in" in wrong["device store"]
-    assert "expected to count in" in wrong["counters"]
+    assert "expected a usable database at" in wrong["device store"]
+    assert "expected a usable database at" in wrong["counters"]
     assert exit_code(checks) == 5
     add(folder, 'audit = "absent/audit.jsonl"')
     assert "audit log" in {check.check for check in bad(folder)}
@@ -270,9 +270,9 @@ def test_databases_that_cannot_be_used(folder):
 
 def test_an_unusable_database_is_one_sentence_at_the_start(folder, serve_refuses):
     (folder / "counters.db").write_bytes(b"no database" * 100)
-    assert "expected to count in" in serve_refuses(folder)
+    assert "expected a usable database at" in serve_refuses(folder)
     (folder / "registry.db").write_bytes(b"no database" * 100)
-    assert "expected to store devices in" in serve_refuses(folder)
+    assert "expected a usable database at" in serve_refuses(folder)
 
 
 @pytest.mark.parametrize(("free", "level"), [(50 << 20, "wrong"), (500 << 20, "warning"), (2 << 30, "ok")])

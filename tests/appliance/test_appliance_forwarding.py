@@ -18,7 +18,10 @@ from store_bench import SqlitePlace, configure
 from station.appliance import forwarding
 from station.appliance.certificates import new_ca, new_endpoint, realm_name
 from station.appliance.device_store import DeviceStore
+from station.appliance.doctor import examine
+from station.appliance.file_guard import exposed
 from station.appliance.forwarding import Forwarder, forwarder_of
+from station.appliance.metrics_gauges import store_gauges
 from station.appliance.registry_http import HttpRegistry, PostFailed
 from station.appliance.registry_json import AnswerUnreadable, batch_body, read_answers
 from station.appliance.registry_settings import ForwardSettings
@@ -570,6 +573,39 @@ def test_the_pending_ones_are_told(folder, capsys):
         "device_id": "0x0003", "sku": "sival", "attempts": 1, "failure": "no such device",
         "next_try": "2027-01-15T08:00:00+00:00", "received": "2023-11-14T22:13:20+00:00",
     }  # fmt: skip
+
+
+def test_the_doctor_looks_at_headers_and_ca(folder):
+    configure(folder, forward_url="https://r.example/x", forward_headers="r.headers", forward_ca="tls/ca-cert.pem")
+    (folder / "r.headers").write_text("Authorization: x\n")
+    (folder / "r.headers").chmod(0o600)
+
+    def said() -> str:
+        (check,) = [check for check in examine(folder) if check.check == "forwarding"]
+        return check.sentence
+
+    assert said() == ""
+    (folder / "r.headers").write_text("Authorization x\n")
+    assert "r.headers:1: expected 'Name: value'" in said()
+    (folder / "r.headers").write_text("")
+    configure(folder, forward_ca="absent.pem")
+    assert "the CA file" in said()
+    (folder / "r.headers").unlink()
+    assert any("r.headers" in sentence for sentence in exposed(read_settings(folder)))
+
+
+def test_figures_of_what_waits(store):
+    def figures(forwarding: bool) -> dict[str, float]:
+        return {gauge.name: gauge.read() for gauge in store_gauges(store, forwarding)}
+
+    assert figures(False) == {"devices_contradicting": 0, "journals_broken": 0}
+    assert figures(True)["records_oldest_seconds"] == 0
+    fill(store, 1, 2)
+    store.register(device(1, "bb"))
+    store.not_forwarded([forwarding.Failed(2, "no", 5)])
+    found = figures(True)
+    assert found["records_oldest_seconds"] > 1_000_000
+    assert (found["devices_contradicting"], found["records_waiting"], found["records_refused"]) == (1, 3, 1)
 
 
 # ---- the served process ---------------------------------------------------------------------------------------------

@@ -21,9 +21,11 @@ from station.appliance.database import DatabaseFailed
 from station.appliance.database_postgresql import PostgresAddress, PostgresDatabase
 from station.appliance.database_schema import ACCOUNT, REGISTRY
 from station.appliance.device_store import DeviceStore, Outcome, StoreFailed
+from station.appliance.doctor import examine
+from station.appliance.file_guard import exposed
 from station.appliance.quota import Quota, Spent
 from station.appliance.settings import read_settings
-from station.appliance.stores import open_stores
+from station.appliance.stores import existing_store, open_stores
 from station.errors import ConfigError
 from station.secret import Secret
 
@@ -371,6 +373,32 @@ def test_addresses_that_production_takes(tmp_path, made, address):
     folder = copy_folder(made, tmp_path / "appliance")
     configure(folder, registry=address, realm="production")
     assert read_settings(folder).registry.url == address
+
+
+def test_the_doctor_looks_and_makes_nothing(folder, postgres):
+    def said() -> dict[str, str]:
+        return {check.check: check.sentence for check in examine(folder)}
+
+    assert said()["device store"] == ""
+    assert "counters" not in said()
+    with existing_store(read_settings(folder)) as store:
+        assert store is None
+    assert postgres.rows("SELECT to_regclass('station_schemas')") == [(None,)], "a look makes no tables"
+    with open_stores(read_settings(folder)) as stores:
+        stores.store.register(DEVICE)
+    with existing_store(read_settings(folder)) as store:
+        assert store.count() == 1
+    assert said()["device store"] == ""
+    (folder / "appliance.toml").write_text((folder / "appliance.toml").read_text().replace("station@", "nobody@"))
+    assert "cannot be reached" in said()["device store"]
+
+
+def test_a_password_file_that_others_can_read_keeps_the_appliance_from_serving(folder, tmp_path):
+    shown = tmp_path / "shown"
+    shown.write_text("x")
+    shown.chmod(0o644)
+    configure(folder, registry_password=str(shown))
+    assert any("chmod 600" in sentence for sentence in exposed(read_settings(folder)))
 
 
 # ---- over the wire --------------------------------------------------------------------------------------------------

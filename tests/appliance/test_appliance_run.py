@@ -187,7 +187,9 @@ def test_rates_over_the_wire(folder):
         client.close()
 
 
-@pytest.mark.parametrize("text", ["session_minutes = 0", "session_minutes = 5.5", "calls_per_second = -1", "audit = 3"])
+@pytest.mark.parametrize(
+    "text", ["session_minutes = 0", "session_minutes = 5.5", "calls_per_second = -1", "workers = 0", "audit = 3"]
+)
 def test_findings_of_the_settings(folder, text):
     toml = folder / "appliance.toml"
     toml.write_text(toml.read_text() + text + "\n")
@@ -196,7 +198,7 @@ def test_findings_of_the_settings(folder, text):
     (finding,) = failed.value.findings
     assert finding.line == len(toml.read_text().splitlines())
     assert text.split()[0] in finding.sentence
-    assert set(NUMBERS) == {"session_minutes", "calls_per_second"}
+    assert set(NUMBERS) == {"session_minutes", "calls_per_second", "workers"}
 
 
 # ---- sizes ------------------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import grpc
 import pytest
 from appliance_fakes import OddAppliance, plain_server, refuse, settings_of
 
-from drivers.appliance_grpc import open_appliance
+from drivers.appliance_grpc import client, open_appliance
 from station.errors import ApplianceError, ConfigError
+from station.formats.journal_anchor import JournalAnchor
 from station.model import TokenRequest
 from station.secret import Secret
 from station.wire import crypto_cert_pb2, pa_pb2
@@ -129,6 +130,128 @@ def test_a_fresh_token_is_not_asked_for_twice_after_an_ambiguous_failure(odd, co
     assert "fresh token" not in str(derived.value)
 
 
+FLEET = {"target": "", "load_balancing": "round_robin"}
+
+
+@pytest.fixture
+def fleet(odd, monkeypatch):
+    """A client that takes the server for one of several."""
+    monkeypatch.setattr(client, "FLEET_PAUSES", (0.01, 0.01, 0.01))
+    appliance = open_appliance({**PLAIN, **FLEET, "target": odd.appliance._settings.target, "deadline": 5})
+    yield appliance
+    appliance.close()
+
+
+def answers(*told):
+    """One after the other, the last one for ever."""
+    left = list(told)
+
+    def answer(request, context):
+        now = left.pop(0) if len(left) > 1 else left[0]
+        return now(request, context) if callable(now) else now
+
+    return answer
+
+
+def test_a_fleet_is_asked_again_when_an_instance_does_not_answer(odd, fleet, caplog):
+    odd.answers["InitSession"] = answers(refuse("UNAVAILABLE", "gone"), odd.answers["InitSession"])
+    odd.answers["DeriveTokens"] = answers(refuse("UNAVAILABLE", "gone"), refuse("UNAVAILABLE", "gone"), GOOD_TOKEN)
+    token, wrapped = fleet.generate("sival", RMA)
+    assert (token, wrapped.blob) == (b"t" * 16, b"w")
+    assert odd.names() == ["InitSession"] * 2 + ["DeriveTokens"] * 3
+    assert caplog.text.count("DeriveTokens was not answered by one instance") == 2, "it is not done silently"
+
+
+def test_a_fleet_that_does_not_answer_at_all(odd, fleet):
+    odd.answers["DeriveTokens"] = refuse("UNAVAILABLE", "gone")
+    with pytest.raises(ApplianceError) as failed:
+        fleet.generate("sival", RMA)
+    assert failed.value.code == "UNAVAILABLE" and "not asked for again" not in str(failed.value)
+    assert odd.names().count("DeriveTokens") == 4
+
+
+def test_an_instance_that_ends_lets_go_of_a_call(odd, fleet):
+    odd.answers["DeriveTokens"] = answers(refuse("CANCELLED", "the server ends"), GOOD_TOKEN)
+    assert len(fleet.derive("sival", [UNLOCK])) == 1
+
+
+@pytest.mark.parametrize("code", ["DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED"])
+def test_what_a_fleet_has_answered_is_not_asked_again(odd, fleet, code):
+    odd.answers["DeriveTokens"] = refuse(code, "no")
+    assert code_of(lambda: fleet.derive("sival", [UNLOCK])) == code
+    assert odd.names().count("DeriveTokens") == 1
+
+
+def test_cancelling_ends_the_pause_of_a_fleet(odd, fleet, monkeypatch):
+    monkeypatch.setattr(client, "FLEET_PAUSES", (60.0,))
+    fleet.open_session("sival")
+    odd.answers["DeriveTokens"] = refuse("UNAVAILABLE", "gone")
+    caught = []
+    thread = threading.Thread(target=lambda: caught.append(code_of(lambda: fleet.derive("sival", [UNLOCK]))))
+    thread.start()
+    while "DeriveTokens" not in odd.names():
+        time.sleep(0.005)
+    time.sleep(0.05)  # into the pause, or just before it: both must end
+    fleet.cancel()
+    thread.join(10)
+    assert caught == ["CANCELLED"]
+
+
+class OneJournal:
+    """A station's journal of five rows."""
+
+    station = "bench-1"
+
+    def __init__(self, tells: bool = True) -> None:
+        self._head = JournalAnchor(5, "ab" * 32, 50) if tells else None
+
+    def anchor(self) -> JournalAnchor | None:
+        return self._head
+
+    def holds(self, anchor: JournalAnchor) -> bool:
+        return anchor.length <= 5 and anchor.head == "ab" * 32
+
+
+def telling(anchor: str | None):
+    def log_in(request, context):
+        if anchor is not None:
+            context.set_trailing_metadata((("x-station-anchor", anchor),))
+        return pa_pb2.InitSessionResponse(sku_session_token="T" * 16)
+
+    return log_in
+
+
+def test_the_journal_is_told_and_checked_at_every_login(odd):
+    odd.answers["CloseSession"] = pa_pb2.CloseSessionResponse()
+    settings = {**PLAIN, "target": odd.appliance._settings.target}
+    for journal, sent in ((OneJournal(), f"5:{'ab' * 32}:50"), (OneJournal(tells=False), None), (None, None)):
+        appliance = open_appliance({**settings, "journal": journal})
+        for anchor in (None, f"5:{'ab' * 32}:50", f"3:{'ab' * 32}:1"):
+            odd.answers["InitSession"] = telling(anchor)
+            appliance.open_session("sival")
+        metadata = odd.seen[-1][2]
+        assert (metadata.get("x-station-journal"), metadata.get("x-station-journal-head")) == (
+            journal.station if journal else None, sent,
+        )  # fmt: skip
+        appliance.close()
+
+
+def test_a_journal_that_lacks_what_the_appliance_keeps(odd):
+    odd.answers["InitSession"] = telling(f"9:{'ab' * 32}:90")
+    odd.answers["CloseSession"] = pa_pb2.CloseSessionResponse()
+    appliance = open_appliance({**PLAIN, "target": odd.appliance._settings.target, "journal": OneJournal()})
+    with pytest.raises(ApplianceError, match="keeps row 9 of this station's journal") as failed:
+        appliance.open_session("sival")
+    assert failed.value.code == "FAILED_PRECONDITION"
+    assert code_of(lambda: appliance.derive("sival", [UNLOCK])) == "FAILED_PRECONDITION"
+    (found,) = appliance.diagnose("sival")
+    assert found.kind == "journal" and "--accept" in str(found)
+    odd.answers["InitSession"] = telling("nonsense")
+    assert code_of(lambda: appliance.open_session("sival")) == "DATA_LOSS"
+    assert "DeriveTokens" not in odd.names()
+    appliance.close()
+
+
 def test_deadline(odd):
     odd.answers["DeriveTokens"] = odd.wait
     quick = open_appliance({**PLAIN, "target": odd.appliance._settings.target, "deadline": 0.3})
@@ -231,6 +354,8 @@ def test_doctor_without_tls(odd):
         ({"deadline": 0}, "deadline"),
         ({"deadline": True}, "deadline"),
         ({"certificate": 3}, "expected a text"),
+        ({"load_balancing": "random"}, "pick_first or round_robin"),
+        ({"journal": "bench-1"}, "expected 'journal' from the station"),
     ],
 )
 def test_settings_are_checked_before_anything_is_opened(folder, changes, words):
