@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from types import FrameType
 
 from station.appliance.audit import AuditFile
 from station.appliance.device_store import DeviceStore
-from station.appliance.files import replace
+from station.appliance.files import exclusive, replace
 from station.appliance.keystore import Keystore
 from station.appliance.keystores import configured_keystore
 from station.appliance.quota import Quota
@@ -59,7 +58,8 @@ def serve(
     settings = read_settings(folder.resolve())
     stop = stop or threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_exclusive(settings.folder / LOCK_FILE))
+        alone = f"expected to serve {settings.folder} alone: another appliance process serves it"
+        stack.enter_context(exclusive(settings.folder / LOCK_FILE, alone))
         _refuse_spying(settings.realm)
         asked = stack.enter_context(_signals())  # until the drain is over
         store = _open_store(settings, stack)
@@ -162,21 +162,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """One serving process per folder; the lock ends with the process, however it ends."""
-    with path.open("a+b") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it") from None
-        yield

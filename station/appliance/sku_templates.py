@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import bcrypt
+
 from station.appliance.certificates import PLAIN_CA, CaProfile
+from station.appliance.skus import METHODS
 from station.errors import ConfigError, nearest
 from station.model import Realm
 
@@ -18,6 +21,7 @@ IDENTITY_KEY, MLDSA_IDENTITY_KEY = "spm-hsm-id-v0.priv", "spm-hsm-id-mldsa-v0.pr
 SHARED_ROOT, PI01_ROOT, MLDSA_ROOT = "opentitan-ca-root-v0", "pi01-ca-root-v0", "opentitan-mldsa-ca-root-v0"
 ML_KEM_FILE, X25519_FILE = "ca/hpke_mlkem.pub", "ca/hpke_x25519.pub.der"
 MLDSA = "ML-DSA-87"
+BCRYPT_COST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class SkuTemplate:
     x509_count: int = 3
     cwt_order: tuple[str, ...] = ()
     second_layer: bool = False
+
+    @property
+    def needs_mldsa(self) -> bool:
+        """True for a SKU with an ML-DSA CA: its keystore must sign with ML-DSA."""
+        return any("Mldsa" in name for name in self.certs)
 
 
 _STRICT = CaProfile(path_length=0, certificates_only=True)
@@ -135,6 +144,17 @@ def cas_of(templates: Sequence[SkuTemplate]) -> dict[str, CaPlan]:
     return {label: plan for label, plan in CAS.items() if label in labels}
 
 
+def issuing_keys(templates: Sequence[SkuTemplate]) -> dict[str, str]:
+    """Labels and algorithms of the keys that sign device certificates of these SKUs: all but the roots'."""
+    return {private_label(label): plan.algorithm for label, plan in cas_of(templates).items() if plan.root}
+
+
+def identity_keys(templates: Sequence[SkuTemplate]) -> dict[str, str]:
+    """Labels and algorithms of the keys that sign registry records for these SKUs."""
+    mldsa = any(template.needs_mldsa for template in templates)
+    return {IDENTITY_KEY: "P-256", **({MLDSA_IDENTITY_KEY: MLDSA} if mldsa else {})}
+
+
 def private_label(ca: str) -> str:
     """Label of a CA's private key."""
     return f"{ca}.priv"
@@ -148,7 +168,7 @@ def ca_file(ca: str) -> str:
 def sku_file(template: SkuTemplate, realm: Realm, mechanism: str = "RsaOaep") -> str:
     """The SKU file in the upstream YAML schema."""
     private = _private_keys(template)
-    identities = [IDENTITY_KEY] + [MLDSA_IDENTITY_KEY] * any("Mldsa" in name for name in private)
+    identities = [IDENTITY_KEY] + [MLDSA_IDENTITY_KEY] * template.needs_mldsa
     lines = [
         f"# realm {realm.value}",
         f"sku: {template.name}",
@@ -169,6 +189,17 @@ def sku_file(template: SkuTemplate, realm: Realm, mechanism: str = "RsaOaep") ->
     return "\n".join(lines) + "\n"
 
 
+def auth_head(realm: Realm) -> str:
+    """How the file of SKU passwords begins; one ``auth_entry`` per SKU follows."""
+    return f"# realm {realm.value}\nskuAuthCfgList:\n"
+
+
+def auth_entry(name: str, password: bytes) -> str:
+    """The lines of a SKU in the file of SKU passwords: the password's bcrypt hash, and all methods."""
+    stored = bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
+    return f'  {name}:\n    skuAuth: "{stored}"\n    methods: [{", ".join(METHODS)}]\n'
+
+
 def _private_keys(template: SkuTemplate) -> dict[str, str]:
     return {name: private_label(ca) for name, ca in template.certs.items() if name.startswith("SigningKey/")}
 
@@ -180,7 +211,7 @@ def _attributes(template: SkuTemplate, private: Mapping[str, str], mechanism: st
         "HPKEClassicalPublicKeyPath": X25519_FILE,
     }
     identities = {"SigningKey/Identity/v0": IDENTITY_KEY}
-    if any("Mldsa" in name for name in private):
+    if template.needs_mldsa:
         identities["SigningKey/Identity/Mldsa/v0"] = MLDSA_IDENTITY_KEY
     return {
         "SeedSecHi": SEED_HIGH,
