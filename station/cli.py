@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from station.cli_ceremony import ceremony, rma_token
 from station.errors import EXIT_CRASH, StationError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -205,6 +206,10 @@ def appliance_account(folder: Path, as_json: bool) -> int:
     from station.appliance.commands import account_command
 
     return account_command(folder=folder, as_json=as_json)
+
+
+appliance.add_command(ceremony)
+appliance.add_command(rma_token)
 
 
 @cli.group()
