@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 sys.path.insert(0, str(Path(__file__).parent))
 
 from appliance_bench import Served, Station, TestPart, dice_ca_of
+from ceremony_bench import ALL_SKUS, Bench
 from token_bench import make_token
 
 from station.appliance.certificates import private_der
@@ -100,3 +101,20 @@ def own(tmp_path, material):
     """A token for one test, which may break it."""
     with make_token(tmp_path / "hsm", material).used() as made:
         yield made
+
+
+# ---- a key ceremony ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Bench:
+    """A finished ceremony of realm dev with all SKUs; copy it before you change it."""
+    bench = Bench(tmp_path_factory.mktemp("ceremony"), ALL_SKUS)
+    assert not any(outcome.already for outcome in bench.run())
+    return bench
+
+
+@pytest.fixture
+def ended(finished, tmp_path) -> Bench:
+    """A copy of it that a test may change."""
+    return finished.copy(tmp_path / "ceremony")
