@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from station.appliance.certificates import Issued, new_ca, new_endpoint, realm_name
+from station.appliance.certificates import ENDPOINT_DAYS, Issued, new_ca, new_endpoint, realm_name
 from station.appliance.commands import into_softhsm
 from station.appliance.files import write_public
 from station.appliance.keystore import KeyMaterial, unseal
@@ -162,5 +162,5 @@ def _identities(folder: Path) -> dict[str, Identity]:
     return {**found, "none": Identity(ca, None, None)}
 
 
-def _issued(authority: Issued, hosts: Sequence[str], days: float | None = None) -> Issued:
+def _issued(authority: Issued, hosts: Sequence[str], days: float = ENDPOINT_DAYS) -> Issued:
     return new_endpoint(realm_name(hosts[-1], Realm.DEV), hosts, authority, server=False, days=days)
