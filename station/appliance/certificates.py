@@ -1,4 +1,4 @@
-"""Building blocks of the development PKI: keys, CA certificates and TLS certificates with their profiles.
+"""Building blocks of a PKI: keys, CA certificates and TLS certificates with their profiles.
 
 Source: opentitan-appliance sheet 2.5 (TLS profiles) and 4.2 (CA profiles). TLS keys are P-256 instead of RSA-4096:
 the profile fixes usages and names, not the algorithm. Hence without keyEncipherment, which is for RSA keys (RFC 8813).
@@ -16,14 +16,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, mldsa, mlkem, rsa, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from station.appliance.keystore import PrivateKey
+from station.appliance.keystore import MldsaPublicKey, PrivateKey
 from station.errors import ConfigError
 from station.model import Realm
 
 ORGANISATION = "Provisioning Station"
 NETSCAPE_COMMENT = x509.ObjectIdentifier("2.16.840.1.113730.1.13")
 CA_DAYS = 7300
+"""How long a CA certificate is valid, from its first second to its last."""
 ENDPOINT_DAYS = 825
+EARLIER_DAYS = 1
+"""Certificates are valid from the day before, as clocks differ."""
+SigningPublicKey = ec.EllipticCurvePublicKey | MldsaPublicKey
+Extension = tuple[x509.ExtensionType, bool]
+"""With its criticality."""
 
 # Firmware carries this issuer name in its certificate template; a CA of another name cannot issue its certificates.
 DICE_CA_NAME = x509.Name(
@@ -111,31 +117,82 @@ def new_ca(
     profile: CaProfile = PLAIN_CA,
     algorithm: str = "P-256",
 ) -> Issued:
-    """A CA certificate, self-signed or below ``issuer``; the realm stands in a comment extension too."""
+    """A CA with a fresh key, self-signed or below ``issuer``."""
     key = new_key(algorithm)
-    builder = _builder(name, key, issuer, CA_DAYS, profile.names_issuer)
-    constraints = x509.BasicConstraints(ca=True, path_length=profile.path_length)
+    if issuer is None:
+        return Issued(self_signed_ca(name, key, realm, profile), key)
+    return Issued(issue_ca(name, key.public_key(), issuer, realm, profile), key)
+
+
+def self_signed_ca(name: x509.Name, key: PrivateKey, realm: Realm, profile: CaProfile) -> x509.Certificate:
+    """The certificate of a root, valid for ``CA_DAYS``."""
+    serial = x509.random_serial_number()
+    extensions = ca_extensions(key.public_key(), authority_of(key.public_key(), name, serial, profile), realm, profile)
+    return _certificate(_Plan(name, name, key.public_key(), CA_DAYS - EARLIER_DAYS, serial), extensions, key)
+
+
+def issue_ca(
+    name: x509.Name, public_key: SigningPublicKey, issuer: Issued, realm: Realm, profile: CaProfile
+) -> x509.Certificate:
+    """The certificate of a CA below ``issuer``, valid for ``CA_DAYS``."""
+    above = issuer.certificate
+    authority = authority_of(issuer.key.public_key(), above.issuer, above.serial_number, profile)
+    plan = _Plan(name, above.subject, public_key, CA_DAYS - EARLIER_DAYS, x509.random_serial_number())
+    return _certificate(plan, ca_extensions(public_key, authority, realm, profile), issuer.key)
+
+
+def ca_extensions(
+    public_key: SigningPublicKey, authority: x509.AuthorityKeyIdentifier, realm: Realm, profile: CaProfile
+) -> list[Extension]:
+    """All extensions of a CA certificate, each with its criticality; those of realm dev say so in a comment."""
     more = not profile.certificates_only
     usage = _usage(digital_signature=more, key_cert_sign=True, crl_sign=more)
     mark = realm_mark(realm).encode()
     comment = x509.UnrecognizedExtension(NETSCAPE_COMMENT, b"\x16" + bytes((len(mark),)) + mark)
-    builder = builder.add_extension(constraints, critical=True)
-    builder = builder.add_extension(usage, critical=profile.certificates_only)
-    return _signed(builder.add_extension(comment, critical=False), key, issuer)
+    return [
+        (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
+        (authority, False),
+        (x509.BasicConstraints(ca=True, path_length=profile.path_length), True),
+        (usage, profile.certificates_only),
+        *([(comment, False)] if realm is Realm.DEV else []),
+    ]
+
+
+def authority_of(
+    issuer_key: SigningPublicKey, issuer_of_issuer: x509.Name, issuer_serial: int, profile: CaProfile
+) -> x509.AuthorityKeyIdentifier:
+    """The key identifier of the CA above, with the name and serial number of its certificate when the profile asks."""
+    digest = x509.SubjectKeyIdentifier.from_public_key(issuer_key).digest
+    if not profile.names_issuer:
+        return x509.AuthorityKeyIdentifier(digest, None, None)
+    return x509.AuthorityKeyIdentifier(digest, [x509.DirectoryName(issuer_of_issuer)], issuer_serial)
 
 
 def new_endpoint(
-    name: x509.Name, hosts: Sequence[str], issuer: Issued, server: bool, days: float | None = None
+    name: x509.Name, hosts: Sequence[str], issuer: Issued, server: bool, days: float = ENDPOINT_DAYS
 ) -> Issued:
-    """A TLS certificate for a server or a client; ``hosts`` are DNS names and IP addresses, ``days`` it is valid."""
+    """A TLS certificate for a server or a client with a fresh key, see ``issue_endpoint``."""
     key = new_key()
-    builder = _builder(name, key, issuer, ENDPOINT_DAYS if days is None else days)
+    return Issued(issue_endpoint(name, key.public_key(), hosts, issuer, server, days), key)
+
+
+def issue_endpoint(
+    name: x509.Name, public_key: SigningPublicKey, hosts: Sequence[str], issuer: Issued, server: bool,
+    days: float = ENDPOINT_DAYS,
+) -> x509.Certificate:  # fmt: skip
+    """The TLS certificate of a server or a client; ``hosts`` are DNS names and IP addresses, ``days`` it is valid."""
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(digital_signature=True), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    builder = builder.add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
-    return _signed(builder, key, issuer)
+    above = issuer.certificate
+    extensions: list[Extension] = [
+        (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
+        (authority_of(issuer.key.public_key(), above.issuer, above.serial_number, PLAIN_CA), False),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage(digital_signature=True), True),
+        (x509.ExtendedKeyUsage(usages), False),
+        (x509.SubjectAlternativeName([_general(host) for host in hosts]), False),
+    ]
+    plan = _Plan(name, above.subject, public_key, days, x509.random_serial_number())
+    return _certificate(plan, extensions, issuer.key)
 
 
 def private_pem(
@@ -154,33 +211,38 @@ def private_der(key: PrivateKey) -> bytes:
     )
 
 
-def _builder(
-    name: x509.Name, key: PrivateKey, issuer: Issued | None, days: float, names_issuer: bool = False
-) -> x509.CertificateBuilder:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The head of a certificate; ``days`` count from now."""
+
+    subject: x509.Name
+    issuer: x509.Name
+    public_key: SigningPublicKey
+    days: float
+    serial: int
+
+
+def _certificate(plan: _Plan, extensions: Sequence[Extension], signer: PrivateKey) -> x509.Certificate:
     now = datetime.now(UTC).replace(microsecond=0)
-    serial = x509.random_serial_number()
-    issuer_name = name if issuer is None else issuer.certificate.subject
-    authority = x509.SubjectKeyIdentifier.from_public_key((key if issuer is None else issuer.key).public_key())
-    issuer_serial = serial if issuer is None else issuer.certificate.serial_number
-    known_as = ([x509.DirectoryName(issuer_name)], issuer_serial) if names_issuer else (None, None)
-    return (
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(issuer_name)
-        .public_key(key.public_key())
-        .serial_number(serial)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier(authority.digest, *known_as), critical=False)
+        .subject_name(plan.subject)
+        .issuer_name(plan.issuer)
+        .public_key(plan.public_key)
+        .serial_number(plan.serial)
+        .not_valid_before(now - timedelta(days=EARLIER_DAYS))
+        .not_valid_after(now + timedelta(days=plan.days))
     )
-
-
-def _signed(builder: x509.CertificateBuilder, key: PrivateKey, issuer: Issued | None) -> Issued:
-    signer = key if issuer is None else issuer.key
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        return Issued(builder.sign(signer, None), key)
-    return Issued(builder.sign(signer, hashes.SHA384() if signer.key_size == 384 else hashes.SHA256()), key)
+        return builder.sign(signer, None)
+    return builder.sign(signer, signature_hash(signer))
+
+
+def signature_hash(key: ec.EllipticCurvePrivateKey) -> hashes.SHA256 | hashes.SHA384:
+    """The hash that goes with an elliptic curve."""
+    return hashes.SHA384() if key.key_size == 384 else hashes.SHA256()
 
 
 def _usage(**claims: bool) -> x509.KeyUsage:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from station.errors import ConfigError
 
 OTHERS = 0o077
+STAGED = ".staged"
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -33,12 +36,90 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def replace(path: Path, data: bytes) -> None:
+def place(path: Path, data: bytes, mode: int = 0o600) -> bool:
+    """Write a new file whole or not at all; True when it was written, False when this content was there already.
+
+    A file of other content is refused: nothing is overwritten.
+    """
+    if holds(path, data):
+        return False
+    staged = _stage(path, data, mode)
+    try:
+        os.link(staged, path)  # unlike a rename it fails when somebody was quicker
+    except FileExistsError:
+        raise ConfigError(_taken(path)) from None
+    finally:
+        staged.unlink()
+    _sync_folder(path.parent)
+    return True
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """True when the file has this content, False when there is none; another content is refused."""
+    try:
+        if path.read_bytes() == data:
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"expected to read {path}: {error.strerror}; correct its rights") from None
+    raise ConfigError(_taken(path))
+
+
+def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file atomically over an older one; a reader sees the old or the new content, never half of it."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    os.replace(_stage(path, data, mode), path)
+    _sync_folder(path.parent)
+
+
+def sweep(folder: Path, others: Sequence[str] = ()) -> None:
+    """Remove what ``place`` and ``replace`` left half done when their process was killed.
+
+    Nobody else may write there, but for the files named ``others``.
+    """
+    for staged in folder.rglob(f".*{STAGED}"):
+        if not staged.name.startswith(tuple(f".{name}." for name in others)):
+            staged.unlink()
+
+
+@contextmanager
+def exclusive(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock file, or raise ``ConfigError(refusal)``; the lock ends with the process, however it ends."""
+    with path.open("a+b") as file:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(refusal) from None
+        yield
+
+
+def _stage(path: Path, data: bytes, mode: int) -> Path:
+    staged = path.with_name(f".{path.name}.{os.getpid()}{STAGED}")
     staged.unlink(missing_ok=True)
-    _write(staged, data, 0o644)
-    os.replace(staged, path)
+    _write(staged, data, mode)
+    return staged
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk once its folder is; Windows has no such call."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _taken(path: Path) -> str:
+    return f"expected no other file at {path}: it is never overwritten, move it away first"
 
 
 def require_private(path: Path) -> None:

@@ -71,8 +71,8 @@ class Wrapping:
     label: str
 
 
-class Keystore(Protocol):
-    """What the secure provisioning module may ask of its keys; labels are those of the SKU file."""
+class KeyDirectory(Protocol):
+    """Which keys there are, and their public halves; labels are those of the SKU file."""
 
     realm: Realm
 
@@ -84,6 +84,30 @@ class Keystore(Protocol):
         """A sentence for a SKU's label that is not there: what to do about it."""
         ...
 
+    def public_key(self, label: str) -> bytes:
+        """SubjectPublicKeyInfo DER of a private or public key."""
+        ...
+
+    def key_info(self, label: str) -> KeyInfo:
+        """Role and algorithm of a key, asked once when a SKU is loaded; raises ``KeyMissing``."""
+        ...
+
+
+class Signing(KeyDirectory, Protocol):
+    """Keys that sign without leaving."""
+
+    def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
+        """ECDSA over ``hash_name`` (SHA256, SHA384, SHA512) of the data: DER SEQUENCE of r and s."""
+        ...
+
+    def sign_mldsa(self, label: str, data: bytes) -> bytes:
+        """ML-DSA over the data itself with an empty context; the key decides the parameter set."""
+        ...
+
+
+class Keystore(Signing, Protocol):
+    """What the secure provisioning module may ask of its keys."""
+
     def fault(self) -> str:
         """Why no key can be used at the moment, as far as is known; empty while they can."""
         ...
@@ -94,22 +118,6 @@ class Keystore(Protocol):
 
     def fresh_hmac_sha256(self, message: bytes, wrapping: Wrapping | None) -> tuple[Secret, bytes]:
         """HMAC-SHA256 under a fresh 256-bit seed that exists for this call only, and the wrapped seed (or nothing)."""
-        ...
-
-    def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
-        """ECDSA over ``hash_name`` (SHA256, SHA384, SHA512) of the data: DER SEQUENCE of r and s."""
-        ...
-
-    def sign_mldsa(self, label: str, data: bytes) -> bytes:
-        """ML-DSA over the data itself with an empty context; the key decides the parameter set."""
-        ...
-
-    def public_key(self, label: str) -> bytes:
-        """SubjectPublicKeyInfo DER of a private or public key."""
-        ...
-
-    def key_info(self, label: str) -> KeyInfo:
-        """Role and algorithm of a key, asked once when a SKU is loaded; raises ``KeyMissing``."""
         ...
 
 
@@ -128,7 +136,7 @@ class SoftwareKeystore:
     def __init__(self, realm: Realm, material: KeyMaterial) -> None:
         self.realm = realm
         self._secret = {label: Secret(raw, label) for label, raw in material.secret.items()}
-        self._private = {label: _private_key(label, der) for label, der in material.private.items()}
+        self._private = _signing_keys(material)
         self._public = dict(material.public)
         self._spki = {label: spki(key.public_key()) for label, key in self._private.items()}
 
@@ -226,6 +234,11 @@ def algorithm_of(public_key: bytes) -> str:
 
 def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyMaterial) -> None:
     """Seal the material into a new file of mode 0600; never overwrites."""
+    write_private(path, seal(passphrase, realm, material))
+
+
+def seal(passphrase: Secret, realm: Realm, material: KeyMaterial) -> bytes:
+    """The content of a keystore file."""
     header: dict[str, Any] = {
         "format": FORMAT,
         "realm": realm.value,
@@ -240,15 +253,15 @@ def create_keystore(path: Path, passphrase: Secret, realm: Realm, material: KeyM
     ).encode()
     cipher = AESGCM(_sealing_key(header, passphrase))
     sealed = cipher.encrypt(bytes.fromhex(header["nonce"]), plain, _canonical(header))
-    write_private(path, json.dumps({**header, "sealed": base64.b64encode(sealed).decode()}, indent=1).encode())
+    return json.dumps({**header, "sealed": base64.b64encode(sealed).decode()}, indent=1).encode()
 
 
 def open_keystore(path: Path, passphrase: Secret, realm: Realm) -> SoftwareKeystore:
     """Unseal the file; refuses another realm, a wrong passphrase, a damaged file and public keys in production."""
     material = unseal(path, passphrase, realm)
     keystore = SoftwareKeystore(realm, material)
-    if realm is Realm.PRODUCTION:
-        _refuse_public_keys(path, material)
+    if realm is Realm.PRODUCTION and (public := public_labels(material)):
+        raise ConfigError(f"{path}: publicly known test keys are refused in production: {', '.join(public)}")
     return keystore
 
 
@@ -304,16 +317,23 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
     return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _private_key(label: str, der: bytes) -> PrivateKey:
+def _private_key(label: str, der: bytes) -> PrivateKey | rsa.RSAPrivateKey:
     key = serialization.load_der_private_key(der, None)
-    if not isinstance(key, PrivateKey):
-        raise ConfigError(f"expected an elliptic-curve or ML-DSA private key {label!r}: remove it from this keystore")
+    if not isinstance(key, PrivateKey | rsa.RSAPrivateKey):
+        raise ConfigError(
+            f"expected an elliptic-curve, ML-DSA or RSA private key {label!r}: remove it from this keystore"
+        )
     return key
 
 
-def _refuse_public_keys(path: Path, material: KeyMaterial) -> None:
+def _signing_keys(material: KeyMaterial) -> dict[str, PrivateKey]:
+    """Without RSA: such a key brought the seeds here, and nobody asks a running appliance for it."""
+    loaded = {label: _private_key(label, der) for label, der in material.private.items()}
+    return {label: key for label, key in loaded.items() if not isinstance(key, rsa.RSAPrivateKey)}
+
+
+def public_labels(material: KeyMaterial) -> list[str]:
+    """Labels of publicly known keys, which production refuses."""
     public = [label for label, raw in material.secret.items() if known_keys.seed_is_public(raw)]
     loaded = {label: _private_key(label, der).public_key() for label, der in material.private.items()}
-    public += [label for label, key in loaded.items() if known_keys.key_is_public(key)]
-    if public:
-        raise ConfigError(f"{path}: publicly known test keys are refused in production: {', '.join(sorted(public))}")
+    return sorted(public + [label for label, key in loaded.items() if known_keys.key_is_public(key)])

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from station.appliance.chains import verify_ca
 from station.appliance.hpke_layer import HpkeLayer, load_layer
-from station.appliance.keystore import KeyMissing, Keystore, load_public_key
+from station.appliance.keystore import KeyDirectory, KeyMissing, load_public_key
 from station.appliance.refusal import Refusal
 from station.appliance.skus import SkuConfig, check_unique, read_sku
 from station.errors import ConfigError, Finding, FormatError
@@ -68,7 +68,7 @@ class LoadedSku:
         return self.cert(ROOT, "INTERNAL")
 
 
-def load_sku(folder: Path, name: str, keystore: Keystore) -> LoadedSku:
+def load_sku(folder: Path, name: str, keystore: KeyDirectory) -> LoadedSku:
     """Read ``sku_NAME.yml``; all keys must be there and of the right kind, every CA must fit its key and its root."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):  # it becomes a file name
         raise ConfigError(f"expected letters, digits, _ and - in a sku name, saw {name[:80]!r}")
@@ -85,12 +85,12 @@ def load_sku(folder: Path, name: str, keystore: Keystore) -> LoadedSku:
     return sku
 
 
-def _missing_keys(config: SkuConfig, keystore: Keystore) -> list[str]:
+def _missing_keys(config: SkuConfig, keystore: KeyDirectory) -> list[str]:
     known = keystore.labels()
     return [keystore.missing(label) for label in config.key_labels if label not in known]
 
 
-def _wrong_keys(config: SkuConfig, keystore: Keystore) -> list[str]:
+def _wrong_keys(config: SkuConfig, keystore: KeyDirectory) -> list[str]:
     findings = []
     for name, label in config.attributes.items():
         wanted = _wanted_key(name)
@@ -150,7 +150,7 @@ def _second_layer(config: SkuConfig, findings: list[str]) -> HpkeLayer | None:
         return None
 
 
-def _wrong_certs(config: SkuConfig, certs: Mapping[str, bytes], keystore: Keystore) -> list[str]:
+def _wrong_certs(config: SkuConfig, certs: Mapping[str, bytes], keystore: KeyDirectory) -> list[str]:
     findings = []
     for name, der in certs.items():
         try:
@@ -179,7 +179,7 @@ def _wrong_chains(sku: LoadedSku) -> list[str]:
     return findings
 
 
-def require_wrapping_key(keystore: Keystore, label: str) -> None:
+def require_wrapping_key(keystore: KeyDirectory, label: str) -> None:
     """Refuse a wrapping label that is no RSA public key."""
     try:
         key = load_public_key(keystore.public_key(label))

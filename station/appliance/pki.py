@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import bcrypt
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
@@ -34,23 +33,22 @@ from station.appliance.keystore import SEED_BYTES, KeyMaterial, create_keystore,
 from station.appliance.session_tokens import SESSION_KEY
 from station.appliance.settings import FILE
 from station.appliance.sku_templates import (
-    IDENTITY_KEY,
     ML_KEM_FILE,
-    MLDSA,
-    MLDSA_IDENTITY_KEY,
     RMA_KEY,
     SEED_HIGH,
     SEED_LOW,
     SHARED_ROOT,
     X25519_FILE,
     SkuTemplate,
+    auth_entry,
+    auth_head,
     ca_file,
     cas_of,
     chosen,
+    identity_keys,
     private_label,
     sku_file,
 )
-from station.appliance.skus import METHODS
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import Secret
@@ -58,7 +56,6 @@ from station.secret import Secret
 SKU = "sival"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 RMA_BITS = 3072
-BCRYPT_COST = 10
 TLS_CA = CaProfile(path_length=0, certificates_only=True)
 
 
@@ -142,9 +139,7 @@ def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str], templates
 
 def _make_keys(folder: Path, templates: Sequence[SkuTemplate]) -> None:
     rma = rsa.generate_private_key(public_exponent=65537, key_size=RMA_BITS)
-    private = {IDENTITY_KEY: private_der(new_key())}
-    if any(template.needs_mldsa for template in templates):
-        private[MLDSA_IDENTITY_KEY] = private_der(new_key(MLDSA))
+    private = {label: private_der(new_key(algorithm)) for label, algorithm in identity_keys(templates).items()}
     material = KeyMaterial(
         secret={label: secrets.token_bytes(SEED_BYTES) for label in (SEED_HIGH, SEED_LOW, SESSION_KEY)},
         private={**private, **_make_cas(folder, templates)},
@@ -182,17 +177,15 @@ def _make_hpke_keys(folder: Path) -> None:
 
 
 def _make_skus(folder: Path, templates: Sequence[SkuTemplate]) -> None:
-    methods = ", ".join(METHODS)
-    lines = ["# realm dev", "skuAuthCfgList:"]
+    entries = []
     for number, template in enumerate(templates):
         password = secrets.token_urlsafe(18).encode()
         write_private(folder / f"clients/sku_password_{template.name}", password + b"\n")
         if number == 0:
             write_private(folder / "clients/sku_password", password + b"\n")
-        stored = bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
-        lines += [f"  {template.name}:", f'    skuAuth: "{stored}"', f"    methods: [{methods}]"]
+        entries.append(auth_entry(template.name, password))
         write_public(folder / f"skus/sku_{template.name}.yml", sku_file(template, Realm.DEV).encode())
-    write_private(folder / "skus/sku_auth.yml", ("\n".join(lines) + "\n").encode())
+    write_private(folder / "skus/sku_auth.yml", (auth_head(Realm.DEV) + "".join(entries)).encode())
 
 
 def _issue_client(folder: Path, authority: Issued, station: str, hosts: Sequence[str]) -> ClientFiles:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import bcrypt
+
 from station.appliance.certificates import PLAIN_CA, CaProfile
 from station.appliance.keystore_settings import PKCS11
+from station.appliance.skus import METHODS
 from station.errors import ConfigError, nearest
 from station.model import Realm
 
@@ -19,6 +22,7 @@ IDENTITY_KEY, MLDSA_IDENTITY_KEY = "spm-hsm-id-v0.priv", "spm-hsm-id-mldsa-v0.pr
 SHARED_ROOT, PI01_ROOT, MLDSA_ROOT = "opentitan-ca-root-v0", "pi01-ca-root-v0", "opentitan-mldsa-ca-root-v0"
 ML_KEM_FILE, X25519_FILE = "ca/hpke_mlkem.pub", "ca/hpke_x25519.pub.der"
 MLDSA = "ML-DSA-87"
+BCRYPT_COST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,17 @@ def cas_of(templates: Sequence[SkuTemplate]) -> dict[str, CaPlan]:
     return {label: plan for label, plan in CAS.items() if label in labels}
 
 
+def issuing_keys(templates: Sequence[SkuTemplate]) -> dict[str, str]:
+    """Labels and algorithms of the keys that sign device certificates of these SKUs: all but the roots'."""
+    return {private_label(label): plan.algorithm for label, plan in cas_of(templates).items() if plan.root}
+
+
+def identity_keys(templates: Sequence[SkuTemplate]) -> dict[str, str]:
+    """Labels and algorithms of the keys that sign registry records for these SKUs."""
+    mldsa = any(template.needs_mldsa for template in templates)
+    return {IDENTITY_KEY: "P-256", **({MLDSA_IDENTITY_KEY: MLDSA} if mldsa else {})}
+
+
 def private_label(ca: str) -> str:
     """Label of a CA's private key."""
     return f"{ca}.priv"
@@ -183,6 +198,17 @@ def sku_file(template: SkuTemplate, realm: Realm, mechanism: str = "RsaOaep") ->
         *(f"  {name}: {value}" for name, value in _attributes(template, private, mechanism).items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def auth_head(realm: Realm) -> str:
+    """How the file of SKU passwords begins; one ``auth_entry`` per SKU follows."""
+    return f"# realm {realm.value}\nskuAuthCfgList:\n"
+
+
+def auth_entry(name: str, password: bytes) -> str:
+    """The lines of a SKU in the file of SKU passwords: the password's bcrypt hash, and all methods."""
+    stored = bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
+    return f'  {name}:\n    skuAuth: "{stored}"\n    methods: [{", ".join(METHODS)}]\n'
 
 
 def _private_keys(template: SkuTemplate) -> dict[str, str]:
