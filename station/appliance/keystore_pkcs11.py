@@ -7,7 +7,6 @@ HMAC and wrapping are made in this process. There is no ML-DSA. docs/appliance.m
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import secrets
@@ -24,7 +23,7 @@ from station.appliance import known_keys
 from station.appliance.keystore import SEED_BYTES, KeyInfo, KeyMissing, Role, Wrapping, load_public_key, rsa_padding
 from station.appliance.passphrase import SecretSource, reader
 from station.appliance.pkcs11_module import Module, TokenChoice
-from station.appliance.pkcs11_policy import OBJECT_CLASSES, Inventory, TokenKey, der_signature, take_inventory
+from station.appliance.pkcs11_policy import OBJECT_CLASSES, Inventory, TokenKey, der_signature, digest_to_sign, take_inventory
 from station.appliance.pkcs11_pool import KeySession, SessionPool
 from station.errors import ConfigError
 from station.model import Realm
@@ -67,7 +66,7 @@ class TokenKeystore:
 
     def __init__(self, realm: Realm, settings: TokenSettings) -> None:
         self.realm = realm
-        pin = _checked_pin(reader(settings.pin, "HSM PIN"), realm)
+        pin = checked_pin(reader(settings.pin, "HSM PIN"), realm)
         self._seen = _Seen(Inventory(), frozenset())
         self._module = Module(settings.module)
         self._pool = SessionPool(self._module, settings.choice, pin, settings.sessions, self._prepare)
@@ -117,8 +116,7 @@ class TokenKeystore:
 
     def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
         """ECDSA inside the token over a digest made here."""
-        bits = int(self._require("private", label).info.algorithm.removeprefix("P-"))
-        digest = hashlib.new(hash_name.lower(), data).digest()[: (bits + 7) // 8]  # some tokens refuse a longer one
+        digest = digest_to_sign(data, hash_name, self._require("private", label).info.algorithm)
 
         def work(session: KeySession) -> bytes:
             key = session.key(ObjectClass.PRIVATE_KEY, label)
@@ -152,12 +150,10 @@ class TokenKeystore:
     def _prepare(self, token: pkcs11.Token, session: KeySession) -> None:
         """After every login: what the token is, holds and can; raises ``ConfigError`` for what the realm refuses."""
         production = self.realm is Realm.PRODUCTION
-        if production and self._module.is_software(token):
-            raise ConfigError(
-                f"{token.model} {token.label!r} is a software token and is refused in production: use an HSM"
-            )
+        if production:
+            refuse_software(self._module, token)
         inventory = take_inventory(session.raw)
-        refused = [*inventory.refused, *(_public_keys(session, inventory) if production else [])]
+        refused = [*inventory.refused, *(publicly_known(session, inventory) if production else [])]
         if refused and production:
             raise ConfigError(f"token {token.label!r} is refused in production: {'; '.join(refused)}")
         for sentence in (*refused, *inventory.remarks):
@@ -166,12 +162,22 @@ class TokenKeystore:
         log.info("token %r: %d keys, wraps %s", token.label, len(inventory.keys), sorted(self._seen.wraps))
 
 
+def refuse_software(module: Module, token: pkcs11.Token) -> None:
+    """Raise ``ConfigError`` for a token that is a program."""
+    if module.is_software(token):
+        raise ConfigError(
+            f"{token.model} {token.label!r} is a software token and is refused in production: use an HSM"
+        )
+
+
 def open_token(realm: Realm, settings: TokenSettings) -> TokenKeystore:
     """Log in and check the token; everything wrong raises ``ConfigError`` with one sentence."""
     return TokenKeystore(realm, settings)
 
 
-def _checked_pin(read: Callable[[], Secret], realm: Realm) -> Callable[[], Secret]:
+def checked_pin(read: Callable[[], Secret], realm: Realm) -> Callable[[], Secret]:
+    """The reader, after a look at what it reads: production refuses a publicly known PIN."""
+
     def pin() -> Secret:
         secret = read()
         if realm is Realm.PRODUCTION and secret.passes(known_keys.password_is_public):
@@ -230,7 +236,7 @@ def _tried_wraps(session: KeySession, inventory: Inventory) -> frozenset[tuple[s
     return frozenset(good)
 
 
-def _public_keys(session: KeySession, inventory: Inventory) -> list[str]:
+def publicly_known(session: KeySession, inventory: Inventory) -> list[str]:
     """Keys that anybody can look up: public keys by their id, seeds by what they make of a fixed message."""
     found = []
     for key in inventory.keys.values():

@@ -68,6 +68,14 @@ def read_secret(source: SecretSource, label: str) -> Secret:
     return Secret(raw, label)
 
 
+def choose_secret(source: SecretSource, label: str) -> Secret:
+    """Read a new one; at the prompt it is asked for twice, as nothing else tells a slip of the finger."""
+    chosen = read_secret(source, label)
+    if source.kind == "prompt" and chosen != read_secret(source, f"{label} again"):
+        raise ConfigError(f"expected the same {label} twice, saw two: begin again")
+    return chosen
+
+
 def reader(source: SecretSource, label: str) -> Callable[[], Secret]:
     """A function that gives the secret as it is now; what can be read once only is read here and kept."""
     if source.lasts:

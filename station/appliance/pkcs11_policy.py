@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,13 +98,16 @@ class _Found:
         return bool(self.attributes.get(attribute, False))
 
 
-def take_inventory(session: pkcs11.Session) -> Inventory:
-    """Read all keys that are stored in the token; key pairs are proved to belong together."""
+def take_inventory(session: pkcs11.Session, leaving: Collection[str] = ()) -> Inventory:
+    """Read all keys that are stored in the token; key pairs are proved to belong together.
+
+    ``leaving`` are labels of keys that may be wrapped and taken away, as on the offline machine of a ceremony.
+    """
     found = list(_found(session))
     inventory = Inventory()
     for key in found:
         if key.role != "public":
-            inventory.refused += _exposed(key)
+            inventory.refused += _exposed(key, key.label in leaving)
         inventory.remarks += _odd_usage(key)
     publics = [key for key in found if key.role == "public"]
     for key in found:
@@ -131,8 +134,8 @@ def _found(session: pkcs11.Session) -> Iterator[_Found]:
                 yield _Found(role, attributes)
 
 
-def _exposed(key: _Found) -> list[str]:
-    wrong = ["can be extracted"] if key.attributes.get(Attribute.EXTRACTABLE, True) else []
+def _exposed(key: _Found, leaves: bool) -> list[str]:
+    wrong = ["can be extracted"] if key.attributes.get(Attribute.EXTRACTABLE, True) and not leaves else []
     wrong += [] if key.allows(Attribute.SENSITIVE) else ["is not sensitive"]
     return [f"{key.role} key {key.label!r} {' and '.join(wrong)}"] if wrong else []
 
@@ -191,6 +194,12 @@ def _fits(session: pkcs11.Session, label: str, public_key: bytes) -> bool:
     except (InvalidSignature, pkcs11.MultipleObjectsReturned):
         return False
     return True
+
+
+def digest_to_sign(data: bytes, hash_name: str, algorithm: str) -> bytes:
+    """The digest for CKM_ECDSA with a key of ``algorithm`` (``P-256`` and such); some tokens refuse a longer one."""
+    bits = int(algorithm.removeprefix("P-"))
+    return hashlib.new(hash_name.lower(), data).digest()[: (bits + 7) // 8]
 
 
 def der_signature(raw: bytes) -> bytes:

@@ -86,10 +86,10 @@ def generate_keys(settings: TokenSettings, seeds: Sequence[str], signers: Mappin
     with _writing(settings, [*seeds, *signers]) as session:
         for label in seeds:
             session.generate_key(
-                KeyType.GENERIC_SECRET, SEED_BYTES * 8, label=label, store=True, template={**_seed(), **_kept()}
+                KeyType.GENERIC_SECRET, SEED_BYTES * 8, label=label, store=True, template={**seed_template(), **kept_template()}
             )
         for label, curve in signers.items():
-            _generate_pair(session, label, curve)
+            generate_pair(session, label, curve)
         inventory = take_inventory(session)
     return {label: inventory.keys["private", label].public_key for label in signers}
 
@@ -100,21 +100,22 @@ def import_keys(settings: TokenSettings, material: KeyMaterial) -> None:
     with _writing(settings, [*material.secret, *private, *material.public]) as session:
         for label, raw in material.secret.items():
             template = {Attribute.KEY_TYPE: KeyType.GENERIC_SECRET, Attribute.VALUE: raw}
-            _create(session, "secret", label, {**template, **_seed(), **_kept()})
+            create_object(session, "secret", label, {**template, **seed_template(), **kept_template()})
         for label, key in private.items():
             _import_pair(session, label, key)
         for label, der in material.public.items():
-            _import_public(session, label, der)
+            import_public(session, label, der)
 
 
-def _generate_pair(session: pkcs11.Session, label: str, curve: str) -> None:
+def generate_pair(session: pkcs11.Session, label: str, curve: str) -> None:
+    """An EC key pair inside the token; the public half, under ``.pub``, is stored too."""
     names = {CURVE_NAMES[found.name]: parameters for parameters, found in CURVES.items()}
     parameters = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: names[curve]}, local=True)
     parameters.generate_keypair(
         id=secrets.token_bytes(16),
         store=True,
         public_template={Attribute.LABEL: _public_label(label), **_verifier()},
-        private_template={Attribute.LABEL: label, **_signer(), **_kept()},
+        private_template={Attribute.LABEL: label, **signer_template(), **kept_template()},
     )
 
 
@@ -122,11 +123,12 @@ def _import_pair(session: pkcs11.Session, label: str, key: ec.EllipticCurvePriva
     size = (key.curve.key_size + 7) // 8
     value = key.private_numbers().private_value.to_bytes(size, "big")
     both: Template = {Attribute.ID: secrets.token_bytes(16), **_ec_parameters(key.curve)}
-    _create(session, "private", label, {**both, Attribute.VALUE: value, **_signer(), **_kept()})
-    _create(session, "public", _public_label(label), {**both, **_ec_point(key.public_key()), **_verifier()})
+    create_object(session, "private", label, {**both, Attribute.VALUE: value, **signer_template(), **kept_template()})
+    create_object(session, "public", _public_label(label), {**both, **_ec_point(key.public_key()), **_verifier()})
 
 
-def _import_public(session: pkcs11.Session, label: str, der: bytes) -> None:
+def import_public(session: pkcs11.Session, label: str, der: bytes) -> None:
+    """A public key from outside."""
     key = load_der_public_key(der)
     if isinstance(key, ec.EllipticCurvePublicKey):
         template: Template = {**_ec_parameters(key.curve), **_ec_point(key), **_verifier()}
@@ -141,24 +143,28 @@ def _import_public(session: pkcs11.Session, label: str, der: bytes) -> None:
         }
     else:
         raise ConfigError(f"expected an RSA or elliptic-curve public key {label!r}: a token holds no other kind here")
-    _create(session, "public", label, template)
+    create_object(session, "public", label, template)
 
 
-def _create(session: pkcs11.Session, role: Role, label: str, template: Template) -> None:
+def create_object(session: pkcs11.Session, role: Role, label: str, template: Template) -> None:
+    """An object of the token from its attributes."""
     number = OBJECT_CLASSES[role]
     session.create_object({Attribute.CLASS: number, Attribute.TOKEN: True, Attribute.LABEL: label, **template})
 
 
-def _kept() -> Template:
+def kept_template() -> Template:
+    """Attributes of a key that stays in the token."""
     return {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 
-def _seed() -> Template:
+def seed_template() -> Template:
+    """Attributes of a seed: what it may be used for (sheet 3.2)."""
     others = (Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP, Attribute.VERIFY)
     return {Attribute.SIGN: True, Attribute.DERIVE: True, **dict.fromkeys(others, False)}
 
 
-def _signer() -> Template:
+def signer_template() -> Template:
+    """Attributes of a signing key: what it may be used for."""
     return {Attribute.SIGN: True, **dict.fromkeys((Attribute.DECRYPT, Attribute.UNWRAP, Attribute.DERIVE), False)}
 
 
