@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,9 +66,18 @@ def holds(path: Path, data: bytes) -> bool:
     raise ConfigError(_taken(path))
 
 
-def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file atomically over an older one; a reader sees the old or the new content, never half of it."""
-    os.replace(_stage(path, data, mode), path)
+def replace(path: Path, data: bytes, mode: int = 0o644, check: Callable[[Path], object] | None = None) -> None:
+    """Write a file atomically over an older one; a reader sees the old or the new content, never half of it.
+
+    ``check`` may look at the new file before it takes its place, and raise.
+    """
+    staged = _stage(path, data, mode)
+    try:
+        if check is not None:
+            check(staged)
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hpke import (
     MLKEM1024P384PublicKey,
     Suite,
 )
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from station.errors import ConfigError
 
@@ -63,6 +63,11 @@ def load_layer(pq: bytes, classical: bytes) -> HpkeLayer:
     if isinstance(pq_key, mlkem.MLKEM1024PublicKey) and isinstance(key, ec.EllipticCurvePublicKey) and "384" in curve:
         return HpkeLayer(MLKEM1024P384PublicKey(pq_key, key))
     raise ConfigError(_refusal(pq_key, key, curve))
+
+
+def recipient_files(pq: mlkem.MLKEM768PublicKey, classical: x25519.X25519PublicKey) -> tuple[bytes, bytes]:
+    """The content of the two key files of a recipient."""
+    return pq.public_bytes_raw(), classical.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def open_layer(sealed: bytes, recipient: HybridPrivateKey) -> bytes:

@@ -23,7 +23,14 @@ from station.appliance import known_keys
 from station.appliance.keystore import SEED_BYTES, KeyInfo, KeyMissing, Role, Wrapping, load_public_key, rsa_padding
 from station.appliance.passphrase import SecretSource, reader
 from station.appliance.pkcs11_module import Module, TokenChoice
-from station.appliance.pkcs11_policy import OBJECT_CLASSES, Inventory, TokenKey, der_signature, digest_to_sign, take_inventory
+from station.appliance.pkcs11_policy import (
+    OBJECT_CLASSES,
+    Inventory,
+    TokenKey,
+    der_signature,
+    digest_to_sign,
+    take_inventory,
+)
 from station.appliance.pkcs11_pool import KeySession, SessionPool
 from station.errors import ConfigError
 from station.model import Realm
@@ -165,9 +172,7 @@ class TokenKeystore:
 def refuse_software(module: Module, token: pkcs11.Token) -> None:
     """Raise ``ConfigError`` for a token that is a program."""
     if module.is_software(token):
-        raise ConfigError(
-            f"{token.model} {token.label!r} is a software token and is refused in production: use an HSM"
-        )
+        raise ConfigError(f"{token.model} {token.label!r} is a software token and is refused in production: use an HSM")
 
 
 def open_token(realm: Realm, settings: TokenSettings) -> TokenKeystore:

@@ -86,7 +86,11 @@ def generate_keys(settings: TokenSettings, seeds: Sequence[str], signers: Mappin
     with _writing(settings, [*seeds, *signers]) as session:
         for label in seeds:
             session.generate_key(
-                KeyType.GENERIC_SECRET, SEED_BYTES * 8, label=label, store=True, template={**seed_template(), **kept_template()}
+                KeyType.GENERIC_SECRET,
+                SEED_BYTES * 8,
+                label=label,
+                store=True,
+                template={**seed_template(), **kept_template()},
             )
         for label, curve in signers.items():
             generate_pair(session, label, curve)

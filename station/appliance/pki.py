@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, rsa, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from station.appliance.certificates import (
     DICE_CA_NAME,
@@ -29,6 +29,7 @@ from station.appliance.certificates import (
     realm_name,
 )
 from station.appliance.files import write_private, write_public
+from station.appliance.hpke_layer import recipient_files
 from station.appliance.keystore import SEED_BYTES, KeyMaterial, create_keystore, spki
 from station.appliance.session_tokens import SESSION_KEY
 from station.appliance.settings import FILE
@@ -169,11 +170,11 @@ def _make_cas(folder: Path, templates: Sequence[SkuTemplate]) -> dict[str, bytes
 
 def _make_hpke_keys(folder: Path) -> None:
     pq, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
-    public = classical.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pq_file, classical_file = recipient_files(pq.public_key(), classical.public_key())
     write_private(folder / "offline/hpke-mlkem-key.pem", private_pem(pq))
     write_private(folder / "offline/hpke-x25519-key.pem", private_pem(classical))
-    write_public(folder / "skus" / ML_KEM_FILE, pq.public_key().public_bytes_raw())
-    write_public(folder / "skus" / X25519_FILE, public)
+    write_public(folder / "skus" / ML_KEM_FILE, pq_file)
+    write_public(folder / "skus" / X25519_FILE, classical_file)
 
 
 def _make_skus(folder: Path, templates: Sequence[SkuTemplate]) -> None:

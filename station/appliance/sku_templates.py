@@ -149,6 +149,12 @@ def unservable(template: SkuTemplate, kind: str) -> str:
     )
 
 
+def ordered(names: Sequence[str]) -> tuple[SkuTemplate, ...]:
+    """The templates of these SKUs, each once, in the order of the table."""
+    wanted = chosen(names)
+    return tuple(template for template in _ALL if template in wanted)
+
+
 def cas_of(templates: Sequence[SkuTemplate]) -> dict[str, CaPlan]:
     """The CAs that these SKUs need, roots first."""
     labels = {label for template in templates for label in template.certs.values()}

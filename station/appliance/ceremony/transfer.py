@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from station.appliance.ceremony.task import FILES, Step
+from station.appliance.sku_templates import ordered
 from station.errors import ConfigError
 from station.model import Realm
 
@@ -86,7 +87,8 @@ def read_transfer(raw: bytes) -> Transfer:
         ) from None
     good = _ID.fullmatch(transfer.sender) and _ID.fullmatch(transfer.peer or transfer.sender)
     good = good and _SHA256.fullmatch(transfer.answers or "0" * 64)
-    if not good or transfer.step not in FILES or transfer.encode() != raw:
+    names = tuple(template.name for template in ordered(transfer.skus)) if transfer.skus else ()
+    if not good or names != transfer.skus or transfer.step not in FILES or transfer.encode() != raw:
         raise ConfigError("expected a transfer in its one form, saw a changed file: copy it again from its machine")
     return transfer
 
@@ -113,6 +115,7 @@ class Expected:
     sender: str | None = None
     peer: str | None = None
     answers: str | None = None
+    skus: tuple[str, ...] | None = None
 
     def check(self, transfer: Transfer) -> None:
         """Raise ``ConfigError`` with the first reason why this transfer is not the one."""
@@ -124,6 +127,11 @@ class Expected:
         if transfer.realm is not self.realm:
             raise ConfigError(
                 f"expected a transfer of realm {self.realm}, saw one of realm {transfer.realm}: realms never mix"
+            )
+        if self.skus is not None and transfer.skus != self.skus:
+            raise ConfigError(
+                f"expected a transfer for {', '.join(self.skus) or 'no SKU in particular'}, saw one for "
+                f"{', '.join(transfer.skus) or 'none'}: take the right file"
             )
         for way, wanted, seen in (("from", self.sender, transfer.sender), ("for", self.peer, transfer.peer)):
             if wanted is not None and seen != wanted:

@@ -17,7 +17,7 @@ from station.errors import ConfigError
 from station.secret import Secret
 
 OAEP_SHA256, OAEP_SHA1 = "RsaOaepSha256", "RsaOaepSha1"
-OAEP: Mapping[str, hashes.HashAlgorithm] = {OAEP_SHA256: hashes.SHA256(), OAEP_SHA1: hashes.SHA1()}  # noqa: S303
+OAEP: Mapping[str, hashes.HashAlgorithm] = {OAEP_SHA256: hashes.SHA256(), OAEP_SHA1: hashes.SHA1()}
 """How the transport key is wrapped, best first. SoftHSM 2.6 does the second one only; OAEP needs no collision-free hash
 (RFC 8017, B.1), so it is as good here."""
 

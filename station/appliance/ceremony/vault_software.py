@@ -85,9 +85,7 @@ class SoftwareVault:
         """Role and algorithm of a key."""
         if label in self._material.secret:
             return KeyInfo("secret", "HMAC")
-        return KeyInfo(
-            "private" if label in self._material.private else "public", algorithm_of(self.public_key(label))
-        )
+        return KeyInfo("private" if label in self._material.private else "public", algorithm_of(self.public_key(label)))
 
     def sign(self, label: str, data: bytes, hash_name: str) -> bytes:
         """ECDSA signature, DER."""
@@ -162,7 +160,9 @@ class SoftwareVault:
         try:
             return open_layer(sealed, MLKEM768X25519PrivateKey(pq, classical))
         except (InvalidTag, ValueError):
-            raise FormatError("expected a seed sealed for these keys, saw another: use the right offline keys") from None
+            raise FormatError(
+                "expected a seed sealed for these keys, saw another: use the right keys"
+            ) from None
 
     # ---- the file ----------------------------------------------------------------------------------------------
 

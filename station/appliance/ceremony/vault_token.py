@@ -196,9 +196,7 @@ class TokenVault:
         wrapped = {}
         for way in (way for way in ways if way in WAYS):
             with suppress(pkcs11.PKCS11Error):
-                wrapped[way] = bytes(
-                    public.wrap_key(aes, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=WAYS[way])
-                )
+                wrapped[way] = bytes(public.wrap_key(aes, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=WAYS[way]))
                 break
         public.destroy()
         way = first_way(ways, tuple(wrapped))
@@ -208,7 +206,9 @@ class TokenVault:
                 for label in names.SEEDS
             }
         except (pkcs11.MechanismInvalid, pkcs11.FunctionNotSupported):
-            raise ConfigError("expected a token with CKM_AES_KEY_WRAP: use another HSM for the offline machine") from None
+            raise ConfigError(
+                "expected a token with CKM_AES_KEY_WRAP: use another HSM"
+            ) from None
         return Delivery(way, wrapped[way], seeds)
 
     def recover(self, wrapped_seed: bytes, mechanism: str) -> Secret:

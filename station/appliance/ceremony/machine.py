@@ -1,0 +1,186 @@
+"""The folder of one machine of a ceremony: its settings ``ceremony.toml``, keystore, transfers and transcript."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from station.appliance import keystore_settings, settings
+from station.appliance.ceremony.keys import AES_KEY, SEEDS
+from station.appliance.ceremony.task import FILES, SIDES, Side, Step
+from station.appliance.ceremony.transcript import FILE as TRANSCRIPT
+from station.appliance.ceremony.transcript import Transcript
+from station.appliance.ceremony.transfer import Received, Transfer, read_file, read_transfer
+from station.appliance.ceremony.vault import Vault
+from station.appliance.ceremony.vault_software import open_software_vault
+from station.appliance.files import exclusive, place, sweep
+from station.appliance.keystore_settings import PKCS11, SOFTWARE
+from station.errors import ConfigError, Finding
+from station.model import Realm
+
+FILE = "ceremony.toml"
+FOLDER = "ceremony"
+LOCK = "ceremony.lock"
+OTHERS = ("endpoint.json",)
+"""Files that a serving appliance replaces by itself."""
+_KEYS = frozenset({"machine", "id", "realm"})
+KeystoreLines = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine; hold it through ``at_machine``. ``keystore`` are the lines for ``appliance.toml``."""
+
+    folder: Path
+    side: Side
+    id: str
+    realm: Realm
+    keystore: KeystoreLines
+    transcript: Transcript
+    clock: Callable[[], datetime]
+
+    def now(self) -> datetime:
+        """The time, in seconds."""
+        return self.clock().replace(microsecond=0)
+
+    def title(self) -> tuple[str, ...]:
+        """How the transcript begins."""
+        return ("KEY CEREMONY", f"Machine: {SIDES[self.side]} {self.id}", f"Realm: {self.realm}")
+
+    def transfer_path(self, step: Step, skus: Collection[str] = (), peer: str = "") -> Path:
+        """Where this machine keeps a transfer; an offline machine has a folder for each SPM machine."""
+        name = "-".join((FILES[step], *skus))
+        return self.folder / FOLDER / peer / f"{name}.json"
+
+    def received_path(self, transfer: Transfer) -> Path:
+        """Where a received transfer is kept."""
+        peer = transfer.sender if self.side is Side.OFFLINE else ""
+        return self.transfer_path(transfer.step, transfer.skus, peer)
+
+    def kept(self, path: Path) -> Received | None:
+        """A transfer that this machine has sent or received, None when there is none; a changed file is refused."""
+        if not path.exists():
+            return None
+        found = Received(read_transfer(read_file(path)), path.read_bytes())
+        name = str(path.relative_to(self.folder))
+        known = {**self.transcript.files("sent"), **self.transcript.files("received")}.get(name, found.digest)
+        if known != found.digest:
+            raise ConfigError(f"expected {path} as the transcript knows it, saw a changed file: restore it")
+        return found
+
+    @contextmanager
+    def vault(self) -> Iterator[Vault]:
+        """The keystore, open for new keys."""
+        chosen = keystore_settings.keystore_settings(self.folder, self.keystore)
+        if chosen.kind != PKCS11:
+            new = not any(entry.event == "done" and entry.keys for entry in self.transcript.entries)
+            yield open_software_vault(chosen.file, chosen.passphrase, self.realm, new)
+            return
+        try:
+            import pkcs11  # noqa: F401  # an extra: only those who have an HSM install it
+        except ImportError:
+            raise ConfigError(
+                "expected the package python-pkcs11 for keystore_kind pkcs11: install provisioning-station[hsm]"
+            ) from None
+        from station.appliance.ceremony.vault_token import open_token_vault
+        from station.appliance.keystore_pkcs11 import TokenSettings
+        from station.appliance.pkcs11_module import TokenChoice
+
+        token = TokenSettings(chosen.module, TokenChoice(chosen.token, chosen.slot), chosen.pin)
+        leaving = (*SEEDS, AES_KEY) if self.side is Side.OFFLINE else ()
+        with open_token_vault(token, self.realm, leaving) as vault:
+            yield vault
+
+    @property
+    def in_token(self) -> bool:
+        """True when the keys are in a PKCS#11 token."""
+        return self.keystore.get("keystore_kind", SOFTWARE) == PKCS11
+
+
+def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> None:
+    """Write ``ceremony.toml`` of a new machine; of one that is there, the same settings are accepted and no others."""
+    if (folder / FILE).exists():
+        _compare(folder, side, realm, keystore)
+        return
+    taken = [name for name in (settings.FILE, "keystore.sealed", TRANSCRIPT, FOLDER) if (folder / name).exists()]
+    if taken:
+        raise ConfigError(f"expected a new folder, {folder} has {taken[0]} already: choose another folder")
+    if realm is None:
+        raise ConfigError("expected the realm of a new machine: name it with --realm dev or --realm production")
+    wrong = [Finding(folder / FILE, 0, sentence) for _, sentence in keystore_settings.findings(keystore)]
+    if wrong:
+        raise ConfigError(wrong)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with _alone(folder):
+        identity = secrets.token_hex(8)
+        place(folder / FILE, _text({"machine": side.value, "id": identity, "realm": realm.value, **keystore}))
+
+
+@contextmanager
+def at_machine(
+    folder: Path, sides: Collection[Side], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Iterator[Machine]:
+    """The machine of a folder, for this process alone; what a killed process left half done is removed first."""
+    if not (folder / FILE).exists():
+        first = "offline-common-init" if Side.OFFLINE in sides else "spm-init"
+        raise ConfigError(f"expected {FILE} in {folder}: begin the ceremony there with {first}")
+    with _alone(folder):
+        sweep(folder, OTHERS)
+        side, identity, realm, keystore = _read(folder)
+        if side not in sides:
+            wanted = " or ".join(SIDES[allowed] for allowed in sides)
+            raise ConfigError(f"expected the folder of the {wanted}, {folder} is of the {SIDES[side]}: name the other")
+        yield Machine(folder, side, identity, realm, keystore, Transcript(folder / TRANSCRIPT), clock)
+
+
+def settings_lines(values: Mapping[str, str | int]) -> str:
+    """TOML lines of texts and numbers."""
+    return "".join(
+        f"{key} = {value}\n" if isinstance(value, int) else f'{key} = "{_escaped(value)}"\n'
+        for key, value in values.items()
+    )
+
+
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    return exclusive(folder / LOCK, f"expected to work in {folder} alone: another step of the ceremony is running")
+
+
+def _compare(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> None:
+    known_side, _, known_realm, known = _read(folder)
+    same = known_side is side and realm in (None, known_realm)
+    if not same or any(known.get(key) != value for key, value in keystore.items()):
+        raise ConfigError(
+            f"expected the settings that {folder / FILE} has: a machine keeps its realm and keystore, leave the "
+            f"options out or choose another folder"
+        )
+
+
+def _read(folder: Path) -> tuple[Side, str, Realm, dict[str, str | int]]:
+    path = folder / FILE
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        side, realm, identity = Side(values["machine"]), Realm(values["realm"]), str(values["id"])
+    except (OSError, UnicodeDecodeError, ValueError, KeyError) as error:
+        raise ConfigError([Finding(path, 0, f"expected machine, id and realm of a ceremony: {error}")]) from None
+    keystore = {key: value for key, value in values.items() if key not in _KEYS}
+    unknown = [key for key in keystore if key not in (*keystore_settings.TEXTS, *keystore_settings.NUMBERS)]
+    findings = [Finding(path, 0, f"unknown key {key!r}") for key in unknown]
+    findings += [Finding(path, 0, sentence) for _, sentence in keystore_settings.findings(keystore)]
+    if findings:
+        raise ConfigError(findings)
+    return side, identity, realm, keystore
+
+
+def _text(values: Mapping[str, str | int]) -> bytes:
+    head = "# A machine of a key ceremony; station appliance ceremony --help tells more.\n"
+    return (head + settings_lines(values)).encode()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
