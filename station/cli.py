@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from station.cli_ceremony import ceremony, rma_token
 from station.cli_options import (
     FILE,
     FOLDER,
@@ -243,6 +244,8 @@ def appliance_anchors(folder: Path, **options: Any) -> int:
     return anchors_command(folder=folder, **options)
 
 
+appliance.add_command(ceremony)
+appliance.add_command(rma_token)
 cli.add_command(pa)
 
 

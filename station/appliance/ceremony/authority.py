@@ -61,9 +61,7 @@ def parse_subjects(texts: Sequence[str]) -> dict[str, x509.Name]:
         try:
             found[label] = x509.Name.from_rfc4514_string(name)
         except ValueError:
-            raise ConfigError(
-                f"expected a name such as CN=Root CA,O=Example,C=DE, saw {name[:120]!r}"
-            ) from None
+            raise ConfigError(f"expected a name such as CN=Root CA,O=Example,C=DE, saw {name[:120]!r}") from None
         if not found[label].rdns:
             raise ConfigError(f"expected a name for {label}, saw an empty one")
     return found
@@ -155,9 +153,7 @@ def check_ca(der: bytes, label: str, root: bytes, realm: Realm) -> x509.Certific
         )
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     if life != timedelta(days=CA_DAYS):
-        raise ConfigError(
-            f"expected a certificate of {label} for {CA_DAYS} days, saw {life.days}: issue it again"
-        )
+        raise ConfigError(f"expected a certificate of {label} for {CA_DAYS} days, saw {life.days}: issue it again")
     return certificate
 
 
@@ -178,9 +174,7 @@ def check_rsa(public_key: bytes, label: str, realm: Realm) -> None:
     except ValueError:
         key = None
     if not isinstance(key, rsa.RSAPublicKey) or (key.key_size, key.public_numbers().e) != (3072, 65537):
-        raise ConfigError(
-            f"expected an RSA key of 3072 bits with exponent 65537 as {label}, saw another one"
-        )
+        raise ConfigError(f"expected an RSA key of 3072 bits with exponent 65537 as {label}, saw another one")
     if realm is Realm.PRODUCTION and known_keys.key_is_public(key):
         raise ConfigError(f"the key {label} is publicly known and is refused in production")
 

@@ -160,9 +160,7 @@ class SoftwareVault:
         try:
             return open_layer(sealed, MLKEM768X25519PrivateKey(pq, classical))
         except (InvalidTag, ValueError):
-            raise FormatError(
-                "expected a seed sealed for these keys, saw another: use the right keys"
-            ) from None
+            raise FormatError("expected a seed sealed for these keys, saw another: use the right keys") from None
 
     # ---- the file ----------------------------------------------------------------------------------------------
 

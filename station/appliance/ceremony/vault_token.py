@@ -206,9 +206,7 @@ class TokenVault:
                 for label in names.SEEDS
             }
         except (pkcs11.MechanismInvalid, pkcs11.FunctionNotSupported):
-            raise ConfigError(
-                "expected a token with CKM_AES_KEY_WRAP: use another HSM"
-            ) from None
+            raise ConfigError("expected a token with CKM_AES_KEY_WRAP: use another HSM") from None
         return Delivery(way, wrapped[way], seeds)
 
     def recover(self, wrapped_seed: bytes, mechanism: str) -> Secret:

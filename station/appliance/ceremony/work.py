@@ -51,9 +51,7 @@ class DigestCheck:
         elif self.ask is None:
             raise ConfigError("expected the digest that the other machine shows: give it with --digest")
         elif not self.ask(name, grouped(digest)):
-            raise ConfigError(
-                f"expected {name} with the digest of the other machine, you did not confirm it"
-            )
+            raise ConfigError(f"expected {name} with the digest of the other machine, you did not confirm it")
 
 
 @dataclass(frozen=True, slots=True)
