@@ -40,7 +40,7 @@ def machine_options(command: F) -> F:
         click.option("--keystore", type=click.Choice(["software", "pkcs11"]),
                      help="A sealed file (default), or a token of an HSM."),
         click.option("--passphrase", metavar="SOURCE",
-                     help="Of the sealed file: prompt (default), a private file (relative to FOLDER), fd:N or credential:NAME."),
+                     help="Of the sealed file: prompt (default), a file (seen from FOLDER), fd:N, credential:NAME."),
         click.option("--module", help="The HSM's PKCS#11 library."),
         click.option("--token", help="Label of the token."),
         click.option("--slot", type=int, help="Place of the token, when not its label: from 0."),

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from station.appliance.ceremony import offline, spm
+from station.appliance.ceremony import offline, spm, tls
 from station.appliance.ceremony.authority import Subjects
 from station.appliance.ceremony.machine import KeystoreLines, Machine, at_machine, make_machine
 from station.appliance.ceremony.task import People, Side, Step
 from station.appliance.ceremony.transfer import digest_of
 from station.appliance.ceremony.work import DigestCheck, Outcome
 from station.appliance.files import write_private
+from station.appliance.keystore import KeyMaterial, unseal
 from station.model import Realm
+from station.secret import Secret
 
 PEOPLE = People("Ada Operator", "Wim Witness")
 NOBODY = DigestCheck()
+ALL_SKUS = ("sival", "cr01", "pi01", "ti01", "sival_pqc")
 
 
 def now() -> datetime:
@@ -36,7 +40,7 @@ def passphrase_lines(folder: Path) -> KeystoreLines:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, secrets.token_hex(16).encode() + b"\n")
-    return {"passphrase": str(path)}
+    return {"passphrase": f"../{path.name}"}
 
 
 @dataclass
@@ -70,6 +74,11 @@ class Bench:
         with self.at(side) as machine:
             peer = spm if side is Side.OFFLINE and step is not Step.OFFLINE_CA_ROOT_CERTGEN else ""
             return machine.transfer_path(step, skus, peer)
+
+    def copy(self, root: Path) -> Bench:
+        """The same ceremony in another place."""
+        shutil.copytree(self.root, root)
+        return replace(self, root=root)
 
     def make_spm(self) -> None:
         lines = passphrase_lines(self.spm) if self.spm_lines is None else self.spm_lines
@@ -122,6 +131,18 @@ class Bench:
         with self.at(Side.SPM) as machine:
             return spm.spm_sku_certs(machine, self.people, sources, digest_check(*sources))
 
+    def tls(self, folder: Path, name: str) -> list[Outcome]:
+        """The three steps of a TLS certificate, of the SPM machine or of a station in ``folder``."""
+        if not (folder / "ceremony.toml").exists():
+            make_machine(folder, Side.STATION, self.realm, {})
+        sides = (Side.SPM, Side.STATION)
+        with at_machine(folder, sides, self.clock) as machine:
+            asked = tls.tls_csr(machine, self.people, tls.endpoint_of(machine.side, name, (), False))
+        with self.at(Side.OFFLINE) as machine:
+            issued = tls.offline_tls_certgen(machine, self.people, asked.sent, digest_check(asked.sent))
+        with at_machine(folder, sides, self.clock) as machine:
+            return [asked, issued, tls.tls_cert(machine, self.people, issued.sent, digest_check(issued.sent))]
+
     def steps(self) -> dict[Step, Callable[[], Outcome]]:
         """All steps, in their order."""
         return {
@@ -143,6 +164,16 @@ class Bench:
                 break
             done.append(do())
         return done
+
+
+def passphrase_of(folder: Path) -> Secret:
+    """The passphrase of a machine of ``passphrase_lines``."""
+    return Secret(folder.with_name(f"{folder.name}.passphrase").read_bytes().strip(), "passphrase")
+
+
+def material_of(folder: Path, realm: Realm = Realm.DEV) -> KeyMaterial:
+    """What is inside the sealed file of a machine."""
+    return unseal(folder / "keystore.sealed", passphrase_of(folder), realm)
 
 
 def contents(folder: Path, besides: tuple[str, ...] = ("ceremony.lock",)) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from appliance_bench import Served, Station, TestPart, dice_ca_of
+from ceremony_bench import ALL_SKUS, Bench
 from postgres import Cluster
 from store_bench import PostgresPlace
 from token_bench import make_token
@@ -120,3 +121,20 @@ def cluster():
 def postgres(cluster):
     """The server with a new empty schema: address and password for a registry."""
     return PostgresPlace(cluster, cluster.new_schema())
+
+
+# ---- a key ceremony ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Bench:
+    """A finished ceremony of realm dev with all SKUs; copy it before you change it."""
+    bench = Bench(tmp_path_factory.mktemp("ceremony"), ALL_SKUS)
+    assert not any(outcome.already for outcome in bench.run())
+    return bench
+
+
+@pytest.fixture
+def ended(finished, tmp_path) -> Bench:
+    """A copy of it that a test may change."""
+    return finished.copy(tmp_path / "ceremony")
