@@ -499,7 +499,8 @@ def test_other_bytes(raw):
     "change",
     [
         {"sender": "../../etc"}, {"peer": "x"}, {"answers": "12"}, {"skus": ["sival_pqc", "sival"]},
-        {"step": "tls-cert"}, {"format": "station-ceremony-2"}, {"items": {"a": "!"}}, {"items": []}, {"facts": {"a": 1}}, {"more": 1},
+        {"step": "tls-cert"}, {"format": "station-ceremony-2"}, {"items": {"a": "!"}}, {"items": []},
+        {"facts": {"a": 1}}, {"more": 1},
         {"realm": "test"}, {"skus": "sival"},
     ],
     ids=str,

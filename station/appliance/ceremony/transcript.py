@@ -182,10 +182,10 @@ def file_text(file: FileLine) -> str:
 
 
 def certificate_text(certificate: CertificateLine) -> str:
-    """A certificate with its digest, on three lines."""
+    """A certificate with its digest, on four lines."""
     return (
-        f"certificate {certificate.label}, valid until {certificate.until}, serial number {certificate.serial}\n"
-        f"      {certificate.subject}\n      {grouped(certificate.sha256)}"
+        f"certificate {certificate.label}, valid until {certificate.until}\n      {certificate.subject}\n"
+        f"      serial number {certificate.serial}, SHA-256\n      {grouped(certificate.sha256)}"
     )
 
 
