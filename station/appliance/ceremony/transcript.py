@@ -173,19 +173,19 @@ def key_text(key: KeyLine) -> str:
         return f"key {key.label}, {key.algorithm}"
     if len(key.fingerprint) < len(GENESIS):
         return f"key {key.label}, {key.algorithm}, check value {grouped(key.fingerprint)}"
-    return f"key {key.label}, {key.algorithm}, SHA-256 of the public key\n      {grouped(key.fingerprint)}"
+    return f"key {key.label}, {key.algorithm}, public key\n      SHA-256 {grouped(key.fingerprint)}"
 
 
 def file_text(file: FileLine) -> str:
     """A file with its digest, on two lines."""
-    return f"{file.way} {file.name}, SHA-256\n      {grouped(file.sha256)}"
+    return f"{file.way} {file.name}\n      SHA-256 {grouped(file.sha256)}"
 
 
 def certificate_text(certificate: CertificateLine) -> str:
     """A certificate with its digest, on four lines."""
     return (
         f"certificate {certificate.label}, valid until {certificate.until}\n      {certificate.subject}\n"
-        f"      serial number {certificate.serial}, SHA-256\n      {grouped(certificate.sha256)}"
+        f"      serial number {certificate.serial}\n      SHA-256 {grouped(certificate.sha256)}"
     )
 
 
