@@ -131,17 +131,35 @@ class Bench:
         with self.at(Side.SPM) as machine:
             return spm.spm_sku_certs(machine, self.people, sources, digest_check(*sources))
 
-    def tls(self, folder: Path, name: str) -> list[Outcome]:
+    def tls_steps(self, folder: Path, name: str) -> dict[Step, Callable[[], Outcome]]:
         """The three steps of a TLS certificate, of the SPM machine or of a station in ``folder``."""
-        if not (folder / "ceremony.toml").exists():
-            make_machine(folder, Side.STATION, self.realm, {})
-        sides = (Side.SPM, Side.STATION)
-        with at_machine(folder, sides, self.clock) as machine:
-            asked = tls.tls_csr(machine, self.people, tls.endpoint_of(machine.side, name, (), False))
-        with self.at(Side.OFFLINE) as machine:
-            issued = tls.offline_tls_certgen(machine, self.people, asked.sent, digest_check(asked.sent))
-        with at_machine(folder, sides, self.clock) as machine:
-            return [asked, issued, tls.tls_cert(machine, self.people, issued.sent, digest_check(issued.sent))]
+        endpoint = (Side.SPM, Side.STATION)
+
+        def ask() -> Outcome:
+            if folder != self.spm:
+                make_machine(folder, Side.STATION, self.realm, {})
+            with at_machine(folder, endpoint, self.clock) as machine:
+                return tls.tls_csr(machine, self.people, tls.endpoint_of(machine.side, name, (), False))
+
+        def issue() -> Outcome:
+            with at_machine(folder, endpoint, self.clock) as machine:
+                source = machine.transfer_path(Step.TLS_CSR)
+            with self.at(Side.OFFLINE) as machine:
+                return tls.offline_tls_certgen(machine, self.people, source, digest_check(source))
+
+        def install() -> Outcome:
+            with at_machine(folder, endpoint, self.clock) as machine:
+                peer = machine.id
+            with self.at(Side.OFFLINE) as machine:
+                source = machine.transfer_path(Step.OFFLINE_TLS_CERTGEN, peer=peer)
+            with at_machine(folder, endpoint, self.clock) as machine:
+                return tls.tls_cert(machine, self.people, source, digest_check(source))
+
+        return {Step.TLS_CSR: ask, Step.OFFLINE_TLS_CERTGEN: issue, Step.TLS_CERT: install}
+
+    def tls(self, folder: Path, name: str) -> list[Outcome]:
+        """All three."""
+        return [do() for do in self.tls_steps(folder, name).values()]
 
     def steps(self) -> dict[Step, Callable[[], Outcome]]:
         """All steps, in their order."""

@@ -47,6 +47,7 @@ from station.model import Realm
 from station.secret import Secret
 
 RSA_BITS = 3072
+_HPKE, _RSA = (names.ML_KEM_KEY, names.X25519_KEY), (names.TRANSPORT_KEY, names.RMA_PRIVATE_KEY)
 _MAKERS: Mapping[str, Callable[[], Any]] = {
     names.RSA: lambda: rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS),
     names.ML_KEM: mlkem.MLKEM768PrivateKey.generate,
@@ -60,6 +61,7 @@ class SoftwareVault:
     def __init__(self, path: Path, passphrase: Secret, realm: Realm, material: KeyMaterial, new: bool) -> None:
         self.realm = realm
         self._path, self._passphrase, self._new = path, passphrase, new
+        self._loaded: dict[str, rsa.RSAPrivateKey] = {}
         self._use(material)
 
     # ---- the directory, and signing ----------------------------------------------------------------------------
@@ -75,8 +77,11 @@ class SoftwareVault:
     def public_key(self, label: str) -> bytes:
         """SubjectPublicKeyInfo DER."""
         if label in self._material.private:
-            key = load_der_private_key(self._material.private[label], None).public_key()
-            return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            private: Any = (
+                self._rsa(label) if label in _RSA else load_der_private_key(self._material.private[label], None)
+            )
+            spki: bytes = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return spki
         if label not in self._material.public:
             raise KeyMissing(self.missing(label))
         return self._material.public[label]
@@ -177,9 +182,11 @@ class SoftwareVault:
     def _rsa(self, label: str) -> rsa.RSAPrivateKey:
         if label not in self._material.private:
             raise KeyMissing(self.missing(label))
-        key = load_der_private_key(self._material.private[label], None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        return key
+        if label not in self._loaded:
+            key = load_der_private_key(self._material.private[label], None)
+            assert isinstance(key, rsa.RSAPrivateKey)
+            self._loaded[label] = key
+        return self._loaded[label]
 
     def _add(self, secret: Mapping[str, bytes], private: Mapping[str, bytes], public: Mapping[str, bytes]) -> None:
         if not (secret or private or public):
@@ -198,7 +205,7 @@ class SoftwareVault:
 
     def _use(self, material: KeyMaterial) -> None:
         self._material = material
-        self._signing = SoftwareKeystore(self.realm, _signing_part(material))
+        self._signing = SoftwareKeystore(self.realm, _without(material, *_HPKE, *_RSA))
 
 
 def open_software_vault(path: Path, source: SecretSource, realm: Realm, new: bool) -> SoftwareVault:
@@ -208,7 +215,7 @@ def open_software_vault(path: Path, source: SecretSource, realm: Realm, new: boo
     require_private(path)
     passphrase = read_secret(source, "keystore passphrase")
     material = unseal(path, passphrase, realm)
-    public = public_labels(_signing_part(material)) if realm is Realm.PRODUCTION else []
+    public = public_labels(_without(material, *_HPKE)) if realm is Realm.PRODUCTION else []
     if public:
         raise ConfigError(f"{path}: publicly known test keys are refused in production: {', '.join(public)}")
     return SoftwareVault(path, passphrase, realm, material, new=False)
@@ -221,10 +228,9 @@ def _chosen(source: SecretSource, realm: Realm) -> Secret:
     return passphrase
 
 
-def _signing_part(material: KeyMaterial) -> KeyMaterial:
-    """Without HPKE keys, which no appliance has."""
-    others = (names.ML_KEM_KEY, names.X25519_KEY)
-    private = {label: der for label, der in material.private.items() if label not in others}
+def _without(material: KeyMaterial, *labels: str) -> KeyMaterial:
+    """Without some private keys; it takes long to load an RSA key, and a running appliance has no HPKE keys."""
+    private = {label: der for label, der in material.private.items() if label not in labels}
     return KeyMaterial(material.secret, private, material.public)
 
 
