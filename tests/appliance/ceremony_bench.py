@@ -5,9 +5,12 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from token_bench import TestToken
 
 from station.appliance.ceremony import offline, spm, tls
 from station.appliance.ceremony.authority import Subjects
@@ -55,6 +58,7 @@ class Bench:
     subjects: Subjects = field(default_factory=dict)
     spm_lines: KeystoreLines | None = None
     offline_lines: KeystoreLines | None = None
+    tokens: dict[Side, TestToken] = field(default_factory=dict)
 
     @property
     def spm(self) -> Path:
@@ -64,8 +68,14 @@ class Bench:
     def offline(self) -> Path:
         return self.root / "offline"
 
+    @contextmanager
     def at(self, side: Side):
-        return at_machine(self.spm if side is Side.SPM else self.offline, (side,), self.clock)
+        """The machine; when its keys are in a token, SoftHSM is that of this machine."""
+        folder = self.spm if side is Side.SPM else self.offline
+        with ExitStack() as stack:
+            if side in self.tokens:
+                stack.enter_context(self.tokens[side].used())
+            yield stack.enter_context(at_machine(folder, (side,), self.clock))
 
     def path(self, step: Step, skus: tuple[str, ...] = (), side: Side = Side.SPM) -> Path:
         """Where the machine that made it keeps a transfer."""

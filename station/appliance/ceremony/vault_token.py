@@ -8,7 +8,7 @@ for the transport key, and recovers RMA seeds by the bare RSA operation with the
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -56,7 +56,13 @@ WAYS = {
     OAEP_SHA256: (Mechanism.SHA256, MGF.SHA256, None),
     OAEP_SHA1: (Mechanism.SHA_1, MGF.SHA1, None),
 }
-_USES = (Attribute.SIGN, Attribute.VERIFY, Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP)
+_USES: Mapping[Role, tuple[Attribute, ...]] = {
+    "public": (Attribute.VERIFY, Attribute.ENCRYPT, Attribute.WRAP),
+    "private": (Attribute.SIGN, Attribute.DECRYPT, Attribute.UNWRAP),
+    "secret": (
+        Attribute.SIGN, Attribute.VERIFY, Attribute.ENCRYPT, Attribute.DECRYPT, Attribute.WRAP, Attribute.UNWRAP,
+    ),
+}  # fmt: skip
 _ROLES: tuple[Role, ...] = ("secret", "private", "public")
 
 
@@ -260,7 +266,7 @@ class TokenVault:
                 KeyType.GENERIC_SECRET, SEED_BYTES * 8, label=key.label, store=True, template=template
             )
         elif key.use is Use.WRAP:
-            template = {**_only(Attribute.WRAP), **leaves}
+            template = {**_only("secret", Attribute.WRAP), **leaves}
             self._session.generate_key(KeyType.AES, 256, label=key.label, store=True, template=template)
         elif key.use is Use.SIGN:
             generate_pair(self._session, key.label, key.algorithm)
@@ -274,8 +280,8 @@ class TokenVault:
             KeyType.RSA,
             RSA_BITS,
             store=True,
-            public_template={Attribute.TOKEN: False, **_only()},
-            private_template={Attribute.LABEL: label, **_only(*uses), **kept_template()},
+            public_template={Attribute.TOKEN: False, **_only("public")},
+            private_template={Attribute.LABEL: label, **_only("private", *uses), **kept_template()},
         )
 
     def _remove_half(self, key: NewKey) -> None:
@@ -312,7 +318,7 @@ class TokenVault:
             mechanism=Mechanism.RSA_PKCS_OAEP,
             mechanism_param=WAYS[delivery.mechanism],
             store=False,
-            template={**_only(Attribute.UNWRAP), **kept_template()},
+            template={**_only("secret", Attribute.UNWRAP), **kept_template()},
         )
 
     def _unwrapped(self, aes: Any, wrapped: bytes, label: str | None = None) -> Any:
@@ -370,8 +376,8 @@ def _unwraps_aes(token: pkcs11.Token) -> bool:
     return bool(slot.get_mechanism_info(Mechanism.AES_KEY_WRAP).flags & MechanismFlag.UNWRAP)
 
 
-def _only(*uses: Attribute) -> Template:
-    return {use: use in uses for use in _USES}
+def _only(role: Role, *uses: Attribute) -> Template:
+    return {use: use in uses for use in _USES[role]}
 
 
 def _check_value(seed: Any) -> str:
