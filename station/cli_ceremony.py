@@ -196,7 +196,7 @@ def rma_token(**options: Any) -> int:
 
 
 def _step(
-    name: str, folder: Path, operator: str, witness: str, as_json: bool, source: Path | None = None, **options: Any
+    step: str, folder: Path, operator: str, witness: str, as_json: bool, source: Path | None = None, **options: Any
 ) -> int:
     from station.appliance.ceremony.commands import Options, step_command
     from station.appliance.ceremony.task import People, Step
@@ -205,7 +205,7 @@ def _step(
         options["sources"] = (source,)
     if "keystore" in options:
         options = _with_keystore(folder, options)
-    return step_command(Step(name), folder, People(operator, witness), Options(**options), as_json)
+    return step_command(Step(step), folder, People(operator, witness), Options(**options), as_json)
 
 
 def _with_keystore(folder: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -264,6 +264,27 @@ def test_realm_production_is_carried_everywhere(tmp_path):
         assert b"realm dev" not in path.read_bytes()
 
 
+def test_an_appliance_of_realm_production_is_served(tmp_path):
+    """stations.toml is all that is added by hand."""
+    bench = Bench(tmp_path, ("sival",), Realm.PRODUCTION)
+    bench.run()
+    bench.tls(bench.spm, "pa-service")
+    bench.tls(bench.spm / "clients/station-1", "station-1")
+    (bench.spm / "stations.toml").write_text(
+        '[[station]]\nname = "one"\ncertificate = "station-1"\nskus = ["sival"]\nroles = ["CP", "FT"]\n'
+    )
+    appliance = Served(bench.spm)
+    station = Station(bench.spm, appliance.target)
+    try:
+        station.log_in(password=(bench.spm / "clients/sku_password_sival").read_text().strip())
+        walk = walk_sku("sival", station.call, 9)
+    finally:
+        station.close()
+        assert appliance.stop() == 0
+    assert appliance.ready["realm"] == "production"
+    assert walk.endorsed
+
+
 def test_certificates_of_realm_dev_say_so(finished):
     ders = list(finished.spm.rglob("skus/ca/*.der"))
     certificates = [path for path in ders if "hpke" not in path.name]
