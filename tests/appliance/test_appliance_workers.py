@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from access_bench import BOOT
 from appliance_bench import ROOT, WAIT, Served, Station, TestPart, copy_folder, dice_ca_of, endorsed
 
 from station.appliance import workers
+from station.appliance.keystore_settings import PKCS11
+from station.appliance.metrics_address import MetricsAddress
+from station.appliance.passphrase import SecretSource
 from station.appliance.quota import Quota
 from station.appliance.settings import read_settings
 from station.appliance.workers import Order, reserved_port, supervise
@@ -265,3 +269,20 @@ def test_a_wrong_number_of_workers(tmp_path, value):
 def test_an_order_holds_no_secret():
     assert set(Order.__dataclass_fields__) == {"number", "host", "port", "secret"}
     assert Order.__annotations__["secret"] == "int"
+
+
+def test_metrics_of_the_processes_are_on_ports_one_after_the_other():
+    address = MetricsAddress("127.0.0.1", 9464)
+    assert [address.next(number).port for number in range(3)] == [9464, 9465, 9466]
+    assert MetricsAddress("127.0.0.1", 0).next(2).port == 0
+
+
+def test_calls_may_wait_for_an_hsm_beside_those_that_compute(made):
+    keys = read_settings(made).keys
+    assert keys.waiting == 0
+    assert keys.secret == keys.passphrase
+    given = SecretSource("fd", "7")
+    assert keys.reading(given).passphrase == given
+    token = replace(keys, kind=PKCS11, sessions=5)
+    assert token.waiting == 5
+    assert (token.secret, token.reading(given).pin) == (keys.pin, given)
