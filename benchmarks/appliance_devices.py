@@ -1,4 +1,4 @@
-"""Devices for the appliance's load, made before the clock starts: what no answer decides is bytes already."""
+"""Devices for the appliance's load, made before the clock starts: what depends on no answer is bytes already."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Device:
 def make_devices(
     template: SkuTemplate, cas: Mapping[str, bytes], was: bytes, numbers: Sequence[int]
 ) -> Iterator[Device]:
-    """Different devices of one SKU; ``was`` is the wafer secret of all, ``cas`` are DER by name in the SKU file."""
+    """Different devices of one SKU: ``was`` is the wafer secret of all, ``cas`` as ``EmulatedDevice`` takes them."""
     for number in numbers:
         emulated = EmulatedDevice(template, cas, number)
         bundles = emulated.bundles()

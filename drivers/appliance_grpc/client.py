@@ -225,10 +225,13 @@ class GrpcAppliance:
         self._call(sku, "GetCaSubjectKeys", pa_pb2.GetCaSubjectKeysRequest(sku=sku))
 
     def _close_locked(self, sku: str) -> None:
-        """Close one session; the lock is held so that the close cannot hit a session opened meanwhile."""
-        del self._sessions[sku]
+        """Close one session; the lock is held so that the close cannot hit a session opened meanwhile.
+
+        Its token goes along: of several processes behind one address another one may have opened it.
+        """
+        token = self._sessions.pop(sku)
         try:
-            self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(sku))
+            self._run(sku, "CloseSession", pa_pb2.CloseSessionRequest(), token)
         except (CallFailed, ApplianceError) as error:
             log.info("the session of sku %r could not be closed: %s", sku, error)
 

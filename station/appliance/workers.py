@@ -129,9 +129,7 @@ class Crew:
                 self._bury(place, place.child, now)
             if place.child is None and not place.refused and now >= place.due:
                 self._start(place)
-            if place.child is not None and not place.answers and place.child.said is not None:
-                place.answers = True
-                log.info("%s (process %d) answers", place.name, place.child.process.pid)
+            self._note_answer(place)
         if all(place.refused for place in self._places):
             raise ConfigError("expected workers that serve: every one of them was refused, its reason is in the log")
 
@@ -159,7 +157,12 @@ class Crew:
             if place.child.process.poll() is not None or time.monotonic() > latest:
                 self._refuse(place, place.child)
             time.sleep(SIGNAL_POLL)
-        place.answers = True
+        self._note_answer(place)
+
+    def _note_answer(self, place: Place) -> None:
+        if place.child is not None and not place.answers and place.child.said is not None:
+            place.answers = True
+            log.info("%s (process %d) answers", place.name, place.child.process.pid)
 
     def _refuse(self, place: Place, child: Child) -> None:
         try:
@@ -219,13 +222,15 @@ def _handed_on(secret: Secret | None) -> Iterator[tuple[int, ...]]:
     if secret is None:
         yield ()
         return
-    reading, writing = os.pipe()
-    try:
+    with ExitStack() as stack:
+        reading, writing = os.pipe()
+        stack.callback(os.close, reading)
         with os.fdopen(writing, "wb") as pipe, secret.reveal() as raw:
             pipe.write(raw)
+        while reading <= STDERR:  # it was free, because the secret came from there; in a child it is taken
+            reading = os.dup(reading)
+            stack.callback(os.close, reading)
         yield (reading,)
-    finally:
-        os.close(reading)
 
 
 def _metrics(child: Child | None) -> str:

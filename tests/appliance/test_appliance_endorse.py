@@ -10,13 +10,14 @@ import pytest
 from appliance_bench import device_signature, ecdsa, padded
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sku_bench import mldsa_of, openssl_verify, tbs_of
 
 from station.appliance.certificates import DICE_CA_NAME, CaProfile, new_ca, new_endpoint, private_der, realm_name
-from station.appliance.chains import verify_ca
+from station.appliance.chains import Chain, verify, verify_ca
 from station.appliance.device_data import verify_device_data
 from station.appliance.endorse import ca_of, endorse_certs
 from station.appliance.keystore import KeyMaterial, SoftwareKeystore
@@ -312,3 +313,21 @@ def test_random_perso_blob_is_refused_with_a_status(p256, blob):
     with pytest.raises(Refusal) as refusal:
         verify_device_data(p256.sku, registration(blob), datetime.now(UTC))
     assert refusal.value.code == "INVALID_ARGUMENT"
+
+
+def test_remembered_ca_signatures_excuse_nothing_else():
+    now = datetime.now(UTC)
+    root, other = (new_ca(realm_name("Root", Realm.DEV), Realm.DEV) for _ in range(2))
+    ca = new_ca(DICE_CA_NAME, Realm.DEV, root)
+    tbs = tbs_of("leaf", ca.der)
+    leaf = assemble_certificate(tbs, ca.key.sign(tbs, ec.ECDSA(hashes.SHA256())))
+    for _ in range(2):  # the second time the CAs are remembered
+        verify(Chain(root.der, ca.der, (leaf,)), now)
+        with pytest.raises(FormatError, match="valid at"):
+            verify(Chain(root.der, ca.der, (leaf,)), now.replace(year=now.year + 30, day=1))
+        with pytest.raises(FormatError):
+            verify(Chain(other.der, ca.der, (leaf,)), now)
+        with pytest.raises(FormatError, match="wrong signature"):
+            verify(Chain(root.der, ca.der[:-1] + bytes((ca.der[-1] ^ 1,)), (leaf,)), now)
+        with pytest.raises(FormatError, match="wrong signature"):
+            verify(Chain(root.der, ca.der, (leaf[:-1] + bytes((leaf[-1] ^ 1,)),)), now)

@@ -254,3 +254,16 @@ def test_the_count_survives_sigkill(folder):
     )
     client.close()
     assert again.stop() == 0
+
+
+def test_a_session_closed_by_one_process_is_closed_for_the_other(tmp_path, clock):
+    one, two = Quota(tmp_path / "counters.db", clock), Quota(tmp_path / "counters.db", clock)
+    assert not two.is_closed(b"session")
+    one.close_session(b"session", int(clock.now) + 60)
+    assert two.is_closed(b"session")
+    assert not two.is_closed(b"another")
+    one.close()
+    with pytest.raises(Refusal) as failed:
+        one.is_closed(b"session")
+    assert failed.value.code == "INTERNAL"
+    two.close()

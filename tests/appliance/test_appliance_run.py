@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,6 +17,7 @@ import grpc
 import pytest
 from access_bench import BOOT, Clock, Holder, audit_lines, authority, inner, issue
 from appliance_bench import (
+    ROOT,
     Served,
     Station,
     TestPart,
@@ -420,3 +424,33 @@ def short_lived(folder: Path):
         return new_server(folder)
     finally:
         certificates.ENDPOINT_DAYS = before
+
+
+def test_lines_of_two_processes_are_never_torn(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    program = (
+        "import sys; from pathlib import Path; from station.appliance import audit;"
+        "from station.appliance.client_certificate import UNKNOWN;"
+        "file = audit.AuditFile(Path(sys.argv[1]));"
+        "[audit.write(UNKNOWN, sys.argv[2] * 80, '', f'{n}', None, 'OK', 1.0) for n in range(300)]; file.close()"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(path), letter], cwd=ROOT) for letter in "ab"]
+    assert [process.wait(30) for process in processes] == [0, 0]
+    lines = audit_lines(tmp_path)
+    for letter in "ab":
+        assert [line["method"] for line in lines if line["user"] == letter * 80] == [str(n) for n in range(300)]
+
+
+def test_a_line_that_the_disk_has_no_room_for_is_not_joined_to_the_next(tmp_path, monkeypatch, caplog):
+    file = audit.AuditFile(tmp_path / "audit.jsonl")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
+    audit.write(UNKNOWN, "", "", "one", None, "OK", 1.0)
+    monkeypatch.setattr(os, "write", write)
+    audit.write(UNKNOWN, "", "", "two", None, "OK", 1.0)
+    assert file.missed() == 1
+    file.close()
+    torn, whole = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert len(torn) == 20
+    assert json.loads(whole)["method"] == "two"
+    assert "No space left" in caplog.text

@@ -158,3 +158,37 @@ def test_the_label_is_out_of_reach_of_clients():
 
     params = [pa_pb2.TokenParams(seed=2, type=1, size=2, diversifier=session_tokens.LABEL)]
     assert code_of(require_size, pa_pb2.DeriveTokensRequest(sku="sival", params=params)) == "INVALID_ARGUMENT"
+
+
+def test_a_session_that_another_process_closed(clock):
+    closed: set[bytes] = set()
+    asked = []
+
+    def elsewhere(session: bytes) -> bool:
+        asked.append(session)
+        return session in closed
+
+    tokens = SessionTokens(KEY, 60, clock)
+    here = Sessions(tokens, closed_elsewhere=elsewhere)
+    seat = Seat(ME, "")
+    token = text_of(here.open(seat, "sival"))
+    claims = here.find(seat, token)
+    assert asked == [claims.id]
+    closed.add(claims.id)
+    with pytest.raises(Refusal) as refused:
+        here.find(seat, token)
+    assert refused.value.code == "NOT_FOUND"
+    stranger = Sessions(tokens, closed_elsewhere=elsewhere)  # never saw the session itself
+    with pytest.raises(Refusal) as refused:
+        stranger.find(seat, token)
+    assert refused.value.code == "INTERNAL"
+
+
+def test_nobody_is_asked_about_a_token_that_is_none(clock):
+    def elsewhere(session: bytes) -> bool:
+        raise AssertionError("asked")
+
+    sessions = Sessions(SessionTokens(KEY, 60, clock), closed_elsewhere=elsewhere)
+    for token in (None, "A" * 16, issued(clock, key=Secret(b"x" * 32, "key"))):
+        with pytest.raises(Refusal):
+            sessions.find(Seat(ME, ""), token)

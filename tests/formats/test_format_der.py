@@ -122,7 +122,17 @@ def test_short_times_have_a_century():
 
 
 @pytest.mark.parametrize(
-    "time", [b"20180322235959", b"20181322235959Z", b"2018032223595\xb2Z", b"+0180322235959Z", b"00000101000000Z"]
+    "time",
+    [
+        b"20180322235959",
+        b"20181322235959Z",
+        b"2018032223595\xb2Z",
+        b"+0180322235959Z",
+        b"00000101000000Z",
+        b"20180322235959z",
+        b"20180322246059Z",
+        b"20180230000000Z",
+    ],
 )
 def test_times_that_are_none(time):
     with pytest.raises(FormatError):

@@ -330,3 +330,27 @@ def test_a_signature_of_zeros_is_not_assembled():
     tbs = der.parse_certificate(CHAIN[2]).tbs.raw
     with pytest.raises(FormatError, match="positive"):
         dice.assemble_certificate(tbs, der_tlv.sequence(der_tlv.integer(0), der_tlv.integer(1)))
+
+
+def test_signatures_that_the_caller_verified_are_not_verified_again_and_everything_else_is():
+    wrong_root = replaced_signature(0)
+    dice.verify_chain([wrong_root, *CHAIN[1:]], at=NOW, signed=1)
+    with pytest.raises(FormatError, match="wrong signature"):
+        dice.verify_chain([wrong_root, *CHAIN[1:]], at=NOW)
+    for position in range(2, 5):
+        chain = [*CHAIN[:position], replaced_signature(position), *CHAIN[position + 1 :]]
+        with pytest.raises(FormatError, match="wrong signature"):
+            dice.verify_chain(chain, at=NOW, signed=2)
+    with pytest.raises(FormatError, match="valid at"):
+        dice.verify_chain(CHAIN, at=datetime.datetime(2091, 1, 1, tzinfo=datetime.UTC), signed=2)
+    with pytest.raises(FormatError, match="path length"):
+        dice.verify_chain(make_chain(ica_path=0), at=NOW, signed=2)
+    parsed = [der.parse_certificate(item) for item in CHAIN[:2]]
+    assert dice.verify_chain([*parsed, *CHAIN[2:]], at=NOW, signed=2)[:2] == tuple(parsed)
+
+
+def replaced_signature(position):
+    """A certificate of the chain whose signature is a good one of another certificate."""
+    tbs = der.parse_certificate(CHAIN[position]).tbs.raw
+    other = der.parse_certificate(CHAIN[(position + 1) % len(CHAIN)]).signature
+    return dice.assemble_certificate(tbs, other)
