@@ -8,6 +8,7 @@ them on one computer must not end one another's session.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from station.appliance.refusal import Refusal
 from station.appliance.session_tokens import Claims, Holder, SessionTokens
 from station.secret import Secret
+
+log = logging.getLogger(__name__)
 
 KeepClosed = Callable[[bytes, int], None]
 MOST = 100_000
@@ -97,8 +100,13 @@ class Sessions:
             self._closed[claims.id] = claims.expires
 
     def _keep(self, claims: Claims | None) -> None:
-        if claims is not None and self._keep_closed is not None:
+        """It is closed here; an account that does not answer is no reason to refuse the login that ended it."""
+        if claims is None or self._keep_closed is None:
+            return
+        try:
             self._keep_closed(claims.id, claims.expires)
+        except Refusal as refusal:
+            log.error("a session that was closed here is open at other instances and after a restart: %s", refusal)
 
     def _prune(self) -> None:
         """Forget what has expired, from the oldest on: all tokens live equally long."""

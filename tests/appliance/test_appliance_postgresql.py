@@ -416,6 +416,7 @@ def test_the_server_lives_on_while_the_database_is_away(folder, postgres):
             assert (code, "RegisterDevice returned error" in text) == ("INTERNAL", True)
             assert not any(word in text for word in (postgres.schema, str(postgres.cluster.folder), "psycopg", "\n"))
             assert client.refused("EndorseCerts", request_for(client, TestPart(dice_ca_of(folder), 2)))[0] == "INTERNAL"
+            client.log_in()  # it ends the session of before, which nobody can write down now
             later = Station(folder, appliance.target, "later")
             later.log_in()
             later.close()
