@@ -1,4 +1,4 @@
-"""Strike anywhere in TF-M provisioning, run again: no second burn, no blind second run, a right sentence, a way back."""
+"""Strike anywhere in TF-M provisioning and run again: no second burn, no blind second run, always a way back."""
 
 from __future__ import annotations
 
