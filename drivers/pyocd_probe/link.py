@@ -58,6 +58,7 @@ class Link:
         self._wired = False
         self._attached = False
         self._answers = False
+        self._looked = False
         self._silent_since = 0.0
         self._buses: dict[int, Any] = {}
         logging.getLogger("pyocd").setLevel(logging.CRITICAL + 1)
@@ -91,7 +92,7 @@ class Link:
                 )
             targetid = self._dp.read_dp(DP_TARGETID)
             found = {port: self._dp.read_ap(port << AP_SELECT | AP_IDR) for port in range(ACCESS_PORTS)}
-            self._attached = self._answers = True
+            self._attached = self._answers = self._looked = True
             return self._dp.dpidr.idr, targetid, {port: idr for port, idr in found.items() if idr}
 
     def read_ap(self, port: int, register: int) -> int:
@@ -161,8 +162,11 @@ class Link:
             self._lost()
 
     def answers(self) -> bool:
-        """Whether the part answers on SWD; while the probe is at work, what was seen last."""
-        if not self._guard.acquire(blocking=False):
+        """Whether the part answers on SWD; while the probe is at work, what was seen last.
+
+        A first look that another thread has begun is awaited: nothing was seen yet that could be told.
+        """
+        if not self._guard.acquire(blocking=not self._looked):
             return self._answers
         try:
             with self._held(attached=False):
@@ -175,6 +179,7 @@ class Link:
         elif not self._silent_since:
             self._silent_since = now
         self._answers = heard or (self._answers and now - self._silent_since < SILENT_SECONDS)
+        self._looked = True
         return self._answers
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from station import labels
 from station.errors import Refused
+from station.flows import tfm_provisioning
 from station.flows.tfm_provisioning import PLAN
 from station.formats import attestation, cose_sign1
 from station.model import Role
@@ -184,6 +185,17 @@ def test_a_part_known_here_is_not_erased_by_the_ordinary_recipe(nordic):
     result = bench.run()
     assert (result.kind, result.bin) == ("fail", "locked"), result
     assert "provisioned here, but its debug port closed" in result.reason and len(bench.chip["erase_alls"]) == erased
+
+
+def test_the_last_gate_before_an_erasure_asks_the_journal_once_more(nordic, monkeypatch):
+    """Whatever a flow thinks it knows: a part with anything burnt into it is erased by its own recipe only."""
+    bench = nordic("nrf91x1")
+    passed(bench.run())
+    erased = len(bench.chip["erase_alls"])
+    monkeypatch.setattr(tfm_provisioning, "_has_begun", lambda run: False)
+    result = bench.run()
+    assert (result.kind, result.bin) == ("fail", "locked") and "has worked on the part before" in result.reason
+    assert len(bench.chip["erase_alls"]) == erased and bench.chip["lc_state"] == "SECURED"
 
 
 # ---- recovery ----------------------------------------------------------------------------------------------

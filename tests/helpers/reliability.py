@@ -18,7 +18,7 @@ BUILD = ROOT / "build"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 POINTS = ROOT / "tests" / "flows" / "quarantine_points.toml"
 BEGIN, END = "<!-- counts: begin -->", "<!-- counts: end -->"
-OUTCOMES = ("pass", "quarantine", "broken")
+OUTCOMES = ("pass", "recovered", "quarantine", "broken")
 
 
 class Ledger:
@@ -58,8 +58,8 @@ def merge() -> dict[str, Any]:
 
 def table(body: dict[str, Any]) -> str:
     """The counts as Markdown."""
-    lines = ["| Flow | From just before | What strikes | Cases | Pass on the rerun | Quarantine | Broken |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| Flow | From just before | What strikes | Cases | Pass on the rerun | Recovered | Quarantine | Broken |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for key, row in body["counts"].items():
         flow, window, kind = key.split("|")
         numbers = [row.get(outcome, 0) for outcome in OUTCOMES]

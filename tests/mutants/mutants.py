@@ -101,6 +101,36 @@ MUTANTS = (
         '    run.keep("rma_token_hash", token_hash)\n',
         ("tests/flows/test_flow_order.py::test_the_rma_seed_is_kept_before_its_hash_reaches_the_part",),
     ),
+    Mutant(
+        "a half done burn is done again", "station/decision.py",
+        "        case (_, Evidence.HALF_DONE):\n            return Decision(\n                Move.FAIL,",
+        "        case (_, Evidence.HALF_DONE):\n            return Decision(\n                Move.ACT,",
+        ("tests/spine/test_spine_decision.py", "-k", "test_table"),
+    ),
+    Mutant(
+        "key slots do not count as evidence", "station/parts/nordic/evidence.py",
+        "        return late and self.keys.are_complete and self.implementation_id == implementation_id\n",
+        "        return late and self.implementation_id == implementation_id\n",
+        ("tests/parts/test_nordic_part.py", "-k", "answers_about"),
+    ),
+    Mutant(
+        "the image may run on a part that holds keys", "station/flows/tfm_provisioning.py",
+        "        _require_blank(run, part, seen)\n",
+        "",
+        ("tests/flows/test_tfm_faults.py::test_what_is_found_before_anything_is_burnt", "-k", "identity"),
+    ),
+    Mutant(
+        "a known part is erased by the ordinary recipe", "station/flows/nordic_recovery.py",
+        "    if _is_known(run):\n",
+        "    if False:\n",
+        ("tests/flows/test_tfm_flow.py", "-k", "last_gate"),
+    ),
+    Mutant(
+        "the dummy key is taken for a key", "station/formats/attestation.py",
+        "    if token.instance_id == DUMMY_INSTANCE_ID:\n",
+        "    if False:\n",
+        ("tests/formats/test_format_attestation.py", "-k", "dummy"),
+    ),
 )  # fmt: skip
 
 

@@ -32,9 +32,9 @@ def test_every_named_bin_exists():
 
 def test_every_plan_title_is_run_by_its_flow():
     """Plan and code agree: each title of the plan appears in the flow, and nothing else does."""
-    from station.flows import chip_probe, final_test
+    from station.flows import chip_probe, final_test, tfm_provisioning, tfm_recover
 
-    for module in (chip_probe, final_test):
+    for module in (chip_probe, final_test, tfm_provisioning, tfm_recover):
         text = Path(module.__file__).read_text()
         ids = {title.id for title in module.PLAN}
         used = {

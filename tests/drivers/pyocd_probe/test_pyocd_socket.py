@@ -288,3 +288,29 @@ def test_without_pyocd_the_driver_is_one_sentence(monkeypatch):
         "the driver 'pyocd' needs the Python package that provides 'pyocd', which is not installed; it comes with the "
         "extra 'nordic': pip install 'provisioning-station[nordic]'"
     )
+
+
+def test_a_first_look_is_awaited_by_whoever_looks_meanwhile(bench):
+    """Before anything was seen there is nothing that could be told: a run would take it for a part that went away."""
+    bench.insert()
+    presence = bench.open().ports["presence"]
+    link, begun, go_on, found = presence._link, threading.Event(), threading.Event(), []
+    hear = link._hear
+
+    def slowly():
+        begun.set()
+        assert go_on.wait(10)
+        return hear()
+
+    link._hear = slowly
+    one = threading.Thread(target=lambda: found.append(presence.contact()))
+    one.start()
+    assert begun.wait(10)
+    two = threading.Thread(target=lambda: found.append(presence.contact()))
+    two.start()
+    two.join(0.2)
+    assert not found, "nobody knows yet"
+    go_on.set()
+    one.join(10)
+    two.join(10)
+    assert found == [HERE, HERE]
