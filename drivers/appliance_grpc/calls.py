@@ -28,8 +28,9 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
 )
+_RECONNECT_MS, _FLEET_RECONNECT_MS = 2000, 500
+"""Longest wait before a lost instance is looked for again: of a fleet it may be the only one that is left."""
 
 
 class Calls:
@@ -134,7 +135,8 @@ class Calls:
 
 
 def _open_channel(settings: ClientSettings, address: str) -> grpc.Channel:
-    options = list(_OPTIONS)
+    longest = _FLEET_RECONNECT_MS if settings.is_fleet else _RECONNECT_MS
+    options = [*_OPTIONS, ("grpc.max_reconnect_backoff_ms", longest)]
     options.append(("grpc.service_config", json.dumps({"loadBalancingConfig": [{settings.load_balancing: {}}]})))
     if settings.tls is None:
         return grpc.insecure_channel(address, options)

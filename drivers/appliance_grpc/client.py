@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 REALM_KEY = "x-station-realm"
 JOURNAL_KEY, HEAD_KEY, ANCHOR_KEY = "x-station-journal", "x-station-journal-head", "x-station-anchor"
-FLEET_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+FLEET_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 1.6)
 """Seconds before a fleet is asked again; an instance that came back is seen within them (``calls``)."""
 
 

@@ -136,7 +136,7 @@ def test_one_of_two_is_killed_under_load(fleet, postgres):
     fleet.wait_for(12)
     fleet.instances[0] = Served(fleet.folders[0], fleet.ports[0])
     before = fleet.calls(0)
-    while fleet.calls(0) == before:  # the one that came back is used again; its clients look for it every two seconds
+    while fleet.calls(0) == before:  # the one that came back is used again; its clients look for it twice a second
         fleet.wait_for(4)
     fleet.instances[1].kill()
     fleet.wait_for(8)
