@@ -135,7 +135,7 @@ def _start(
     _refuse_old_tls(settings.realm)
     tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection, settings.keys.waiting, shared)
+    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection, settings.waiting, shared)
 
 
 def _listen(address: MetricsAddress, metrics: Metrics, stack: ExitStack) -> str:

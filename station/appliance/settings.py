@@ -59,6 +59,12 @@ class ApplianceSettings:
         return self.registry is not None and self.registry.file is None
 
     @property
+    def waiting(self) -> int:
+        """How many calls may wait for keys and database at the same time."""
+        database = self.registry.connections if self.registry is not None and self.has_shared_account else 0
+        return self.keys.waiting + database
+
+    @property
     def endpoint(self) -> Path:
         """Where the address is written once the appliance is ready."""
         return self.folder / "endpoint.json"

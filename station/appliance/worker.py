@@ -9,14 +9,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
-from station.appliance.passphrase import SecretSource
 from station.appliance.server import serving
 from station.appliance.serving_process import private_and_asked, wait
-from station.appliance.settings import ApplianceSettings, read_settings
-from station.appliance.workers import NO_DESCRIPTOR, Order
+from station.appliance.settings import read_settings
+from station.appliance.workers import Order, with_secrets
 from station.secret import harden_process
 
 log = logging.getLogger(__name__)
@@ -31,7 +29,7 @@ def work(folder: Path, say: Callable[[str], None]) -> int:
     """
     harden_process()
     order = Order(**json.loads(sys.stdin.readline()))
-    settings = _settings(folder, order)
+    settings = with_secrets(read_settings(folder.resolve()), order.secrets)
     with ExitStack() as stack:
         asked = stack.enter_context(private_and_asked())
         served = stack.enter_context(serving(settings, order.host, order.port, order.number))
@@ -39,13 +37,6 @@ def work(folder: Path, say: Callable[[str], None]) -> int:
         wait(asked, _end_of_stdin(), served.server.warn_of_expiry if order.number == 0 else _be_silent)
         log.info("worker drains")
     return 0
-
-
-def _settings(folder: Path, order: Order) -> ApplianceSettings:
-    settings = read_settings(folder.resolve())
-    if order.secret == NO_DESCRIPTOR:
-        return settings
-    return replace(settings, keys=settings.keys.reading(SecretSource("fd", str(order.secret))))
 
 
 def _end_of_stdin() -> threading.Event:

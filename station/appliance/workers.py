@@ -12,13 +12,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from station.appliance.passphrase import read_secret
+from station.appliance.passphrase import SecretSource, read_secret
 from station.appliance.serving_process import SIGNAL_POLL, Announce, Asked, alone_in_folder, announced, endpoint_of
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.errors import BenchError, ConfigError
@@ -32,20 +32,40 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before a worker that ended soon after its start is replaced, doubled each time."""
 STEADY_SECONDS = 60.0
 STDERR = 2
-NO_DESCRIPTOR = -1
+KEYSTORE, REGISTRY = "keystore passphrase or PIN", "password of the database"
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the supervisor tells a worker: its number from 0, where all of them listen, and where its secret is.
+    """What the supervisor tells a worker: its number from 0, and where all of them listen.
 
-    ``secret`` is the descriptor of the keystore's passphrase or PIN, or -1 when the settings say where it is.
+    ``secrets`` are descriptors, by the names of ``secret_sources``, of what can be read once only and was read by the
+    supervisor; everything else is where the settings say.
     """
 
     number: int
     host: str
     port: int
-    secret: int = NO_DESCRIPTOR
+    secrets: dict[str, int]
+
+
+def secret_sources(settings: ApplianceSettings) -> dict[str, SecretSource]:
+    """Where the secrets of a serving process come from: those of its keystore and of its database."""
+    found = {KEYSTORE: settings.keys.secret}
+    if settings.registry is not None and settings.registry.password is not None:
+        found[REGISTRY] = settings.registry.password
+    return found
+
+
+def with_secrets(settings: ApplianceSettings, descriptors: Mapping[str, int]) -> ApplianceSettings:
+    """The settings with the secrets of an order in their places."""
+    for name, descriptor in descriptors.items():
+        source = SecretSource("fd", str(descriptor))
+        if name == KEYSTORE:
+            settings = replace(settings, keys=settings.keys.reading(source))
+        elif settings.registry is not None:
+            settings = replace(settings, registry=replace(settings.registry, password=source))
+    return settings
 
 
 def supervise(
@@ -103,8 +123,8 @@ class Crew:
 
     def __init__(self, settings: ApplianceSettings, host: str, port: int, count: int, log_level: str) -> None:
         self._folder, self._host, self._port, self._log_level = settings.folder, host, port, log_level
-        source = settings.keys.secret
-        self._secret = None if source.lasts else read_secret(source, "keystore passphrase or PIN")
+        sources = secret_sources(settings)
+        self._secrets = {name: read_secret(source, name) for name, source in sources.items() if not source.lasts}
         self._places = [Place(number) for number in range(count)]
 
     def start(self, stopped: Callable[[], bool]) -> list[str]:
@@ -143,10 +163,9 @@ class Crew:
 
     def _start(self, place: Place) -> None:
         arguments = ("appliance", "serve", str(self._folder), "--worker", "--log-level", self._log_level)
-        with _handed_on(self._secret) as descriptors:
-            order = Order(place.number, self._host, self._port, *descriptors)
-            told = json.dumps(asdict(order))
-            place.child = Child(place.name, arguments, STDERR, told=told, descriptors=descriptors)
+        with _handed_on(self._secrets) as descriptors:
+            told = json.dumps(asdict(Order(place.number, self._host, self._port, descriptors)))
+            place.child = Child(place.name, arguments, STDERR, told=told, descriptors=tuple(descriptors.values()))
         place.began = time.monotonic()
         place.answers = False
 
@@ -217,20 +236,22 @@ def _require_free(found: Sequence[tuple[Any, ...]]) -> None:
 
 
 @contextmanager
-def _handed_on(secret: Secret | None) -> Iterator[tuple[int, ...]]:
-    """The descriptor that a worker reads the secret from; none when it can find the secret itself."""
-    if secret is None:
-        yield ()
-        return
+def _handed_on(secrets: Mapping[str, Secret]) -> Iterator[dict[str, int]]:
+    """The descriptors that a worker reads the secrets from."""
     with ExitStack() as stack:
-        reading, writing = os.pipe()
+        yield {name: _pipe_of(secret, stack) for name, secret in secrets.items()}
+
+
+def _pipe_of(secret: Secret, stack: ExitStack) -> int:
+    """The reading end of a pipe that holds the secret, until the stack is closed."""
+    reading, writing = os.pipe()
+    stack.callback(os.close, reading)
+    with os.fdopen(writing, "wb") as pipe, secret.reveal() as raw:
+        pipe.write(raw)
+    while reading <= STDERR:  # it was free, because a secret came from there; in a child it is taken
+        reading = os.dup(reading)
         stack.callback(os.close, reading)
-        with os.fdopen(writing, "wb") as pipe, secret.reveal() as raw:
-            pipe.write(raw)
-        while reading <= STDERR:  # it was free, because the secret came from there; in a child it is taken
-            reading = os.dup(reading)
-            stack.callback(os.close, reading)
-        yield (reading,)
+    return reading
 
 
 def _metrics(child: Child | None) -> str:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,14 @@ from appliance_bench import ROOT, WAIT, Served, Station, TestPart, copy_folder, 
 from station.appliance import workers
 from station.appliance.keystore_settings import PKCS11
 from station.appliance.metrics_address import MetricsAddress
-from station.appliance.passphrase import SecretSource
+from station.appliance.passphrase import SecretSource, read_secret
 from station.appliance.quota import Quota
 from station.appliance.settings import read_settings
-from station.appliance.workers import Order, reserved_port, supervise
+from station.appliance.workers import Order, _handed_on, reserved_port, secret_sources, supervise, with_secrets
 from station.errors import ConfigError
 from station.processes import child_environment
 from station.program import station_command
+from station.secret import Secret
 from station.wire import pa_pb2
 
 CONNECTIONS = 24
@@ -266,9 +267,30 @@ def test_a_wrong_number_of_workers(tmp_path, value):
         read_settings(tmp_path)
 
 
-def test_an_order_holds_no_secret():
-    assert set(Order.__dataclass_fields__) == {"number", "host", "port", "secret"}
-    assert Order.__annotations__["secret"] == "int"
+def test_what_can_be_read_once_is_handed_on_by_descriptor(tmp_path):
+    lines = (
+        'realm = "dev"',
+        'passphrase = "fd:7"',
+        'registry = "postgresql://db/station"',
+        'registry_password = "fd:8"',
+    )
+    (tmp_path / "appliance.toml").write_text("\n".join(lines))
+    settings = read_settings(tmp_path)
+    names = list(secret_sources(settings))
+    assert list(secret_sources(settings).values()) == [SecretSource("fd", "7"), SecretSource("fd", "8")]
+    given = with_secrets(settings, {name: number for number, name in enumerate(names, 20)})
+    assert (given.keys.passphrase, given.registry.password) == (SecretSource("fd", "20"), SecretSource("fd", "21"))
+    secrets = {name: Secret(name.encode(), name) for name in names}
+    with _handed_on(secrets) as descriptors:
+        order = json.dumps(asdict(Order(0, "localhost", 1, descriptors)))
+        assert Order(**json.loads(order)).secrets == descriptors
+        for name, descriptor in descriptors.items():
+            assert descriptor > 2
+            with read_secret(SecretSource("fd", str(os.dup(descriptor))), name).reveal() as raw:
+                assert raw == name.encode()
+    for descriptor in descriptors.values():
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(descriptor)
 
 
 def test_metrics_of_the_processes_are_on_ports_one_after_the_other():
@@ -277,9 +299,12 @@ def test_metrics_of_the_processes_are_on_ports_one_after_the_other():
     assert MetricsAddress("127.0.0.1", 0).next(2).port == 0
 
 
-def test_calls_may_wait_for_an_hsm_beside_those_that_compute(made):
+def test_calls_may_wait_for_hsm_and_database_beside_those_that_compute(made, tmp_path):
     keys = read_settings(made).keys
-    assert keys.waiting == 0
+    assert (keys.waiting, read_settings(made).waiting) == (0, 0)
+    lines = ('keystore_kind = "pkcs11"', 'module = "hsm.so"', "hsm_sessions = 5", "registry_connections = 3")
+    (tmp_path / "appliance.toml").write_text("\n".join(('realm = "dev"', 'registry = "postgresql://db/x"', *lines)))
+    assert read_settings(tmp_path).waiting == 8
     assert keys.secret == keys.passphrase
     given = SecretSource("fd", "7")
     assert keys.reading(given).passphrase == given
