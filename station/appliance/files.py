@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from station.data_folder import try_lock
 from station.errors import ConfigError
 
 OTHERS = 0o077
@@ -94,18 +95,9 @@ def sweep(folder: Path, others: Sequence[str] = ()) -> None:
 @contextmanager
 def exclusive(path: Path, refusal: str) -> Iterator[None]:
     """Hold a lock file, or raise ``ConfigError(refusal)``; the lock ends with the process, however it ends."""
-    with path.open("a+b") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(refusal) from None
+    with path.open("a+", encoding="utf-8") as file:
+        if not try_lock(file):
+            raise ConfigError(refusal)
         yield
 
 

@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 
 from station.appliance.file_guard import changeable, exposed
-from station.appliance.files import replace
+from station.appliance.files import exclusive, replace
 from station.appliance.settings import ApplianceSettings
-from station.data_folder import try_lock
 from station.errors import ConfigError
 from station.model import Realm
 
@@ -43,7 +41,8 @@ Announce = Callable[[dict[str, object]], None]
 def alone_in_folder(settings: ApplianceSettings) -> Iterator[Asked]:
     """The one serving process of the folder, checked before it touches anything; the lock ends with the process."""
     with ExitStack() as stack:
-        stack.enter_context(_exclusive(settings.lock))
+        alone = f"expected to serve {settings.folder} alone: another appliance process serves it"
+        stack.enter_context(exclusive(settings.lock, alone))
         _refuse_spying(settings.realm)
         _refuse_open_files(settings)
         _warn_of_root()
@@ -139,12 +138,3 @@ def _signals() -> Iterator[Asked]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """One serving process per folder; the lock ends with the process, however it ends."""
-    with path.open("a+", encoding="utf-8") as file:
-        if not try_lock(file):
-            raise ConfigError(f"expected to serve {path.parent} alone: another appliance process serves it")
-        yield
