@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
+from station.cli_options import FILE, FOLDER, F, json_option
+
 REALMS = ["dev", "production"]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")
 sku_option = click.option("--sku", "skus", multiple=True, required=True, help="SKU, or all; repeat for more.")
 input_option = click.option("--input", "source", type=FILE, required=True, help="Transfer of the other machine.")
 digest_option = click.option(

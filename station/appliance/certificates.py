@@ -55,6 +55,7 @@ class CaProfile:
 
 
 PLAIN_CA = CaProfile()
+TLS_CA = CaProfile(path_length=0, certificates_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +170,11 @@ def authority_of(
 
 
 def new_endpoint(
-    name: x509.Name, hosts: Sequence[str], issuer: Issued, server: bool, days: float = ENDPOINT_DAYS
+    name: x509.Name, hosts: Sequence[str], issuer: Issued, server: bool, days: float | None = None
 ) -> Issued:
     """A TLS certificate for a server or a client with a fresh key, see ``issue_endpoint``."""
     key = new_key()
+    days = ENDPOINT_DAYS if days is None else days
     return Issued(issue_endpoint(name, key.public_key(), hosts, issuer, server, days), key)
 
 

@@ -14,7 +14,7 @@ from station.appliance.softhsm import current_config, require_package, softhsm
 from station.model import Realm
 
 if TYPE_CHECKING:
-    from station.appliance.keystore_pkcs11 import TokenKeystore
+    from station.appliance.keystore_pkcs11 import TokenSettings
 
 
 @contextmanager
@@ -24,18 +24,25 @@ def configured_keystore(settings: KeystoreSettings, realm: Realm) -> Iterator[Ke
         require_private(settings.file)
         yield open_keystore(settings.file, read_secret(settings.passphrase, "keystore passphrase"), realm)
         return
-    with ExitStack() as stack:
-        if settings.softhsm is not None:  # for as long as the module may be started again
-            stack.enter_context(softhsm(current_config(settings.softhsm)))
-        keystore = _open_token(settings, realm)
-        stack.callback(keystore.close)
-        yield keystore
+    with token_settings(settings) as token:
+        from station.appliance.keystore_pkcs11 import open_token
+
+        keystore = open_token(realm, token)
+        try:
+            yield keystore
+        finally:
+            keystore.close()
 
 
-def _open_token(settings: KeystoreSettings, realm: Realm) -> TokenKeystore:
+@contextmanager
+def token_settings(settings: KeystoreSettings) -> Iterator[TokenSettings]:
+    """Where the token is, and its SoftHSM's configuration for as long as the module may be started."""
     require_package()
-    from station.appliance.keystore_pkcs11 import TokenSettings, open_token
+    from station.appliance.keystore_pkcs11 import TokenSettings
     from station.appliance.pkcs11_module import TokenChoice
 
-    choice = TokenChoice(settings.token, settings.slot)
-    return open_token(realm, TokenSettings(settings.module, choice, settings.pin, settings.sessions))
+    with ExitStack() as stack:
+        if settings.softhsm is not None:
+            stack.enter_context(softhsm(current_config(settings.softhsm)))
+        choice = TokenChoice(settings.token, settings.slot)
+        yield TokenSettings(settings.module, choice, settings.pin, settings.sessions)

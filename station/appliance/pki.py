@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from station.appliance.certificates import (
     DICE_CA_NAME,
-    CaProfile,
+    TLS_CA,
     Issued,
     new_ca,
     new_endpoint,
@@ -57,7 +57,6 @@ from station.secret import Secret
 SKU = "sival"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 RMA_BITS = 3072
-TLS_CA = CaProfile(path_length=0, certificates_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,8 @@ def test_a_token_by_its_options(tmp_path):
     said = start("ceremony", "spm-init", tmp_path / "spm", "--keystore", "software", *PEOPLE)
     assert said.returncode == 2
     assert "keeps its realm and keystore" in said.stderr
+    said = start("ceremony", "spm-init", tmp_path / "spm", "--realm", "production", *PEOPLE, environment=environment)
+    assert "keeps its realm and keystore" in said.stderr
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,7 @@ def test_every_step_has_a_command():
 
 
 def test_the_plain_output_names_keys_and_certificates(ended, monkeypatch):
-    monkeypatch.setattr(commands, "harden_process", lambda: None)
-    monkeypatch.setattr(commands, "clean_environment", lambda realm: None)
+    monkeypatch.setattr(commands, "_begin_process", lambda folder, realm: None)
     said = []
     options = commands.Options(skus=("sival",))
     people = People("Ada", "Wim")

@@ -166,7 +166,7 @@ def development(tmp_path_factory) -> Path:
 def test_the_keys_of_a_development_appliance(development, tmp_path, sku, monkeypatch):
     from station.appliance.ceremony import commands
 
-    monkeypatch.setattr(commands, "harden_process", lambda: None)
+    monkeypatch.setattr(commands, "_begin_process", lambda folder, realm: None)
     spm, store = open_spm(development), DeviceStore(tmp_path / "registry.db")
     spm.load(sku)
     rma = walk_sku(sku, calls_of(spm, store), 1).rma
@@ -195,7 +195,7 @@ def test_the_keys_of_a_development_appliance(development, tmp_path, sku, monkeyp
 def test_what_is_typed_wrong(development, device, tmp_path, changes, words, monkeypatch):
     from station.appliance.ceremony import commands
 
-    monkeypatch.setattr(commands, "harden_process", lambda: None)
+    monkeypatch.setattr(commands, "_begin_process", lambda folder, realm: None)
     spm, store = open_spm(development), DeviceStore(tmp_path / "registry.db")
     spm.load("sival")
     (tmp_path / "seed").write_bytes(walk_sku("sival", calls_of(spm, store), 1).rma.wrapped_seed)

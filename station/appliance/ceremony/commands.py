@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from station.appliance.ceremony import authority, offline, rma, spm, tls
-from station.appliance.ceremony.machine import FILE, KeystoreLines, Machine, at_machine, make_machine
+from station.appliance.ceremony.machine import FILE, KeystoreLines, Machine, at_machine, make_machine, realm_of
 from station.appliance.ceremony.task import People, Side, Step
 from station.appliance.ceremony.transcript import certificate_text, file_text, key_text, render
 from station.appliance.ceremony.transfer import grouped
@@ -19,7 +19,7 @@ from station.appliance.files import place
 from station.appliance.sku_templates import ordered
 from station.errors import ConfigError
 from station.model import Realm
-from station.processes import clean_environment
+from station.processes import restart_in_clean_environment
 from station.secret import harden_process
 
 Say = Callable[[str], None]
@@ -96,18 +96,25 @@ def step_command(
     step: Step, folder: Path, people: People, options: Options, as_json: bool = False, say: Say | None = None
 ) -> int:
     """Do one step at the machine of ``folder`` and say what was done."""
-    harden_process()
     folder, say = folder.resolve(), say or _stdout
     sides, do = STEPS[step]
     _check(options)
+    _begin_process(folder, options.realm)
     if step in FIRST and (step is not Step.TLS_CSR or not (folder / FILE).exists()):
         make_machine(folder, FIRST[step], Realm(options.realm) if options.realm else None, options.keystore)
     with at_machine(folder, sides) as machine:
-        clean_environment(machine.realm)
         outcome = do(machine, people, options)
     for line in [_json(outcome)] if as_json else _lines(outcome):
         say(line)
     return 0
+
+
+def _begin_process(folder: Path, realm: str | None = None) -> None:
+    """Before the first secret: an allow-listed environment, no core files, nobody who looks into the memory."""
+    known = realm_of(folder, realm)
+    if known is not None:
+        restart_in_clean_environment(known)
+    harden_process()
 
 
 def _check(options: Options) -> None:
@@ -137,7 +144,7 @@ def rma_token_command(
     mechanism: str, token_hash: str | None, as_json: bool = False, say: Say | None = None,
 ) -> int:  # fmt: skip
     """Recover the unlock token of a part with the keys of an offline machine, or of a development appliance."""
-    harden_process()
+    _begin_process(folder, Realm.DEV)
     hashed = None if token_hash is None else _hex(token_hash, 16, "the token's hash")
     given = rma.DIVERSIFIER if diversifier is None else _hex(diversifier, None, "the diversifier")
     recovery = rma.Recovery(rma.read_wrapped_seed(wrapped_seed), given, mechanism, hashed)
@@ -152,7 +159,6 @@ def rma_token_command(
 
 def _recover(folder: Path, people: People, recovery: rma.Recovery, output: Path, as_json: bool, say: Say) -> int:
     with at_machine(folder, OFFLINE) as machine:
-        clean_environment(machine.realm)
         outcome = rma.recover_token(machine, people, recovery, output)
     for line in [_json(outcome)] if as_json else _lines(outcome):
         say(line)

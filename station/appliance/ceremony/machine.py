@@ -21,6 +21,7 @@ from station.appliance.ceremony.vault import Vault
 from station.appliance.ceremony.vault_software import open_software_vault
 from station.appliance.files import exclusive, place, sweep
 from station.appliance.keystore_settings import PKCS11, SOFTWARE
+from station.appliance.keystores import token_settings
 from station.errors import ConfigError, Finding
 from station.model import Realm
 
@@ -82,20 +83,12 @@ class Machine:
             new = not any(entry.event == "done" and entry.keys for entry in self.transcript.entries)
             yield open_software_vault(chosen.file, chosen.passphrase, self.realm, new)
             return
-        try:
-            import pkcs11  # noqa: F401  # an extra: only those who have an HSM install it
-        except ImportError:
-            raise ConfigError(
-                "expected the package python-pkcs11 for keystore_kind pkcs11: install provisioning-station[hsm]"
-            ) from None
-        from station.appliance.ceremony.vault_token import open_token_vault
-        from station.appliance.keystore_pkcs11 import TokenSettings
-        from station.appliance.pkcs11_module import TokenChoice
-
-        token = TokenSettings(chosen.module, TokenChoice(chosen.token, chosen.slot), chosen.pin)
         leaving = (*SEEDS, AES_KEY) if self.side is Side.OFFLINE else ()
-        with open_token_vault(token, self.realm, leaving) as vault:
-            yield vault
+        with token_settings(chosen) as token:
+            from station.appliance.ceremony.vault_token import open_token_vault
+
+            with open_token_vault(token, self.realm, leaving) as vault:
+                yield vault
 
     @property
     def in_token(self) -> bool:
@@ -120,6 +113,13 @@ def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: Keysto
     with _alone(folder):
         identity = secrets.token_hex(8)
         place(folder / FILE, _text({"machine": side.value, "id": identity, "realm": realm.value, **keystore}))
+
+
+def realm_of(folder: Path, given: str | None) -> Realm | None:
+    """The realm of a machine that is there, else the given one."""
+    if (folder / FILE).exists():
+        return _read(folder)[2]
+    return Realm(given) if given else None
 
 
 @contextmanager

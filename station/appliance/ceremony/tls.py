@@ -23,7 +23,7 @@ from station.appliance.ceremony.transfer import Expected, Received, Transfer
 from station.appliance.ceremony.vault import Vault
 from station.appliance.ceremony.work import DigestCheck, Outcome, Work, attended, require_keys
 from station.appliance.certificates import (
-    PLAIN_CA,
+    TLS_CA,
     Issued,
     issue_endpoint,
     new_key,
@@ -187,7 +187,7 @@ def _authority(machine: Machine, vault: Vault) -> Issued:
     path = machine.folder / "tls/ca-cert.pem"
     key = signer(vault, TLS_CA_KEY)
     if not path.exists():
-        made = self_signed_ca(realm_name("TLS CA", machine.realm), key, machine.realm, PLAIN_CA)
+        made = self_signed_ca(realm_name("TLS CA", machine.realm), key, machine.realm, TLS_CA)
         place(path, made.public_bytes(Encoding.PEM), 0o644)
     return Issued(x509.load_pem_x509_certificate(path.read_bytes()), key)
 
