@@ -223,7 +223,7 @@ class PartRecord:
             facts.failed = facts.interrupted = 0
 
     def _erased(self, row: Row) -> None:
-        """The whole part was erased with what was burnt into it: what it was, it is no more (docs/decisions/0012)."""
+        """The whole part was erased with what was burnt into it: what it was, it is no more (docs/decisions/0014)."""
         self.erasures += 1
         self.burns.clear()
         self.kept.clear()

@@ -111,7 +111,7 @@ def UNFINISHED(reason: str) -> Answer:  # noqa: N802 - as above
 
 
 def HALF_DONE(reason: str, bin: str) -> Answer:  # noqa: N802 - as above
-    """The part shows that the burn was begun and can be neither finished nor repeated (docs/decisions/0012)."""
+    """The part shows that the burn was begun and can be neither finished nor repeated (docs/decisions/0014)."""
     return Answer(Evidence.HALF_DONE, reason, bin=bin)
 
 

@@ -1,4 +1,4 @@
-"""Erasing a whole Nordic part: when an ordinary recipe may, and how it is recorded (docs/decisions/0013)."""
+"""Erasing a whole Nordic part: when an ordinary recipe may, and how it is recorded (docs/decisions/0015)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """TF-M provisioning of a Nordic part: keys are born in it, it leaves SECURED, closed and with a verified attestation.
 
 No appliance takes part: nothing secret passes through the station. Evidence and settle time of every burn:
-docs/burns.md. What is done with a half provisioned part, and why in this order: docs/decisions/0012, 0013.
+docs/burns.md. What is done with a half provisioned part, and why in this order: docs/decisions/0014, 0015.
 """
 
 from __future__ import annotations
