@@ -23,12 +23,12 @@ from station.errors import ConfigError
 STATIONS = tuple(f"station-{number}" for number in range(1, 33))
 MIDDLE = 8
 WARM_UP = Load("sival", MIDDLE, False, 1.0, 400)
-DEVICES_PER_SECOND = {False: 400, True: 100}
+DEVICES_PER_SECOND = {False: 300, True: 100}
 """Warm and fresh: more conversations than this would need more devices than are made before."""
 PER_MINUTE = {False: Aim(">=", 6000), True: Aim(">=", 900)}
 P99_MILLISECONDS = Aim("<=", 20)
 GROWTH_MEBIBYTES = Aim("<=", 5)
-MEMORY_CALLS, MEMORY_DEVICES, MEMORY_SECONDS = 100_000, 1600, 60.0
+MEMORY_CALLS, MEMORY_DEVICES, MEMORY_SECONDS = 100_000, 2400, 70.0
 SIGNATURES, VERIFICATIONS = 2, 5
 """ECDSA that one ``sival`` device needs: its certificate and its registry record are signed and verified, and its
 three certificates are verified when it is registered. The CAs' own signatures are verified once."""

@@ -52,8 +52,8 @@ class KeystoreSettings:
 
     @property
     def waiting(self) -> int:
-        """How many calls may wait for the keys at the same time."""
-        return self.sessions if self.kind == PKCS11 else 0
+        """How many calls may wait for the keys at the same time; a private SoftHSM computes in this process itself."""
+        return self.sessions if self.kind == PKCS11 and self.softhsm is None else 0
 
 
 def findings(values: Mapping[str, Any]) -> list[tuple[str, str]]:

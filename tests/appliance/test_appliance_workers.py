@@ -309,5 +309,5 @@ def test_calls_may_wait_for_hsm_and_database_beside_those_that_compute(made, tmp
     given = SecretSource("fd", "7")
     assert keys.reading(given).passphrase == given
     token = replace(keys, kind=PKCS11, sessions=5)
-    assert token.waiting == 5
+    assert (token.waiting, replace(token, softhsm=tmp_path).waiting) == (5, 0)
     assert (token.secret, token.reading(given).pin) == (keys.pin, given)
