@@ -277,7 +277,7 @@ class CrashBench:
 
     def run(self, place: Place, during: Callable[[int], None] | None = None, **request: Any) -> Ending:
         """One station process on this place; ``during`` gets its number just before it begins."""
-        self._take_over(place)
+        self.take_over(place)
         result = place.folder / "result.json"
         result.unlink(missing_ok=True)
         body = {
@@ -304,7 +304,7 @@ class CrashBench:
             database.execute("DELETE FROM registrations")
             database.commit()
 
-    def _take_over(self, place: Place) -> None:
+    def take_over(self, place: Place) -> None:
         """Another copy of the station's data goes on from here, which the appliance would take for a restored one."""
         if self._at_work == place.data:
             return

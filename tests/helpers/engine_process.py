@@ -34,6 +34,7 @@ class EngineProcess:
         self, bench: CrashBench, place: Place, record: Path | None = None, environment: dict[str, str] | None = None
     ) -> None:
         Operators(place.data).add(NAME, Role.SUPERVISOR, PIN)
+        bench.take_over(place)
         self.bench = bench
         self.place = place
         self.events: list[dict[str, Any]] = []
