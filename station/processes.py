@@ -29,6 +29,8 @@ ALLOWED = frozenset({
     "CREDENTIALS_DIRECTORY", "SOFTHSM2_CONF", "ChrystokiConfigurationPath", "CS_PKCS11_R3_CFG",  # HSMs read these
 })  # fmt: skip
 ALLOWED_PREFIXES = ("LC_", "QT_")
+STARTER = ("_PYI_", "LD_LIBRARY_PATH_ORIG")
+"""Variables of PyInstaller's starter, which begins the program a second time with them set."""
 LEAKS = ("GRPC_TRACE", "GRPC_VERBOSITY", "PYUSB_DEBUG", "LIBUSB_DEBUG", "SSLKEYLOGFILE")
 """Switches of libraries that write what goes over their wires."""
 
@@ -38,9 +40,12 @@ END_SECONDS = 15.0
 def allowed_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables that a process of the station may see."""
     source = os.environ if environment is None else environment
-    return {
-        name: value for name, value in source.items() if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
-    }  # fmt: skip
+    return {name: value for name, value in source.items() if is_allowed(name)}
+
+
+def is_allowed(name: str) -> bool:
+    """Whether a process of the station may see this variable."""
+    return name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
 
 
 def clean_environment(realm: Realm) -> None:
@@ -65,7 +70,7 @@ def restart_in_clean_environment(realm: Realm) -> None:
     library of ``LD_PRELOAD`` is loaded by then. Where there is no /proc the variables are only deleted.
     """
     refuse_leaks(realm)
-    if started_with() <= set(allowed_environment()):
+    if all(map(is_allowed, started_with())):
         clean_environment(realm)
         return
     sys.stdout.flush()
@@ -75,12 +80,16 @@ def restart_in_clean_environment(realm: Realm) -> None:
 
 
 def started_with() -> frozenset[str]:
-    """Names of the variables that this process was started with; none where the system does not tell."""
+    """Names of the variables that this process was started with; none where the system does not tell.
+
+    Those of the frozen application's own starter are not counted: it sets them anew at every start.
+    """
     try:
         block = Path("/proc/self/environ").read_bytes()
     except OSError:  # no /proc, or this process is hardened already
         return frozenset()
-    return frozenset(os.fsdecode(entry.partition(b"=")[0]) for entry in block.split(b"\0") if entry)
+    names = {os.fsdecode(entry.partition(b"=")[0]) for entry in block.split(b"\0") if entry}
+    return frozenset(name for name in names if not (is_frozen() and name.startswith(STARTER)))
 
 
 def child_environment() -> dict[str, str]:

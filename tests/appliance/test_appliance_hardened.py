@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from appliance_bench import ROOT, Served, Station, copy_folder
 
+from station import processes
+from station.model import Realm
 from station.processes import ALLOWED, ALLOWED_PREFIXES
 
 PLAIN = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
@@ -116,3 +118,15 @@ def test_it_leaves_no_core_file(appliance):
     lines = Path(f"/proc/{appliance.process.pid}/limits").read_text().splitlines()
     (core,) = [line for line in lines if line.startswith("Max core file size")]
     assert core.split()[4:6] == ["0", "0"]
+
+
+def test_the_variables_of_the_frozen_applications_starter_make_nothing_start_for_ever(monkeypatch):
+    """PyInstaller's starter begins the program a second time with variables of its own, at every start anew."""
+    block = b"LD_LIBRARY_PATH=/x\0_PYI_ARCHIVE_FILE=/y\0LD_LIBRARY_PATH_ORIG=\0PATH=/bin\0"
+    monkeypatch.setattr(Path, "read_bytes", lambda self: block)
+    assert processes.started_with() == names_in(block)
+    monkeypatch.setattr(processes, "is_frozen", lambda: True)
+    assert processes.started_with() == {"LD_LIBRARY_PATH", "PATH"}
+    monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("it starts anew"))
+    processes.restart_in_clean_environment(Realm.DEV)

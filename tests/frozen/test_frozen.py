@@ -63,6 +63,18 @@ def test_its_demo_passes(application, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
+def test_its_debug_probe_driver_provisions_a_virtual_kit(application, tmp_path):
+    """pyOCD and its plug-ins are inside where the environment that built it has them."""
+    command = ("demo", "--headless", "--chip", "nrf9160", "--parts", 1, "--sockets", 1, "--json")
+    done = run(application / "station", tmp_path, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["event"], last["chip"], last["passed"]) == ("demo_ended", "nrf9160", 1)
+    assert not of_application(application), "no process stays behind"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
 def test_its_window_starts_the_console_program_as_its_engine(application, tmp_path):
     data, events = tmp_path / "demo", tmp_path / "events.jsonl"
     made = run(application / "station", tmp_path, "demo", "--headless", "--parts", 1, "--sockets", 1, "--data", data)
