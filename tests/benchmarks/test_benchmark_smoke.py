@@ -15,6 +15,7 @@ from benchmarks.figures import Aim, Figure, percentile, text_of
 from benchmarks.openocd import Relay
 
 ROOT = Path(__file__).resolve().parents[2]
+ORDINARY = ("part", "probe")
 SYNCS = {"syncs at scan": 1, "syncs per plain step": 0, "syncs per burn": 2, "syncs at verdict": 1}
 
 
@@ -36,7 +37,9 @@ def test_steps_quick_reports_figures_syncs_and_its_missing_baseline() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["part", *(pytest.param(n, marks=pytest.mark.full) for n in CATALOGUE if n != "part")])
+@pytest.mark.parametrize(
+    "name", [name if name in ORDINARY else pytest.param(name, marks=pytest.mark.full) for name in CATALOGUE]
+)
 def test_every_benchmark_still_measures(name: str) -> None:
     command = [sys.executable, "-m", "benchmarks", "--only", name, "--quick", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=280, check=False)
