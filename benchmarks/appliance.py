@@ -28,7 +28,7 @@ DEVICES_PER_SECOND = {False: 300, True: 100}
 PER_MINUTE = {False: Aim(">=", 6000), True: Aim(">=", 900)}
 P99_MILLISECONDS = Aim("<=", 20)
 GROWTH_MEBIBYTES = Aim("<=", 5)
-MEMORY_CALLS, MEMORY_DEVICES, MEMORY_SECONDS = 100_000, 2400, 70.0
+MEMORY_CALLS, MEMORY_DEVICES, MEMORY_SECONDS = 100_000, 2400, 80.0
 SIGNATURES, VERIFICATIONS = 2, 5
 """ECDSA that one ``sival`` device needs: its certificate and its registry record are signed and verified, and its
 three certificates are verified when it is registered. The CAs' own signatures are verified once."""
@@ -107,8 +107,8 @@ def _software(plan: Plan, appliance: Served) -> tuple[Results, Figure]:
     while runner.calls - calls < plan.calls and spent < MEMORY_SECONDS:
         spent += runner.run(Load("sival", MIDDLE, False, MEMORY_SECONDS - spent, MEMORY_DEVICES)).seconds
     after, counted = appliance.resident_mebibytes(), runner.calls - calls
-    note = f"from {before:.1f} to {after:.1f} MiB resident"
-    return results, Figure(f"memory grown over {counted:,} calls", after - before, "MiB", GROWTH_MEBIBYTES, note=note)
+    note = f"over {counted:,} calls, from {before:.1f} to {after:.1f} MiB resident"
+    return results, Figure("memory of the server grown", max(after - before, 0.0), "MiB", GROWTH_MEBIBYTES, note=note)
 
 
 def _run(appliance: Served, loads: list[Load]) -> Results:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import appliance
 from benchmarks.__main__ import CATALOGUE
+from benchmarks.appliance_runs import Load, Runner
+from benchmarks.appliance_served import Served
 from benchmarks.figures import Aim, Figure, percentile, text_of
 from benchmarks.openocd import Relay
 
@@ -85,3 +88,24 @@ def test_the_relay_counts_rising_edges_only() -> None:
         assert relay.tck == 3
     finally:
         relay.close()
+
+
+def test_the_ecdsa_of_a_conversation_is_what_openssl_would_need_for_it() -> None:
+    ceiling = appliance.Ceiling(signs=40_000, verifies=10_000)
+    assert ceiling.per_minute == pytest.approx(60 / (2 / 40_000 + 5 / 10_000))
+    seen = appliance.openssl_speed()
+    assert seen.signs > seen.verifies > 100
+
+
+@pytest.mark.parametrize("clients", [1, 3, 8, 32])
+def test_every_client_has_a_station_and_devices_of_its_own(clients: int) -> None:
+    runner = Runner(Served(Path("folder"), "localhost:1", ()), appliance.STATIONS)
+    taken: set[int] = set()
+    for _ in range(2):
+        orders = list(runner._orders(Load("sival", clients, False, 1.0, 100)))
+        assert sorted(name for order in orders for name in order.stations) == sorted(appliance.STATIONS[:clients])
+        for order in orders:
+            assert order.devices * clients >= 100
+            numbers = set(range(order.first_number, order.first_number + order.devices * len(order.stations)))
+            assert not numbers & taken
+            taken |= numbers
