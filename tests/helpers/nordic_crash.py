@@ -228,7 +228,7 @@ class NordicMatrix:
         endings.append(self.run(place, release=endings[0].kind == "quarantine"))
         outcome = self._outcome(endings[-1])
         broken = list(self._violations(case, endings[-1], outcome, burnt))
-        if outcome in ("half_provisioned", "locked", "quarantine", "network_core"):
+        if outcome == "quarantine" or outcome in OUTCOMES:
             broken += self._recovered(place, endings, release=outcome == "quarantine")
         report = Report(case, endings, outcome, broken, self.chip.state() if broken else {})
         self.drop(place, keep=bool(broken))
@@ -309,6 +309,9 @@ class NordicMatrix:
         elif outcome == "network_core":
             if burnt["cores"]["net"]["debug_open"] or "only a recovery helps" not in reason:
                 yield f"the network core could be reached, but it ended in {outcome}: {reason}"
+        elif outcome == "boot_refused":
+            if burnt["lc_state"] != "INVALID" or "only a recovery helps" not in reason:
+                yield f"its life cycle state is {burnt['lc_state']}, but it ended in {outcome}: {reason}"
         elif outcome in ("locked", "quarantine"):
             if burnt["cores"]["app"]["debug_open"]:
                 yield f"it could be asked, but it ended in {outcome}: {reason}"
@@ -325,7 +328,7 @@ class NordicMatrix:
             yield f"it passed without all keys: {chip['kmu']}"
 
 
-OUTCOMES = dict.fromkeys(("half_provisioned", "locked", "network_core"), "recovered")
+OUTCOMES = dict.fromkeys(("half_provisioned", "locked", "network_core", "boot_refused"), "recovered")
 """Bins that say what the part is, and out of which every part was recovered and passed then."""
 
 
