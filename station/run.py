@@ -224,7 +224,7 @@ class Run:
 
     def identify(self, chip_id_hex: str) -> None:
         """Bind label and chip id; quarantine when either belongs to another."""
-        device_id = chip_id_hex.lower().removeprefix("0x")
+        device_id = _plain(chip_id_hex)
         conflict = self._journal.conflict(self._context.label_kind, self.label, device_id)
         before = self._context
         self._context = before.but(device_id=device_id)
@@ -273,13 +273,19 @@ class Run:
         row = self._journal.write(self._context, "waiver", "", {"reason": reason})
         return EraseWaiver(reason, row.seq)
 
-    def erased(self, waiver: EraseWaiver) -> None:
-        """Record that the whole part was erased: what was burnt into it and kept of it holds no more, its record stays.
+    def erased(self, waiver: EraseWaiver, chip_id_hex: str) -> None:
+        """Record that a whole part was erased: what was burnt into it and kept of it holds no more, its record stays.
 
-        From here on the part is as new; the journal and every history still say what it was.
+        ``chip_id_hex`` was read after the erasure: it is that chip which is as new from here on, and not what belongs
+        to a label that was scanned by mistake (``identify``, which comes next, puts both in quarantine then). The
+        journal and every history still say what it was.
         """
+        where = self._context.but(device_id=_plain(chip_id_hex))
         detail = {"reason": waiver.reason, "waiver": waiver.row}
-        self.feed(self._journal.write(self._context, "erased", "", detail))
+        if self._journal.conflict(where.label_kind, where.label, where.device_id):
+            self._journal.write(where.but(label_kind="", label=""), "erased", "", detail)
+        else:
+            self.feed(self._journal.write(where, "erased", "", detail))
 
     # ---- what cannot be made again ----------------------------------------------------------------------------
 
@@ -403,6 +409,10 @@ class _Step:
             self._run.end_title(self._title, "done", self._began)
         else:  # whatever ended it is recorded, then goes on
             self._run.end_title(self._title, "failed", self._began, sentence_of(error))
+
+
+def _plain(chip_id_hex: str) -> str:
+    return chip_id_hex.lower().removeprefix("0x")
 
 
 def execute(run: Run, flow: Callable[[], None]) -> tuple[Verdict, BaseException | None]:

@@ -9,6 +9,8 @@ from station.run import Run
 RECOVER_RECIPE = "-recover"
 """How the recipe is called that erases a part for good: the ordinary one's name with this behind it."""
 NEW_PARTS = "new_parts"
+INSTANCE_ID = "instance_id"
+"""Under which name the journal keeps the instance id (UEID, 33 bytes) that a part has attested."""
 NEW, NOT_NEW = "All its parts are new: erase", "No"
 
 
@@ -38,10 +40,10 @@ def recover_new(run: Run, part: Nordic, found: Look) -> None:
 
 
 def erase(run: Run, part: Nordic, reason: str) -> None:
-    """Waiver, erasure, record; the part's own id is read afterwards and must fit its label."""
+    """Waiver, erasure, record of the chip that it was; its own id is read afterwards and must fit the label."""
     waiver = run.waive_erase(reason)
     part.recover(waiver)
-    run.erased(waiver)
+    run.erased(waiver, part.device_id())
     identify(run, part)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 
 from station.errors import FormatError, Reject
-from station.flows.nordic_recovery import RECOVER_RECIPE, identify, recover_new
+from station.flows.nordic_recovery import INSTANCE_ID, RECOVER_RECIPE, identify, recover_new
 from station.formats.attestation import Checked, Token, life_cycle_name
 from station.formats.bl_storage import LifeCycle
 from station.formats.nordic_family import CLOSED
@@ -40,7 +40,7 @@ PLAN = Plan(
 )
 
 NETWORK_IMAGE = "network_image"
-INSTANCE_ID, PUBLIC_KEY, TOKEN = "instance_id", "iak_public_key", "attestation_token"
+PUBLIC_KEY, TOKEN = "iak_public_key", "attestation_token"
 
 
 def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from station.errors import Reject
-from station.flows.nordic_recovery import erase, identify
+from station.errors import FormatError, Reject
+from station.flows.nordic_recovery import INSTANCE_ID, erase, identify
 from station.parts.nordic import Nordic
 from station.ports import Appliance
 from station.run import Plan, Run
@@ -36,6 +36,8 @@ def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
         if found.is_open:
             identify(run, part)
             run.keep("evidence_erased", json.dumps(part.evidence().record()))
+        else:
+            _require_same(run, part)
     with run.step(PLAN.confirm):
         _confirm(run)
     with run.step(PLAN.erase):
@@ -44,6 +46,20 @@ def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
         seen = part.evidence()
         run.require(seen.is_untouched, bin="half_provisioned",
                     sentence=f"the part was erased, but it is not blank: {seen.sentence}")  # fmt: skip
+
+
+def _require_same(run: Run, part: Nordic) -> None:
+    """A closed part says who it is by its attestation only: another one than the label's is not touched."""
+    known = run.kept(INSTANCE_ID)
+    if known is None:
+        return
+    try:
+        seen = part.boot.token().instance_id
+    except FormatError as error:
+        run.log(f"only its label says which part this is: its debug port is closed, and {error}", "dut")
+        return
+    run.require(seen == known, bin="wrong_part", sentence=f"the part in the socket attests as {seen.hex()}, but "
+                f"{run.label} is known as {known.hex()}: it is another part, and nothing was erased")  # fmt: skip
 
 
 def _confirm(run: Run) -> None:

@@ -230,6 +230,36 @@ def test_nothing_is_erased_without_both_confirmations(nordic, answers):
     ]
 
 
+def test_a_recovery_with_another_part_in_the_socket_erases_nothing(nordic):
+    """A closed part says who it is by its attestation: the label of one does not destroy the identity of another."""
+    bench = nordic("nrf91x1")
+    passed(bench.run("P000001"))
+    first = bench.kept("P000001")
+    bench.insert("another")
+    passed(bench.run("P000002"))
+    erased = len(bench.chip["erase_alls"])
+    result = bench.run("P000001", suffix="-recover")
+    assert (result.kind, result.bin) == ("fail", "wrong_part") and "it is another part" in result.reason
+    assert result.witness.questions == [] and len(bench.chip["erase_alls"]) == erased
+    assert bench.kept("P000001") == {**first, **bench.kept("P000001")} and bench.chip["lc_state"] == "SECURED"
+
+
+def test_a_silent_part_under_the_wrong_label_is_erased_as_itself(nordic):
+    """Nothing tells a silent, closed part from another: both are set aside, and the record of neither lies."""
+    bench = nordic("nrf91x1")
+    passed(bench.run("P000001"))
+    instance = bench.kept("P000001")["instance_id"]
+    bench.insert("another")
+    passed(bench.run("P000002"))
+    bench.fault("console_silence")
+    result = bench.run("P000001", suffix="-recover")
+    assert result.kind == "quarantine" and "label P000001 belongs to device" in result.reason
+    first, second = (bench.journal.known("part", label) for label in ("P000001", "P000002"))
+    assert first.kept["instance_id"] == instance and first.begun("tfm_provisioning", "provision")
+    assert "instance_id" not in second.kept and not second.burnt("tfm_provisioning")
+    assert first.quarantine and second.quarantine
+
+
 def test_a_recovered_part_keeps_its_port_open_over_a_power_cycle(nordic):
     """The word in UICR and the tiny firmware of a recovery, on both cores."""
     bench = nordic("nrf5340")

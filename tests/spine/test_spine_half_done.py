@@ -84,14 +84,16 @@ def test_a_stop_leaves_a_half_done_part_on_hold(journal):
 # ---- erasing the whole part --------------------------------------------------------------------------------
 
 
-def erase(journal, label="L1"):
+def erase(journal, label="L1", chip="0x00A1", identify=False):
     where = context(label, flow="erase", recipe="fake-erase")
     journal.scan(where, {})
     run = Run(ERASE, where, RunServices(journal, BINS, FakePack(), FakeCredentials()))
 
     def flow():
         with run.step(ERASE.erase):
-            run.erased(run.waive_erase("half provisioned"))
+            run.erased(run.waive_erase("half provisioned"), chip)
+            if identify:
+                run.identify(chip)
 
     return execute(run, flow)
 
@@ -107,6 +109,20 @@ def test_an_erased_part_is_as_new_and_its_record_says_what_it_was(journal):
     [waived] = journal.rows("WHERE kind = 'waiver'")
     assert rows_of(journal, "erased") == [{"reason": "half provisioned", "waiver": waived.seq}]
     assert burn(journal, [NOT_DONE, DONE])[0].kind == "pass"
+
+
+def test_what_was_erased_is_the_chip_and_not_the_label_that_was_scanned(journal):
+    """One part's label, another chip in the socket: both are set aside, and only the chip's own record is empty."""
+    for label, chip in (("L1", "a1"), ("L2", "b2")):
+        run = new_run(journal, label)
+        run.identify(chip)
+        burn(journal, [NOT_DONE, DONE], label=label)
+        run.keep("key", label.encode())
+    verdict, _ = erase(journal, "L1", "0xB2", identify=True)
+    assert verdict.kind == "quarantine" and "label L1 belongs to device a1" in verdict.reason
+    first, second = journal.known("die", "L1"), journal.known("die", "L2")
+    assert (first.erasures, first.kept, first.burnt("fake")) == (0, {"key": b"L1"}, True) and first.quarantine
+    assert (second.erasures, second.kept, second.burnt("fake")) == (1, {}, False) and second.quarantine
 
 
 def test_the_waiver_is_on_the_disk_before_the_erasure_can_begin(journal):
