@@ -16,7 +16,7 @@ from station.journal_rows import Context, Row
 IDENTITY_DIGITS = 32
 PART_KINDS = (
     "scan", "start", "intent", "outcome", "found_done", "bind", "keep", "registration", "registration_due",
-    "registered", "quarantine", "release", "verdict", "erased",
+    "registered", "quarantine", "release", "verdict", "waiver", "erased", "spared",
 )  # fmt: skip
 
 
@@ -84,7 +84,10 @@ def identity(device_id: str) -> str:
 
 @dataclass(slots=True)
 class PartRecord:
-    """Everything known of one part; fed with its rows in order, live ones included."""
+    """Everything known of one part; fed with its rows in order, live ones included.
+
+    ``erasing``: the erasure of the whole part was allowed, and nobody knows yet whether it happened.
+    """
 
     labels: set[tuple[str, str]] = field(default_factory=set)
     device_id: str = ""
@@ -98,6 +101,7 @@ class PartRecord:
     registrations: dict[int, KeptRegistration] = field(default_factory=dict)
     registered: bool = False
     erasures: int = 0
+    erasing: bool = False
     last_context: Context | None = None
 
     def burn(self, flow: str, title: str) -> BurnFacts:
@@ -119,9 +123,9 @@ class PartRecord:
         return any(key[0] == flow and facts.state is BurnState.DONE for key, facts in self.burns.items())
 
     def passed(self, flow: str) -> VerdictFacts | None:
-        """The verdict with which the part passed this flow."""
+        """The verdict with which the part passed this flow, unless it may have been erased since."""
         last = self.verdicts.get(flow)
-        return last if last is not None and last.kind == "pass" else None
+        return last if last is not None and last.kind == "pass" and not self.erasing else None
 
     @property
     def settle(self) -> float:
@@ -149,6 +153,7 @@ class PartRecord:
         facts.settle = float(row.detail.get("settle", 0.0))
         facts.boot, facts.monotonic_us, facts.run = row.boot, row.monotonic_us, row.context.run
         facts.power_lost = facts.failed_inside = False
+        self.erasing = False  # the flow has seen what the part is
 
     def _outcome(self, row: Row) -> None:
         facts = self.burn(row.context.flow, row.title)
@@ -222,9 +227,18 @@ class PartRecord:
         for facts in self.burns.values():
             facts.failed = facts.interrupted = 0
 
+    def _waiver(self, row: Row) -> None:
+        """From here on the part may lose everything that was burnt into it."""
+        self.erasing = True
+
+    def _spared(self, row: Row) -> None:
+        """It was another chip that was erased."""
+        self.erasing = False
+
     def _erased(self, row: Row) -> None:
         """The whole part was erased with what was burnt into it: what it was, it is no more (docs/decisions/0014)."""
         self.erasures += 1
+        self.erasing = False
         self.burns.clear()
         self.kept.clear()
         self.verdicts.clear()
@@ -232,7 +246,9 @@ class PartRecord:
 
 
 _HANDLERS = {
+    "waiver": PartRecord._waiver,
     "erased": PartRecord._erased,
+    "spared": PartRecord._spared,
     "start": PartRecord._start,
     "intent": PartRecord._intent,
     "outcome": PartRecord._outcome,

@@ -33,6 +33,7 @@ def part_table(record: PartRecord) -> views.Table:
     rows.append(("device_id", record.device_id))
     rows.append(("quarantine", record.quarantine))
     rows += [("erased", f"whole, with all its keys, {record.erasures} times")] if record.erasures else []
+    rows += [("erasing", "its erasure was begun, its end is not recorded")] if record.erasing else []
     rows += [("attempts", f"{flow}: {count}") for flow, count in sorted(record.starts.items())]
     for (flow, title), facts in sorted(record.burns.items()):
         rows.append(("burn", f"{flow}.{title}: {facts.state}"))

@@ -21,6 +21,7 @@ from station.errors import (
 from station.journal import Journal
 from station.journal_parts import BurnState, KeptRegistration, PartRecord
 from station.journal_rows import Context, Row
+from station.journal_search import Parts, parts_begun_without, parts_keeping
 from station.lot_answers import LotAnswers
 from station.model import Answer, EraseWaiver, Registration
 from station.plan import Burn, Plan, Title
@@ -271,6 +272,7 @@ class Run:
     def waive_erase(self, reason: str) -> EraseWaiver:
         """Record that this part may be erased whole, with every key in it; the record is on the disk before it is."""
         row = self._journal.write(self._context, "waiver", "", {"reason": reason})
+        self.feed(row)
         return EraseWaiver(reason, row.seq)
 
     def erased(self, waiver: EraseWaiver, chip_id_hex: str) -> None:
@@ -284,6 +286,8 @@ class Run:
         detail = {"reason": waiver.reason, "waiver": waiver.row}
         if self._journal.conflict(where.label_kind, where.label, where.device_id):
             self._journal.write(where.but(label_kind="", label=""), "erased", "", detail)
+            spared = {"waiver": waiver.row, "erased": where.device_id}
+            self.feed(self._journal.write(self._context, "spared", "", spared))
         else:
             self.feed(self._journal.write(where, "erased", "", detail))
 
@@ -305,6 +309,17 @@ class Run:
     def kept(self, name: str) -> bytes | None:
         """What was kept for this part under a name, by whatever run."""
         return self.part.kept.get(name)
+
+    def others_keeping(self, name: str, value: bytes) -> list[str]:
+        """Labels of other parts for which this value is kept today; reads the whole journal."""
+        return self._others(parts_keeping(self._journal, name, value))
+
+    def others_begun_without(self, title: Title, name: str) -> list[str]:
+        """Labels of other parts that have begun this burn, and for which nothing is kept under this name; reads all."""
+        return self._others(parts_begun_without(self._journal, self._context.flow, title.id, name))
+
+    def _others(self, parts: Parts) -> list[str]:
+        return [label for _, label in sorted(parts - self.part.labels - {(self._context.label_kind, self.label)})]
 
     def hold_registration(self, registration: Registration) -> None:
         """Record the complete registration request, sealed to the station's key, before it is needed."""
@@ -373,7 +388,7 @@ class Run:
         return Facts(
             error, self._quarantine, [words.get(id, id) for id in open_now],
             [words.get(id, id) for id in open_ids if id not in open_now], self._burns_in(BurnState.DONE),
-            self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in,
+            self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in, self.part.erasing,
         )  # fmt: skip
 
     def _burns_in(self, state: BurnState) -> list[str]:

@@ -455,7 +455,7 @@ def recovery_verdict(record: PartRecord, context: Context, bins: Bins) -> Verdic
     """The verdict of an interrupted part that is not where it was: quarantine once something may have been burnt."""
     name = context.label or context.device_id
     aside = f"whatever lies in socket {context.socket} is put aside for an engineer"
-    if record.open_burns() or record.burnt(context.flow):
+    if record.open_burns() or record.burnt(context.flow) or record.erasing:
         return verdict_of(bins["quarantine"], MOVED, f"{name} is in quarantine wherever it is; {aside}")
     facts = f"nothing was burnt in {name}, wherever it is; look at the label of what lies in socket {context.socket}"
     return verdict_of(bins["bench"], NOT_BEGUN, facts, "the part is not to blame and may go again")

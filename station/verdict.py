@@ -26,7 +26,7 @@ class Facts:
     ``open_now``: burns begun or asked about in this run whose outcome is unknown; ``open_before``: burns begun earlier
     that this run never came to ask about; ``burnt``: titles known to have been burnt; ``half``: titles of which the
     part shows a half; ``pending``: a registration that the appliance has not acknowledged; ``ends_in``: the bin of a
-    flow that came to its end.
+    flow that came to its end; ``erasing``: the erasure of the whole part was begun, and its end is not known.
     """
 
     error: BaseException | None
@@ -37,6 +37,7 @@ class Facts:
     half: Sequence[str] = ()
     pending: bool = False
     ends_in: str = "pass"
+    erasing: bool = False
 
 
 def derive(facts: Facts, bins: Bins) -> Verdict:
@@ -101,7 +102,7 @@ def _choose(facts: Facts, bins: Bins) -> tuple[str, str, str]:  # noqa: PLR0911 
         return (bin_id if bin_id in bins else "communication"), sentence_of(facts.error), ""
     if facts.pending:
         return "registration_pending", _reason(facts.error), "the outbox delivers the registration"
-    if facts.burnt or facts.half:
+    if facts.burnt or facts.half or facts.erasing:
         return "hold", _reason(facts.error), "put it back in a socket and start it again"
     return "bench", _reason(facts.error), "the part is not to blame and may go again"
 
@@ -127,6 +128,8 @@ def _names(titles: Sequence[str]) -> str:
 def _part_state(facts: Facts) -> str:
     if facts.quarantine or facts.open_now or facts.open_before:
         return "the state of the part is not known"
+    if facts.erasing:
+        return "its erasure was begun: whatever was in it counts as gone, until it is erased to the end"
     if facts.half:
         return f"{_names(facts.half)} is half done: only the erasure of the whole part, with all its keys, helps"
     if not facts.burnt:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from station.errors import Reject
+from station.flows.nordic_identity import identify
 from station.parts.nordic import Look, Nordic
 from station.run import Run
 
 RECOVER_RECIPE = "-recover"
 """How the recipe is called that erases a part for good: the ordinary one's name with this behind it."""
 NEW_PARTS = "new_parts"
-INSTANCE_ID = "instance_id"
-"""Under which name the journal keeps the instance id (UEID, 33 bytes) that a part has attested."""
 NEW, NOT_NEW = "All its parts are new: erase", "No"
-
-
-def identify(run: Run, part: Nordic) -> None:
-    """Bind the label to FICR.DEVICEID, which survives every erasure."""
-    run.identify(part.device_id())
 
 
 def recover_new(run: Run, part: Nordic, found: Look) -> None:
@@ -27,7 +21,7 @@ def recover_new(run: Run, part: Nordic, found: Look) -> None:
     """
     closed = "the debug port is closed" if not found.is_open else "the debug port of the network core is closed"
     recipe = f"the recipe {run.context.recipe}{RECOVER_RECIPE} erases it, with two confirmations"
-    if _is_known(run):
+    if is_known(run):
         raise Reject(f"{closed}, and this station has worked on the part before: it is not erased here; {recipe}",
                      bin="locked")  # fmt: skip
     if not part.family.hardened:
@@ -42,11 +36,12 @@ def recover_new(run: Run, part: Nordic, found: Look) -> None:
 def erase(run: Run, part: Nordic, reason: str) -> None:
     """Waiver, erasure, record of the chip that it was; its own id is read afterwards and must fit the label."""
     waiver = run.waive_erase(reason)
-    part.recover(waiver)
+    part.erase_all(waiver)
     run.erased(waiver, part.device_id())
+    part.keep_erased_open()
     identify(run, part)
 
 
-def _is_known(run: Run) -> bool:
+def is_known(run: Run) -> bool:
     """Whether anything is known to have been burnt into the part since it was last erased."""
     return any(run.part.begun(flow, title) for flow, title in list(run.part.burns))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
-from station.errors import FormatError, Reject
-from station.flows.nordic_recovery import INSTANCE_ID, RECOVER_RECIPE, identify, recover_new
+from station.errors import ConfigError, FormatError, Reject, StationError
+from station.flows.nordic_identity import INSTANCE_ID, identify, keep_instance, refuse_another
+from station.flows.nordic_recovery import RECOVER_RECIPE, is_known, recover_new
 from station.formats.attestation import Checked, Token, life_cycle_name
 from station.formats.bl_storage import LifeCycle
-from station.formats.nordic_family import CLOSED
-from station.model import DebugAccess
+from station.model import Answer
 from station.parts.nordic import Evidence, Look, Nordic
 from station.parts.nordic.evidence import ONLY_RECOVERY
 from station.ports import Appliance
@@ -31,6 +32,7 @@ PLAN = Plan(
     provision=Burn("Provision: run the image that makes the keys", settle=20.0),
     console="Judge what the image said",
     network="Install the network core's firmware",
+    net_lock=Burn("Close the network core's debug port", settle=0.5),
     data=Burn("Write the bootloader's data", settle=0.5),
     install=Burn("Put the production firmware in the image's place", settle=1.0),
     lock=Burn("Close the debug port", settle=0.5),
@@ -39,7 +41,9 @@ PLAN = Plan(
     closed="Prove that the debug port is closed",
 )
 
-NETWORK_IMAGE = "network_image"
+BEFORE, AFTER = "before", "after"
+NETWORK_IMAGE, NETWORK_LOCK = "network_image", "network_lock"
+HEARD = "the core was heard at this boot"
 PUBLIC_KEY, TOKEN = "iak_public_key", "attestation_token"
 
 
@@ -47,26 +51,33 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
     """A blank part in ASSEMBLY gets its keys, the production firmware and a closed debug port, and proves all three."""
     with run.step(PLAN.images):
         digests = part.load({name: run.image(name) for name in run.pack.images}).digests
+        _refuse_other_images(run, digests)
     with run.step(PLAN.contact):
         found = _contact(run, part)
     if not _has_begun(run):
         _prepare(run, part, found, digests)
-    run.burn(PLAN.provision, done=part.is_provisioned, do=lambda: _provision(run, part))
+    run.burn(PLAN.provision, done=lambda: _is_provisioned(run, part), do=lambda: _provision(run, part))
     with run.step(PLAN.console):
         _judge_console(run, part)
     with run.step(PLAN.network):
         _install_network(run, part)
+    if part.network.host_locks:
+        begun = run.part.begun(run.context.flow, PLAN.net_lock.id)
+        run.burn(
+            PLAN.net_lock, done=lambda: part.network.is_locked(begun), do=part.network.close, tries=2, anyones=True
+        )
+    _keep_network_lock(run, part)
     if part.stores_data:
         run.burn(PLAN.data, done=part.is_stored, do=part.store, tries=2, anyones=True)
     run.burn(PLAN.install, done=part.is_installed, do=part.install, tries=3)
     # From here on the part may secure and close itself at any power-up: what follows may be found done.
     if part.host_locks:
         run.burn(PLAN.lock, done=part.is_locked, do=part.lock, tries=2, anyones=True)
-    run.burn(PLAN.boot, done=part.has_booted, do=part.first_boot, tries=2, anyones=True)
+    run.burn(PLAN.boot, done=part.has_booted, do=lambda: _boot(run, part), tries=2, anyones=True)
     with run.step(PLAN.attest):
         _attest(run, part)
     with run.step(PLAN.closed):
-        run.keep("debug_port_closed", json.dumps(part.prove_closed()))
+        _prove_closed(run, part)
 
 
 # ---- before anything is burnt -----------------------------------------------------------------------------------
@@ -74,6 +85,22 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
 
 def _has_begun(run: Run) -> bool:
     return run.part.begun(run.context.flow, PLAN.provision.id)
+
+
+def _refuse_other_images(run: Run, digests: Mapping[str, str]) -> None:
+    """A part that was begun with other images is finished with those: its record names them."""
+    before = run.kept(f"evidence_{BEFORE}")
+    if before is None or not _has_begun(run):
+        return
+    recorded = json.loads(before)["images"]
+    if changed := sorted(name for name in recorded if digests.get(name) != recorded[name]):
+        name = changed[0]
+        raise ConfigError(f"the part was begun with another {name} (SHA-256 {recorded[name]}) than the pack holds now; "
+                          f"finish it with that pack, or erase it ({_recovery(run)})")  # fmt: skip
+
+
+def _recovery(run: Run) -> str:
+    return f"recipe {run.context.recipe}{RECOVER_RECIPE}"
 
 
 def _contact(run: Run, part: Nordic) -> Look:
@@ -85,10 +112,14 @@ def _contact(run: Run, part: Nordic) -> Look:
                 f"debug port is {state}: nothing that goes wrong with it could ever be taken back")  # fmt: skip
     if found.is_open:
         identify(run, part)
+    elif _has_begun(run):
+        refuse_another(run, part, since=PLAN.install)
+    run.require(not (run.part.erasing and is_known(run)), bin="half_provisioned", sentence="the erasure of this part "
+                f"was begun, and its end is not recorded: {_recovery(run)} finishes it")  # fmt: skip
     installed = run.part.begun(run.context.flow, PLAN.install.id)
     run.require(found.is_open or installed or not _has_begun(run), bin="locked", sentence="the part was provisioned "
-                f"here, but its debug port closed before it had its production firmware: {ONLY_RECOVERY} (recipe "
-                f"{run.context.recipe}{RECOVER_RECIPE})")  # fmt: skip
+                "here, but its debug port closed before it had its production firmware, or it is another part: look at "
+                f"its label; {ONLY_RECOVERY} ({_recovery(run)})")  # fmt: skip
     return found
 
 
@@ -96,33 +127,37 @@ def _prepare(run: Run, part: Nordic, found: Look, digests: Mapping[str, str]) ->
     """An open part in ASSEMBLY without any key, whose network core has what it needs before the image runs."""
     if not found.is_open or _network_is_closed(part):
         with run.step(PLAN.recover):
+            if found.is_open:
+                _require_blank(run, part.evidence())
             recover_new(run, part, found)
     with run.step(PLAN.before):
         seen = part.evidence()
-        _keep_evidence(run, "before", seen, targetid=f"{found.port.targetid:#010x}", images=dict(digests))
-        _require_blank(run, part, seen)
+        _keep_evidence(run, BEFORE, seen, targetid=f"{found.port.targetid:#010x}", images=dict(digests))
+        _require_blank(run, seen)
         part.keep_open()
-        if part.has_network_image and not part.child_locks_network:
+        if pages := part.clear_flash():
+            run.log(f"{pages} pages of flash held something and were erased", "dut")
+        if part.network.has_image and not part.network.child_locks:
             _put_network_image(run, part)
 
 
 def _network_is_closed(part: Nordic) -> bool:
-    """Whether the network core's port is shut although something has to be programmed through it."""
-    wanted = part.has_network_image or part.child_locks_network
-    return wanted and part.network_access() is not DebugAccess.OPEN
+    """Whether the network core's port is shut, or about to be, although it is needed open."""
+    return part.network.closes()
 
 
-def _require_blank(run: Run, part: Nordic, seen: Evidence) -> None:
+def _require_blank(run: Run, seen: Evidence) -> None:
     """ASSEMBLY and untouched, or the sentence that says what the part is instead."""
     if seen.is_untouched:
         return
-    recipe = f"recipe {run.context.recipe}{RECOVER_RECIPE}"
+    run.log(f"before provisioning: {seen.sentence}", "dut")
+    recipe = _recovery(run)
     if seen.life_cycle is LifeCycle.DECOMMISSIONED:
         raise Reject(f"the part is decommissioned: {seen.sentence}", bin="wrong_state")
     if seen.life_cycle is LifeCycle.SECURED:
         raise Reject(f"the part is secured already, and this station does not know it: {seen.sentence}; "
                      f"{ONLY_RECOVERY} ({recipe})", bin="already_provisioned")  # fmt: skip
-    if seen.is_complete(part.settings.implementation_id):
+    if seen.life_cycle is LifeCycle.PROVISIONING and seen.keys.are_complete:
         raise Reject(f"the part is provisioned already, and this station does not know it: {seen.sentence}; "
                      f"{ONLY_RECOVERY} ({recipe})", bin="already_provisioned")  # fmt: skip
     raise Reject(f"the part is half provisioned: {seen.sentence}; {ONLY_RECOVERY} ({recipe})", bin="half_provisioned")
@@ -132,46 +167,88 @@ def _require_blank(run: Run, part: Nordic, seen: Evidence) -> None:
 
 
 def _provision(run: Run, part: Nordic) -> None:
-    """Run the image, keep what it said, and use the network core's port while the child image has not closed it."""
+    """Run the image, keep what it said, and use the network core's port while the child image has not closed it.
+
+    That port is needed whatever the console said: a part with all its keys and without its network core's firmware is
+    lost at the next loss of power.
+    """
     try:
-        part.provision()
+        part.provision(PLAN.provision.settle)
+    except StationError:
+        if part.made_keys and part.network.child_locks:
+            with suppress(StationError):  # what ended the image says more
+                _install_network(run, part)
+                _keep_network_lock(run, part)
+        raise
     finally:
         if part.heard is not None:
             run.keep("console_app", part.heard.said.app.transcript)
             run.keep("console_net", part.heard.said.net.transcript)
-    if part.child_locks_network and part.has_network_image:
-        _put_network_image(run, part)
+    if part.network.child_locks:
+        _install_network(run, part)
+
+
+def _is_provisioned(run: Run, part: Nordic) -> Answer:
+    """What the part answers, and the evidence for it unless nothing was burnt."""
+    answer = part.is_provisioned()
+    if part.seen is not None and not part.seen.is_untouched:
+        _keep_evidence(run, AFTER, part.seen)
+    return answer
 
 
 def _judge_console(run: Run, part: Nordic) -> None:
     """The transcript must be whole before the port is closed for good; what ran earlier is judged by the part alone."""
-    seen, heard = part.seen, part.heard
-    if seen is not None and seen.life_cycle is not LifeCycle.ASSEMBLY:
-        _keep_evidence(run, "after", seen)
+    heard = part.heard
     if heard is None:
         run.log("the image ran in an earlier run: life cycle, key slots and the attestation to come speak for it")
         return
     run.require(heard.succeeded, bin=heard.outcome.bin if heard.outcome else "console",
                 sentence=f"the part is provisioned, but {heard.outcome.cause if heard.outcome else heard.problem}; "
                          "run it again then: nothing is done twice")  # fmt: skip
-    word = seen.net_approtect if seen is not None else None
-    run.require(word in (None, CLOSED) or not part.child_locks_network, bin="network_core", saw=word,
-                sentence="the network core said that it closes its debug port, its UICR says otherwise")  # fmt: skip
 
 
 def _install_network(run: Run, part: Nordic) -> None:
-    if not part.has_network_image:
-        run.log("the pack has no image for the network core")
-    elif run.kept(NETWORK_IMAGE) is None:
+    """The network core's production image, once; without one its child image is taken away all the same."""
+    if run.kept(NETWORK_IMAGE) is not None:
+        return
+    if part.network.has_image:
         _put_network_image(run, part)
+        return
+    run.log("the pack has no image for the network core")
+    if part.network.child_locks:
+        part.network.clear_child()
+        run.keep(NETWORK_IMAGE, "none: the provisioning image was erased")
 
 
 def _put_network_image(run: Run, part: Nordic) -> None:
-    part.install_network()
+    part.network.install()
     run.keep(NETWORK_IMAGE, "programmed and read back")
 
 
+def _keep_network_lock(run: Run, part: Nordic) -> None:
+    """What shows that the network core's port is closed is read while the application core's is open.
+
+    Afterwards a core that is off and a core that is closed look the same.
+    """
+    needed = part.network.child_locks or part.network.host_locks
+    if not needed or run.kept(NETWORK_LOCK) is not None or not part.look().is_open:
+        return
+    lock = part.network.lock(begun=run.part.begun(run.context.flow, PLAN.net_lock.id))
+    run.require(bool(lock), bin="network_core", sentence="the part is provisioned, but nothing shows that the debug "
+                f"port of its network core is closed for good: {ONLY_RECOVERY}")  # fmt: skip
+    run.keep(NETWORK_LOCK, lock)
+
+
 # ---- the finished part ------------------------------------------------------------------------------------------
+
+
+def _boot(run: Run, part: Nordic) -> None:
+    """The first boot; what the part says and who it says it is are kept whatever comes of it."""
+    try:
+        part.first_boot()
+    finally:
+        run.keep("console_boot", part.boot.transcript)
+        keep_instance(run, part)
 
 
 def _attest(run: Run, part: Nordic) -> None:
@@ -185,6 +262,8 @@ def _attest(run: Run, part: Nordic) -> None:
         run.keep("console_boot", part.boot.transcript)
     checked = part.check(token, run.kept(INSTANCE_ID))
     _keep_token(run, part, token, checked)
+    if refused := part.boot.refused:
+        raise Reject(f"the part is secured, but {refused.cause}", bin=refused.bin)
     dummy = any("dummy" in problem for problem in checked.problems)
     run.require(not checked.problems, bin="dummy_key" if dummy else "attestation",
                 sentence=f"the part is secured, but {'; '.join(checked.problems)}")  # fmt: skip
@@ -205,6 +284,19 @@ def _keep_token(run: Run, part: Nordic, token: Token, checked: Checked) -> None:
         "certificate_reference": token.certificate_reference, "problems": list(checked.problems),
     }  # fmt: skip
     run.keep("attestation_claims", json.dumps(claims))
+
+
+def _prove_closed(run: Run, part: Nordic) -> None:
+    """Every debug port, each with what shows it."""
+    proof = dict(part.prove_closed())
+    if part.network.is_there:
+        lock = run.kept(NETWORK_LOCK)
+        shown = lock.decode() if lock is not None else HEARD if part.network.speaks() else ""
+        run.require(bool(shown), bin="debug_open", sentence="the debug port of the network core shows closed, as that "
+                    "of a core that is off does, and nothing shows that it is on: let this station close it (net_lock "
+                    '= "host" in pack.toml)')  # fmt: skip
+        proof["net"] = f"closed: {shown}"
+    run.keep("debug_port_closed", json.dumps(proof))
 
 
 def _keep_evidence(run: Run, moment: str, seen: Evidence, **more: object) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 
-from station.errors import FormatError, Reject
-from station.flows.nordic_recovery import INSTANCE_ID, erase, identify
+from station.errors import BenchError
+from station.flows.nordic_identity import INSTANCE_ID, attested, identify
+from station.flows.nordic_recovery import erase
 from station.parts.nordic import Nordic
 from station.ports import Appliance
 from station.run import Plan, Run
@@ -53,10 +54,9 @@ def _require_same(run: Run, part: Nordic) -> None:
     known = run.kept(INSTANCE_ID)
     if known is None:
         return
-    try:
-        seen = part.boot.token().instance_id
-    except FormatError as error:
-        run.log(f"only its label says which part this is: its debug port is closed, and {error}", "dut")
+    seen = attested(part)
+    if seen is None:
+        run.log("its debug port is closed and it gives no token: only its label says which part this is", "dut")
         return
     run.require(seen == known, bin="wrong_part", sentence=f"the part in the socket attests as {seen.hex()}, but "
                 f"{run.label} is known as {known.hex()}: it is another part, and nothing was erased")  # fmt: skip
@@ -69,4 +69,4 @@ def _confirm(run: Run) -> None:
         (f"{name}: once more. Nothing brings its identity back. Is the right part in socket {run.socket}?", SECOND),
     ):
         if run.ask(text, (choice, NO)) != choice:
-            raise Reject("nobody confirmed that the part may be erased; nothing was changed", bin="locked")
+            raise BenchError("nobody confirmed that the part may be erased; nothing was changed")

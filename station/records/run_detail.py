@@ -68,6 +68,10 @@ def _erased(row: Row, at: float) -> list[Line]:
     return [("erase", "done", at, f"the whole part was erased, with every key in it: {row.detail['reason']}")]
 
 
+def _spared(row: Row, at: float) -> list[Line]:
+    return [("erase", "spared", at, f"it was device {row.detail['erased']} that was erased, and not this part")]
+
+
 def _keep(row: Row, at: float) -> list[Line]:
     return [("kept", str(row.detail["name"]), len(row.detail["value"]) // 2, f"bytes, {row.detail['form']}")]
 
@@ -115,6 +119,7 @@ _MAKERS: dict[str, Callable[[Row, float], list[Line]]] = {
     "confirmed": _confirmed,
     "waiver": _waiver,
     "erased": _erased,
+    "spared": _spared,
     "quarantine": _quarantine,
     "verdict": _verdict,
 }

@@ -314,9 +314,9 @@ def test_the_probe_is_unplugged_in_the_middle_of_an_image(nordic):
                 bench.hands.command("unplug", 1)
             return write(*arguments)
 
-        def provisioned():
+        def provisioned(settle):
             link.write = counted
-            provision()
+            provision(settle)
 
         part.provision = provisioned
 

@@ -232,6 +232,8 @@ def recovery(name, revision=1):
 def test_the_network_core_is_erased_first_and_both_are_kept_open():
     probe, one = recovery("nrf5340")
     one.erase(WAIVER)
+    assert not any("write_once" in call for call in probe.calls)
+    one.keep_erased_open()
     assert [call for call in probe.calls if call.startswith("erase_all")] == ["erase_all net", "erase_all app"]
     assert probe.words[0x00FF8000] == probe.words[0x00FF801C] == probe.words[0x01FF8000] == 0x50FA50FA
     assert [call for call in probe.calls if call.startswith("program")] == ["program app", "program net"]
@@ -242,6 +244,7 @@ def test_the_network_core_is_erased_first_and_both_are_kept_open():
 def test_an_nrf9160_is_reset_by_its_pin_and_needs_no_word():
     probe, one = recovery("nrf9160", 2)
     one.erase(WAIVER)
+    one.keep_erased_open()
     assert probe.calls[:2] == ["erase_all app", "reset pin"] and not any("write_once" in c for c in probe.calls)
 
 

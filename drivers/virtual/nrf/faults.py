@@ -21,9 +21,9 @@ FAULTS: dict[str, str] = {
     "SECURED, DECOMMISSIONED, INVALID), for good.",
     "half_provisioned": "A provisioning broke off after the argument (lcs, huk or identity; default lcs), for good.",
     "already_secured": "The part is provisioned, SECURED and locked: another station has finished it, for good.",
-    "locked": "UICR protects all access ports, and they are closed now, for good.",
+    "locked": "UICR protects all access ports, and they are closed now (argument app or net: of one core), for good.",
     "secure_locked": "UICR protects secure debugging only, and it is closed now, for good.",
-    "erase_protected": "UICR forbids ERASEALL, for good.",
+    "erase_protected": "UICR forbids ERASEALL (argument app or net: of one core), for good.",
     "erase_stuck": "ERASEALLSTATUS of every CTRL-AP stays busy and nothing is erased, until cleared.",
     "verify_mismatch": "One bit of a flash word does not take: argument address, default the next word programmed.",
     "torn_word": "The N-th UICR write from now (argument, default 1; or a word) programs only some of its bits; "
@@ -90,6 +90,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "half_provisioned": ("lcs", "huk", "identity"),
     "console_silence": ("app", "net"),
     "console_garbage": ("app", "net"),
+    "erase_protected": ("app", "net"),
+    "locked": ("app", "net"),
     "transition_failure": ("refused", "burnt"),
     "lcs_readback": ("unreadable", "0", "1", "3", "4"),
     "panic": ("huk", *STEPS),
@@ -97,7 +99,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "hang": ("huk", *STEPS),
     "corrupt_token": ("signature", "payload", "nonce"),
 }
-"""Arguments that a fault takes; the first one is meant when there is none, but for the consoles: both."""
+"""Arguments that a fault takes; the first one is meant when there is none, but for ``_OF_CORES``: all of them."""
+_OF_CORES = ("console_silence", "console_garbage", "erase_protected", "locked")
 _NUMBERS = {"huk:write": 4, "implementation_id:write": 4, "wrong_baud": 57600, "token_error": -132}
 
 
@@ -174,7 +177,7 @@ def check(name: str, argument: str, known: Mapping[str, str]) -> str:
         return f"{_address(argument):#010x}" if argument else ""
     choices = _CHOICES.get(name, ())
     if not argument:
-        return "" if not choices or name.startswith("console_") else choices[0]
+        return "" if not choices or name in _OF_CORES else choices[0]
     if argument not in choices:
         takes = f"takes one of {', '.join(dict.fromkeys(choices))}" if choices else "takes no argument"
         raise ValueError(f"the fault {name!r} {takes}, not {argument!r}")

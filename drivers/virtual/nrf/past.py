@@ -12,6 +12,7 @@ from drivers.virtual.nrf.words import IMPLEMENTATION_ID, KMU_CONFIG, KMU_KEY
 
 if TYPE_CHECKING:
     from drivers.virtual.nrf.chip import NordicChip
+    from drivers.virtual.nrf.core import Core
 
 ILLEGAL_LCS = (0xFFFF_5A00, 0xFFFF_FFFF)
 
@@ -29,11 +30,12 @@ def give(chip: NordicChip, name: str, argument: str) -> None:
         _state(chip, "SECURED")
         _keys(chip, huk=True, identity=True)
         _implementation_id(chip)
-        _lock(chip, all_cores=True, secure_only=False)
+        _lock(_meant(chip, ""), secure_only=False)
     elif name in ("locked", "secure_locked"):
-        _lock(chip, all_cores=name == "locked", secure_only=name == "secure_locked")
+        secure_only = name == "secure_locked"
+        _lock([chip.app] if secure_only else _meant(chip, argument), secure_only)
     elif name == "erase_protected":
-        for core in chip.cores.values():
+        for core in _meant(chip, argument):
             core.uicr.force(core.silicon.eraseprotect - core.silicon.uicr, PROTECTED)
 
 
@@ -62,14 +64,19 @@ def _implementation_id(chip: NordicChip) -> None:
         chip.app.uicr.force(base + 4 * n, int.from_bytes(content[4 * n : 4 * n + 4], "little"))
 
 
-def _lock(chip: NordicChip, all_cores: bool, secure_only: bool) -> None:
-    for core in chip.cores.values():
+def _meant(chip: NordicChip, argument: str) -> list[Core]:
+    """The core that the argument names, all of them without one."""
+    return [chip.cores[argument]] if argument else list(chip.cores.values())
+
+
+def _lock(cores: list[Core], secure_only: bool) -> None:
+    for core in cores:
         places = [core.silicon.secure_approtect] if secure_only else [core.silicon.approtect]
-        if all_cores and core.silicon.secure_approtect:
+        if not secure_only and core.silicon.secure_approtect:
             places.append(core.silicon.secure_approtect)
         for place in filter(None, places):
             core.uicr.force(place - core.silicon.uicr, PROTECTED)
-        if all_cores:
-            core.protection.close()
-        elif core.silicon.secure_approtect:
+        if secure_only:
             core.protection.close_secure()
+        else:
+            core.protection.close()

@@ -31,7 +31,7 @@ REVISION_SHIFT, LAST_NRF9160_REVISION = 28, 2
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the debug port showed: the application core's access, and whether erasure is refused for good."""
+    """What the debug port showed: the application core's access, and whether the erasure of any core is refused."""
 
     port: DebugPort
     app: DebugAccess
@@ -54,8 +54,8 @@ class NordicDebugPort:
         """Attach, and see who is there; ``PartError`` in bin ``wrong_part`` when it is another family."""
         port = self._probe.attach()
         self._check_family(port)
-        status = self._probe.read_ap(self._family.app.ctrl_ap, CtrlAp.ERASEPROTECT_STATUS)
-        return Look(port, self._probe.access("app"), not status & NOT_PROTECTED)
+        statuses = [self._probe.read_ap(core.ctrl_ap, CtrlAp.ERASEPROTECT_STATUS) for core in self._family.cores]
+        return Look(port, self._probe.access("app"), not all(status & NOT_PROTECTED for status in statuses))
 
     def device_id(self) -> str:
         """FICR.INFO.DEVICEID, 16 hex digits, high word first; checks FICR.INFO.PART. Needs an open port."""
@@ -87,7 +87,8 @@ class NordicDebugPort:
     def prove_closed(self) -> Mapping[str, str]:
         """What shows that every port is closed: the status of each core, and a read that was refused.
 
-        ``PartError`` in bin ``debug_open`` when one is open, whatever it says of itself.
+        ``PartError`` in bin ``debug_open`` when one is open, whatever it says of itself. A network core that is
+        switched off shows the same as one whose port is closed: ``NetworkCore.lock`` tells them apart in time.
         """
         if still := self.open_cores():
             ports = " and the ".join(still)

@@ -41,13 +41,14 @@ def needed(settings: NordicSettings) -> tuple[str, ...]:
     if settings.family.net is None:
         return PROVISIONING[0], PRODUCTION[0]
     child = (PROVISIONING[1],) if settings.net_lock is NetLock.CHILD_IMAGE else ()
-    return PROVISIONING[0], *child, PRODUCTION[0]
+    locking = (PRODUCTION[1],) if settings.net_lock is NetLock.PRODUCTION else ()
+    return PROVISIONING[0], *child, PRODUCTION[0], *locking
 
 
 def wanted(settings: NordicSettings, there: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the images that are used: those needed, and the network core's production image if there is one."""
     optional = (PRODUCTION[1],) if settings.family.net is not None and PRODUCTION[1] in there else ()
-    return (*needed(settings), *optional)
+    return tuple(dict.fromkeys((*needed(settings), *optional)))
 
 
 def read(settings: NordicSettings, raw: Mapping[str, bytes]) -> Images:

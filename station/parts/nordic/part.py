@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from station.deadline import Deadline
-from station.errors import ConfigError, FormatError, PartError
+from station.errors import ConfigError, FormatError, PartError, StationError
 from station.formats import attestation, provisioning_console
 from station.formats.attestation import Checked, Expected, Token
 from station.formats.firmware_image import CoreImage
@@ -19,6 +19,7 @@ from station.formats.nordic_family import NordicFamily
 from station.formats.provisioning_console import Outcome, Transcript
 from station.model import (
     DONE,
+    HALF_DONE,
     NOT_DONE,
     UNKNOWN,
     Answer,
@@ -28,11 +29,12 @@ from station.model import (
     ResetKind,
 )
 from station.parts import PartServices, Unfit
-from station.parts.nordic import consoles, content, evidence, images
+from station.parts.nordic import consoles, content, evidence, images, leftovers
 from station.parts.nordic.consoles import Consoles, Said
 from station.parts.nordic.debug_port import Look, NordicDebugPort
 from station.parts.nordic.evidence import NETWORK, ONLY_RECOVERY, Evidence
 from station.parts.nordic.images import EMPTY, Images
+from station.parts.nordic.network import NetworkCore
 from station.parts.nordic.production_boot import CLOSED_PORT, ProductionBoot
 from station.parts.nordic.recovery import Recovery
 from station.parts.nordic.settings import AppLock, NetLock, NordicSettings, read, unfit_for_production
@@ -79,9 +81,17 @@ class Nordic:
         self._debug = NordicDebugPort(self._probe, self.family)
         self._recovery = Recovery(self._probe, self.family, self._debug)
         self._images: Images | None = None
-        self._installed = False
+        self._installed = self._is_blank = self._armed = False
         self.heard: Heard | None = None
         self.seen: Evidence | None = None
+        self.network = NetworkCore(
+            self._probe,
+            self.settings,
+            self._debug,
+            self._recovery,
+            self._consoles,
+            lambda stage: self._of(stage, "net"),
+        )
         self.boot = ProductionBoot(self._probe, self._consoles, self.settings.boot_seconds)
 
     @classmethod
@@ -120,106 +130,120 @@ class Nordic:
         self.seen = evidence.read(self._probe, self.family)
         return self.seen
 
-    def network_access(self) -> DebugAccess:
-        """What the network core's port allows, once the core is let out of its reset; needs an open port."""
-        return self._debug.release_network()
-
     # ---- erasing everything ---------------------------------------------------------------------------------------
 
-    def recover(self, waiver: EraseWaiver) -> None:
-        """Erase the whole part with all its keys, network core first, and leave it open and blank."""
+    def erase_all(self, waiver: EraseWaiver) -> None:
+        """Erase the whole part with all its keys, network core first; it is open afterwards, until its next reset."""
         self._recovery.erase(waiver)
+        self._is_blank = True
+
+    def keep_erased_open(self) -> None:
+        """See that an erased part stays open over a reset; ``PartError`` when a core of it was not erased."""
+        self._recovery.keep_erased_open()
 
     def keep_open(self) -> None:
         """See that an open part stays open until this station closes it; writes blank protection words only."""
         self._recovery.keep_open()
 
-    # ---- network core ---------------------------------------------------------------------------------------------
-
-    @property
-    def has_network_image(self) -> bool:
-        """Whether the pack has a production image for the network core."""
-        return bool(self._of("production", "net").blocks)
-
-    @property
-    def child_locks_network(self) -> bool:
-        """Whether the provisioning image's child closes the network core's port (at that core's next reset)."""
-        return self.family.net is not None and self.settings.net_lock is NetLock.CHILD_IMAGE
-
-    def install_network(self) -> None:
-        """Program the network core's production image and read it back; ``PartError`` when its port is closed."""
-        if self.network_access() is not DebugAccess.OPEN:
-            raise PartError("expected the debug port of the network core to be open for its production image, but it "
-                            f"is closed: {ONLY_RECOVERY}", NETWORK)  # fmt: skip
-        if not self.child_locks_network:
-            self._recovery.keep_network_open()
-        self._probe.program("net", images.segments(self._of("production", "net")))
+    def clear_flash(self) -> int:
+        """Erase what lies in the main flash of an open part that this run has not erased; number of pages."""
+        if self._is_blank:
+            return 0
+        cleared = 0
+        for core in self.family.cores:
+            if core is self.family.app or self.network.access() is DebugAccess.OPEN:
+                pages = leftovers.stale_pages(self._probe, self.family, core)
+                if pages:
+                    self._probe.erase(core.name, pages)
+                cleared += len(pages)
+        return cleared
 
     # ---- provisioning ---------------------------------------------------------------------------------------------
 
     def is_provisioned(self) -> Answer:
         """Life cycle words, implementation id and key slots, and what the image said of itself in this run."""
+        answer = self._shows_provisioning()
+        if answer is NOT_DONE and self._armed:
+            return UNKNOWN("nothing was burnt, but the provisioning image is still in it and makes the keys as soon as "
+                           "somebody switches it on")  # fmt: skip
+        return answer
+
+    def _shows_provisioning(self) -> Answer:
         if not self.look().is_open:
             return UNKNOWN(CLOSED_PORT)
         self.evidence()
         said = None
         if self.heard is not None:
             said = replace(self.heard.app, outcome=self.heard.outcome)
-            self.seen = replace(self.evidence_in_hand, net_approtect=self._net_approtect())
+        if self.network.child_locks:
+            self.seen = replace(self.evidence_in_hand, net_approtect=self.network.approtect())
+            if self.evidence_in_hand.is_untouched and self.network.closes():
+                return HALF_DONE("no key was made, but the network core's debug port is closed for good, and its "
+                                 f"firmware cannot be installed; {evidence.ONLY_RECOVERY}", NETWORK)  # fmt: skip
         return evidence.answer(self.evidence_in_hand, self.settings.implementation_id, said)
 
-    def provision(self) -> None:
+    @property
+    def made_keys(self) -> bool:
+        """Whether the part, when it was read last, had all its keys."""
+        return self.seen is not None and self.seen.is_complete(self.settings.implementation_id)
+
+    def provision(self, settle: float) -> None:
         """Program the provisioning image on both cores, reset once, and listen to the end of what it says.
 
-        A failure line, a panic, silence, garbage or swapped ports raise ``PartError``; what the part is after them,
-        ``is_provisioned`` tells. An image that has burnt nothing is taken away again: it would provision the part
-        unwatched as soon as somebody switches it on.
+        ``settle``: seconds from the reset within which the image has done what it does; a core whose last line was not
+        heard is not halted before. A failure line, a panic, silence, garbage or swapped ports raise ``PartError``; what
+        the part is after them, ``is_provisioned`` tells. An image that has burnt nothing is taken away again: it would
+        provision the part unwatched as soon as somebody switches it on.
         """
         try:
-            self._run_image()
-        except PartError as error:
-            if self.is_provisioned() is not NOT_DONE:
+            self._run_image(settle)
+        except StationError as error:
+            if not self._disarmed() or not isinstance(error, PartError):
                 raise
-            self._probe.erase("app", images.spans(self._of("provisioning", "app")))
             raise PartError(f"{error}; nothing was burnt", CLEAN_BINS.get(error.bin, error.bin)) from None
 
-    def _run_image(self) -> None:
-        if self.child_locks_network:
-            self._program_child()
+    def _disarmed(self) -> bool:
+        """Take the image away if it has burnt nothing; False when it has, or when that cannot be known or done."""
+        try:
+            if self._shows_provisioning() is not NOT_DONE:
+                return False
+            self._probe.erase("app", images.spans(self._of("provisioning", "app")))
+            self._armed = False
+            self.network.clear_child()
+        except StationError:
+            return False
+        return True
+
+    def _run_image(self, settle: float) -> None:
+        if self.network.child_locks:
+            self.network.install_child()
+        self._armed = True
         self._probe.program("app", images.segments(self._of("provisioning", "app")))
         self._consoles.clear()
-        self._probe.reset(ResetKind.SYSTEM)
-        said = self._consoles.until(self._is_through, Deadline(self.settings.provisioning_seconds))
-        self.heard = self._heard(said)
+        settled = Deadline(settle)
+        try:
+            self._probe.reset(ResetKind.SYSTEM)
+            self._consoles.until(self._is_through, Deadline(self.settings.provisioning_seconds))
+        finally:
+            self.heard = self._heard(self._consoles.said)
+            if not self.heard.app.finished:
+                self._services.pause(settled.left)
         if self.heard.outcome is not None:
             raise PartError(f"the provisioning image failed: {self.heard.outcome.cause}", self.heard.outcome.bin)
         if self.heard.problem:
             raise PartError(self.heard.problem, "console")
-
-    def _program_child(self) -> None:
-        if self.network_access() is not DebugAccess.OPEN:
-            raise PartError("expected the debug port of the network core to be open for the provisioning image, but it "
-                            "is closed; erase the whole part first", "locked")  # fmt: skip
-        self._recovery.keep_network_open()
-        self._probe.program("net", images.segments(self._of("provisioning", "net")))
 
     def _is_through(self, said: Said) -> bool:
         app = provisioning_console.read_app(said.app.lines)
         if not app.finished:
             return False
         failed = app.outcome is not None
-        return failed or not self.child_locks_network or provisioning_console.read_net(said.net.lines).finished
+        return failed or not self.network.child_locks or provisioning_console.read_net(said.net.lines).finished
 
     def _heard(self, said: Said) -> Heard:
         app = provisioning_console.read_app(said.app.lines)
-        net = provisioning_console.read_net(said.net.lines) if self.child_locks_network else None
+        net = provisioning_console.read_net(said.net.lines) if self.network.child_locks else None
         return Heard(said, app, net, consoles.provisioning_problem(said, app, net))
-
-    def _net_approtect(self) -> int | None:
-        net = self.family.net
-        if net is None or self._probe.access("net") is not DebugAccess.OPEN:
-            return None
-        return self._probe.read_words("net", net.approtect, 1)[0]
 
     # ---- the bootloader's data ------------------------------------------------------------------------------------
 
@@ -318,7 +342,8 @@ class Nordic:
     @property
     def _hears_net(self) -> bool:
         """The network core's console is needed for its child image; where there is one, swapped ports are seen."""
-        return self.child_locks_network or (self.family.net is not None and "console_net" in self._ports)
+        needed = self.family.net is not None and self.settings.net_lock is NetLock.CHILD_IMAGE
+        return needed or (self.family.net is not None and "console_net" in self._ports)
 
     def _of(self, stage: str, core: str) -> CoreImage:
         return self._images.of(stage, core) if self._images is not None else EMPTY

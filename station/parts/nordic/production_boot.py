@@ -10,6 +10,7 @@ from station.errors import FormatError, PartError
 from station.formats import attestation, tfm_console
 from station.formats.attestation import Token
 from station.formats.bl_storage import LifeCycle, life_cycle
+from station.formats.provisioning_console import Outcome
 from station.formats.tfm_console import Boot
 from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, ResetKind
 from station.parts.nordic import consoles
@@ -59,10 +60,23 @@ class ProductionBoot:
 
     def token(self) -> Token:
         """The token of the last boot, or of one more; ``FormatError`` when there is none."""
-        boot = self.last if self.last is not None and self.last.token else self.listen()
-        if not boot.token:
-            raise FormatError(f"expected an attestation token of this boot, but {self._why_no_token(boot)}")
+        if self.last is None or not self.last.token:
+            self.listen()
+        return self.last_token()
+
+    def last_token(self) -> Token:
+        """The token of the last boot; ``FormatError`` when there was none, or when it cannot be read."""
+        boot = self.last
+        if boot is None or not boot.token:
+            why = self._why_no_token(boot) if boot is not None else "there was none in this run"
+            raise FormatError(f"expected an attestation token of this boot, but {why}")
         return attestation.parse(boot.token)
+
+    @property
+    def refused(self) -> Outcome | None:
+        """What the firmware refused for good at the last boot, whatever token it gave besides."""
+        outcome = self.last.outcome if self.last is not None else None
+        return outcome if outcome is not None and outcome.bin in FINAL_REFUSALS else None
 
     def secured_by_token(self) -> Answer:
         """What a closed part says: its token's life cycle, or the refusal of its firmware."""
@@ -76,7 +90,7 @@ class ProductionBoot:
     def secured_by_words(self, low: int, high: int) -> Answer:
         """What an open part shows: its life cycle words."""
         state = life_cycle(low, high)
-        if state is LifeCycle.SECURED:
+        if state is LifeCycle.SECURED and self.refused is None:
             return DONE
         refused = self.last.outcome if self.last is not None else None
         if state is LifeCycle.PROVISIONING and refused is None:
@@ -87,7 +101,7 @@ class ProductionBoot:
     def _judged(self) -> Boot:
         """The last boot if it gave a token or was refused for good, else one more."""
         boot = self.last
-        if boot is not None and (boot.token or (boot.outcome is not None and boot.outcome.bin in FINAL_REFUSALS)):
+        if boot is not None and (boot.token or self.refused is not None):
             return boot
         return self.listen()
 

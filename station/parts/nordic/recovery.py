@@ -11,6 +11,7 @@ from station.formats import keep_open
 from station.formats.nordic_family import ERASED, Core, CtrlAp, NordicFamily
 from station.model import DebugAccess, EraseWaiver, ResetKind, Segment
 from station.parts.nordic.debug_port import NordicDebugPort
+from station.parts.nordic.evidence import NETWORK
 from station.ports import Probe
 
 
@@ -23,17 +24,30 @@ class Recovery:
         self._port = port
 
     def erase(self, waiver: EraseWaiver) -> None:
-        """Erase every core with flash, RAM, UICR, OTP and keys, and leave the part open and blank."""
+        """Erase every core with flash, RAM, UICR, OTP and keys; the part is open afterwards, until its next reset."""
         for core in reversed(self._family.cores):
             self._probe.erase_all(core.name, waiver)
         self._restart()
         if not self._port.look().is_open:
             raise PartError("expected an open debug port after the erasure of the whole part, but it is closed: take "
                             "the supply away, put it back and erase it again", "locked")  # fmt: skip
+
+    def keep_erased_open(self) -> None:
+        """See that the erased part stays open: words and firmware on every core, each of which must be blank.
+
+        ``PartError`` when the network core was not erased with the rest.
+        """
         self._keep_open(self._family.app, with_firmware=True)
         net = self._family.net
-        if net is not None and self._port.release_network() is DebugAccess.OPEN:
-            self._keep_open(net, with_firmware=True)
+        if net is None:
+            return
+        if self._port.release_network() is not DebugAccess.OPEN:
+            raise PartError("expected the network core's debug port to be open after the erasure of the whole part, "
+                            "but it is closed: take the supply away, put it back, erase it again", NETWORK)  # fmt: skip
+        if self._probe.read_words(net.name, net.approtect, 1) != [ERASED]:
+            raise PartError("expected a blank network core after the erasure of the whole part, saw words in its UICR",
+                            NETWORK)  # fmt: skip
+        self._keep_open(net, with_firmware=True)
 
     def keep_open(self) -> None:
         """Write the words that keep an open part open, where they are blank; needs an open port.

@@ -19,10 +19,12 @@ OTHERS = frozenset({"otp_words", "lot_number"})
 
 
 class NetLock(StrEnum):
-    """Who closes the network core's debug port: the provisioning image's child, or what the production image does."""
+    """Who closes the network core's debug port: the provisioning image's child, the production firmware (TF-M has the
+    network core's bootloader do it at the first boot), or this station."""
 
     CHILD_IMAGE = "child_image"
     PRODUCTION = "production"
+    HOST = "host"
 
 
 class AppLock(StrEnum):

@@ -131,7 +131,7 @@ def test_faults_that_can_be_armed(make_bench, capsys, fault):
         ("power_cut:inside:lcs", "expected a number of writes, an address or a word such as lcs.provisioning"),
         ("power_cut:inside:kmu128.perm", "expected a number of writes, an address or a word"),
         ("wrong_state:DEV", "the fault 'wrong_state' takes one of PROVISIONING, SECURED"),
-        ("locked:very", "the fault 'locked' takes no argument, not 'very'"),
+        ("secure_locked:very", "the fault 'secure_locked' takes no argument, not 'very'"),
         ("huk:write:x", "the fault 'huk:write' takes a number, not 'x'"),
         ("verify_mismatch:nowhere", "expected an address such as 0x00001000, got 'nowhere'"),
         ("lid_open:wide", "the fault 'lid_open' takes no argument 'wide'"),

@@ -1,0 +1,32 @@
+"""Questions about all parts of a journal at once; each reads the whole of it, so that they are for rare cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from station.journal import Journal
+from station.journal_rows import Row
+
+Parts = set[tuple[str, str]]
+"""(kind, label) of each."""
+
+
+def parts_keeping(journal: Journal, name: str, value: bytes) -> Parts:
+    """Parts whose record keeps this value under this name today."""
+    rows = journal.rows("WHERE kind = 'keep' AND label != '' AND detail LIKE ?", (f'%"{value.hex()}"%',))
+    return {part for part in _parts_of(rows) if journal.known(*part).kept.get(name) == value}
+
+
+def parts_begun_without(journal: Journal, flow: str, title: str, name: str) -> Parts:
+    """Parts that are known to have begun this burn, and whose record keeps nothing under this name."""
+    kept = "SELECT 1 FROM journal k WHERE k.label = journal.label AND k.kind = 'keep' AND k.seq > journal.seq"
+    rows = journal.rows(
+        f"WHERE kind = 'intent' AND flow = ? AND title = ? AND label != '' AND NOT EXISTS ({kept} AND k.detail LIKE ?)",
+        (flow, title, f'%"{name}"%'),
+    )
+    known = {part: journal.known(*part) for part in _parts_of(rows)}
+    return {part for part, record in known.items() if record.begun(flow, title) and name not in record.kept}
+
+
+def _parts_of(rows: Iterable[Row]) -> Parts:
+    return {(row.context.label_kind, row.context.label) for row in rows}

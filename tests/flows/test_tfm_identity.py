@@ -1,0 +1,132 @@
+"""Which part it is, once nothing but its attestation says so; and parts whose erasure broke off."""
+
+from __future__ import annotations
+
+import pytest
+from test_tfm_flow import passed, stop_before
+
+from station import labels
+from station.errors import BenchError
+from station.model import Role
+from station.parts.nordic.recovery import Recovery
+
+
+@pytest.fixture
+def two(nordic):
+    """``two(chip, where)``: P000001 was stopped just before a title, P000002 has passed and lies in the socket."""
+
+    def made(chip, where):
+        bench = nordic(chip)
+        assert bench.run("P000001", before=stop_before(where)).kind == "hold"
+        bench.first = f"part-{bench.count:03}"
+        bench.insert(f"another-{bench.count}")
+        bench.lot = "LOT2"
+        passed(bench.run("P000002"))
+        return bench
+
+    return made
+
+
+@pytest.mark.parametrize(("chip", "where"), [("nrf91x1", "boot"), ("nrf5340", "attest"), ("nrf9160", "closed")])
+def test_a_finished_part_is_not_taken_for_the_one_whose_label_was_scanned(two, chip, where):
+    bench = two(chip, where)
+    before = bench.kept("P000002")
+    result = bench.run("P000001")
+    assert result.kind == "quarantine" and result.witness.burns == []
+    assert "P000002" in result.reason if where == "boot" else "is known as" in result.reason, result.reason
+    assert bench.kept("P000001").get("instance_id") != before["instance_id"] and bench.kept("P000002") == before
+    assert not bench.journal.known("part", "P000002").quarantine
+    bench.insert(bench.first)
+    bench.release("P000001")
+    passed(bench.run("P000001"))
+    assert bench.kept("P000001")["instance_id"] != before["instance_id"]
+
+
+def test_a_finished_part_under_a_label_that_needs_recovery_is_not_sent_there(two):
+    bench = two("nrf91x1", "install")
+    result = bench.run("P000001")
+    assert result.kind == "quarantine" and "attests as P000002" in result.reason
+
+
+def test_two_parts_that_closed_without_a_name_cannot_be_told_apart(nordic):
+    bench = nordic("nrf91x1")
+    for label in ("P000001", "P000002"):
+        bench.insert(f"{label}-{bench.count}")
+        assert bench.run(label, before=stop_before("boot")).kind == "hold"
+    bench.close_socket()
+    bench.power_cycle()
+    result = bench.run("P000001")
+    assert result.kind == "quarantine" and "nobody can tell P000001 from P000002" in result.reason
+    assert "instance_id" not in bench.kept("P000001")
+    bench.insert(f"P000001-{bench.count}")
+    bench.release("P000001")  # somebody has looked
+    passed(bench.run("P000001"))
+    bench.insert(f"P000002-{bench.count}")
+    passed(bench.run("P000002"))
+    assert bench.kept("P000001")["instance_id"] != bench.kept("P000002")["instance_id"]
+
+
+def test_who_it_is_is_kept_at_the_first_boot(nordic):
+    bench = nordic("nrf91x1")
+    assert bench.run(before=stop_before("attest")).kind == "hold"
+    kept = bench.kept()
+    assert kept["instance_id"][0] == 1 and len(kept["instance_id"]) == 33 and kept["console_boot"]
+
+
+# ---- erasures that broke off -----------------------------------------------------------------------------------
+
+
+def broken(*_args, **_more):
+    raise BenchError("the cable was pulled")
+
+
+@pytest.mark.parametrize("chip", ["nrf91x1", "nrf5340"])
+def test_an_erasure_that_broke_off_is_never_called_harmless(nordic, monkeypatch, chip):
+    """Nothing was read from the part after its erasure began: whatever it was, its record does not say so any more."""
+    bench = nordic(chip)
+    passed(bench.run())
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_restart", broken)
+        result = bench.run(suffix="-recover")
+    record = bench.journal.known("part", "P000041")
+    assert result.kind == "hold" and "its erasure was begun" in result.part_state
+    assert record.erasing and record.passed("tfm_provisioning") is None
+    labels.check_known(record, bench.recipe(), bench.bins, 1, Role.OPERATOR)
+    result = bench.run()
+    assert (result.kind, result.bin) == ("fail", "half_provisioned") and "-recover finishes it" in result.reason
+    assert bench.run(suffix="-recover").bin == "recovered"
+    passed(bench.run())
+
+
+def test_an_erasure_is_recorded_before_the_part_is_kept_open(nordic, monkeypatch):
+    bench = nordic("nrf91x1")
+    passed(bench.run())
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_keep_open", broken)
+        result = bench.run(suffix="-recover")
+    record = bench.journal.known("part", "P000041")
+    assert result.kind == "bench" and not record.erasing and not record.burnt("tfm_provisioning")
+    bench.close_socket()
+    bench.power_cycle()
+    assert not bench.chip["cores"]["app"]["debug_open"]
+    passed(bench.run())
+
+
+def test_a_new_part_whose_erasure_broke_off_goes_on(nordic, monkeypatch):
+    bench = nordic("nrf5340")
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_restart", broken)
+        result = bench.run()
+    assert result.kind == "hold" and bench.journal.known("part", "P000041").erasing
+    passed(bench.run())
+    record = bench.journal.known("part", "P000041")
+    assert not record.erasing and record.passed("tfm_provisioning")
+
+
+def test_a_network_core_that_was_not_erased_is_no_recovered_part(nordic):
+    bench = nordic("nrf5340")
+    passed(bench.run())
+    bench.fault("erase_protected:net")
+    result = bench.run(suffix="-recover")
+    assert (result.kind, result.bin) == ("fail", "erase_protected") and "nobody can recover it" in result.reason
+    assert bench.chip["lc_state"] == "SECURED" and result.witness.questions == []
