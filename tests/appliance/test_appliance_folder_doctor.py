@@ -12,11 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from access_bench import authority
-from appliance_bench import ROOT, Served, copy_folder
+from appliance_bench import ROOT, Served, Serving, copy_folder
 
 from station.appliance import certificates, doctor, file_guard, server
 from station.appliance.certificates import new_endpoint, realm_name
 from station.appliance.doctor import Check, Level, examine, exit_code
+from station.appliance.keystore import create_keystore, unseal
+from station.appliance.passphrase import read_secret
 from station.appliance.pki import init
 from station.appliance.settings import read_settings
 from station.errors import ConfigError
@@ -241,6 +243,24 @@ def test_keys_that_a_sku_names_and_a_ca_of_another(folder, tmp_path):
     assert any("absent-v0" in sentence for sentence in sentences)
     assert any("to carry the public key of" in sentence for sentence in sentences)
     assert any("to be issued by its root" in sentence for sentence in sentences)
+
+
+def test_development_certificates_in_production(folder):
+    """The keys were brought over into a keystore of the other realm, as they may be into an HSM."""
+    keys = read_settings(folder).keys
+    passphrase = read_secret(keys.passphrase, "passphrase")
+    material = unseal(keys.file, passphrase, Realm.DEV)
+    keys.file.unlink()
+    create_keystore(keys.file, passphrase, Realm.PRODUCTION, material)
+    line = '[[station]]\nname = "a"\ncertificate = "station-1"\nskus = ["sival"]\nroles = ["FT"]\n'
+    (folder / "stations.toml").write_text(line)
+    in_production(folder)
+    found = bad(folder)
+    assert {(check.check, check.level) for check in found} == {("TLS", "wrong"), ("sku sival", "wrong")}
+    assert all("is of realm dev and is refused in production" in check.sentence for check in found)
+    appliance = Serving(folder)
+    assert appliance.wait() == ConfigError.exit_code
+    assert "server-cert.pem is of realm dev" in appliance.log.read_text()
 
 
 def test_a_wrong_passphrase_and_passwords_that_cannot_be_read(folder):
