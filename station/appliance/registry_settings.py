@@ -55,6 +55,10 @@ class RegistrySettings:
     connections: int
     forward: ForwardSettings | None
 
+    def named_files(self, option: str) -> list[Path]:
+        """The file that an option of the address names, such as ``passfile``; none for ``sslrootcert=system``."""
+        return [Path(value) for value in parse_qs(urlsplit(self.url).query).get(option, []) if value != "system"]
+
 
 def findings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong, as key and sentence; that a text is a text is checked elsewhere."""
