@@ -22,7 +22,6 @@ import pkcs11
 from station.appliance.files import open_private
 from station.data_folder import try_lock
 from station.deadline import Deadline, Pace
-from station.errors import WaitTimeout
 from station.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -76,10 +75,8 @@ class RefusedPin:
         with file:
             deadline, pace = Deadline(WAIT_SECONDS), Pace(time.sleep)
             while not try_lock(file):
-                try:
-                    deadline.check("the login of another process of this folder")
-                except WaitTimeout as late:
-                    raise pkcs11.PKCS11Error(str(late)) from None
+                if deadline.passed:
+                    raise pkcs11.PKCS11Error("another process of this folder does not end its login: look at the HSM")
                 pace.rest()
             file.seek(0)
             yield file

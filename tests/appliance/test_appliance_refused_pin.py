@@ -110,7 +110,7 @@ def test_one_login_at_a_time(path, token, monkeypatch):
     monkeypatch.setattr(refused_pin, "WAIT_SECONDS", 0.0)
     with path.open("a+") as other:
         assert try_lock(other)
-        with pytest.raises(pkcs11.PKCS11Error, match="the login of another process of this folder"):
+        with pytest.raises(pkcs11.PKCS11Error, match="another process of this folder does not end its login"):
             token.log_in(RefusedPin(path), GOOD)
     assert token.sent == []
     token.log_in(RefusedPin(path), GOOD)
