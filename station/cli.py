@@ -58,7 +58,7 @@ def cli() -> None:
     record that survives crashes and power cuts.
 
     Exit codes: 0 pass, 1 fail, 2 configuration or refused, 3 bench, 4 appliance, 5 record cannot be written, 6 hold,
-    7 quarantine, 130 stopped, 70 error in the program.
+    7 quarantine, 8 an HSM refuses its PIN, 130 stopped, 70 error in the program.
     """
 
 

@@ -47,6 +47,12 @@ class ConfigError(StationError):
         super().__init__(findings if isinstance(findings, str) else "\n".join(map(str, findings)))
 
 
+class PinError(ConfigError):
+    """An HSM refuses its PIN, or it is locked: a start that is repeated could lock it, so its exit code says not to."""
+
+    exit_code = 8
+
+
 class BenchError(StationError):
     """The bench (adapter, cable, socket, power), not the part, is at fault."""
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from station.appliance.client_certificate import ClientCertificate
 from station.appliance.device_data import read_device_id
+from station.appliance.files import open_private
 from station.errors import ConfigError, FormatError
 
 log = logging.getLogger("station.appliance.audit")
@@ -70,7 +71,7 @@ class _Appender(logging.Handler):
         self._shut()
 
     def _open(self) -> None:
-        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._file = open_private(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
         self._identity = _identity(os.fstat(self._file))
 
     def _shut(self) -> None:

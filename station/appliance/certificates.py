@@ -97,6 +97,19 @@ def realm_mark(realm: Realm) -> str:
     return f"realm {realm.value}"
 
 
+def is_of_dev(certificate: x509.Certificate) -> bool:
+    """True when the names of a certificate or of its issuer, or its comment, carry the mark of realm dev."""
+    mark = realm_mark(Realm.DEV)
+    names = (*certificate.subject, *certificate.issuer)
+    if any(name.oid == NameOID.ORGANIZATIONAL_UNIT_NAME and name.value == mark for name in names):
+        return True
+    try:
+        comment = certificate.extensions.get_extension_for_oid(NETSCAPE_COMMENT).value
+    except (x509.ExtensionNotFound, ValueError):  # ValueError: extensions that nobody can read
+        return False
+    return isinstance(comment, x509.UnrecognizedExtension) and mark.encode() in comment.value
+
+
 def new_key(algorithm: str = "P-256") -> PrivateKey:
     """A fresh signing key: P-256, P-384, ML-DSA-44, ML-DSA-65 or ML-DSA-87."""
     makers: dict[str, Callable[[], PrivateKey]] = {

@@ -11,15 +11,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from station.appliance.certificates import is_of_dev
+
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """Fingerprint (SHA-256 of the DER, hexadecimal), lower-case DNS names and common name, title, last moment."""
+    """Fingerprint (SHA-256 of the DER, hexadecimal), lower-case DNS names and common name, title, last moment.
+
+    ``of_dev``: it is marked as of realm dev.
+    """
 
     fingerprint: str
     names: frozenset[str]
     title: str
     not_after: datetime | None
+    of_dev: bool = False
 
 
 UNKNOWN = ClientCertificate("", frozenset(), "unknown", None)
@@ -33,11 +39,12 @@ def read_client_certificate(pem: bytes) -> ClientCertificate:
         certificate = x509.load_pem_x509_certificate(pem)
         common = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         names = frozenset(name.lower() for name in (*common, *_dns_names(certificate)))
+        of_dev = is_of_dev(certificate)
     except ValueError:
         return UNKNOWN
     fingerprint = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
     title = next(iter(common), "") or fingerprint[:16]
-    return ClientCertificate(fingerprint, names, title, certificate.not_valid_after_utc)
+    return ClientCertificate(fingerprint, names, title, certificate.not_valid_after_utc, of_dev)
 
 
 def _dns_names(certificate: x509.Certificate) -> list[str]:

@@ -120,7 +120,7 @@ def selftest_command(
 
 
 def doctor_command(*, folder: Path, as_json: bool = False, say: Say | None = None) -> int:
-    """Say everything that is wrong with a folder; nothing is served and nothing written."""
+    """Say everything that is wrong with a folder; nothing is served, and only a refused PIN is noted."""
     harden_process()
     from station.appliance import doctor  # gRPC and SQLite
 

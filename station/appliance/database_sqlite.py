@@ -157,8 +157,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _update(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     """Bring the tables up to date; another process may be doing the same."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found > len(schema.versions):
             raise ConfigError(f"{path} was written by a newer version (schema {found}): use that version")

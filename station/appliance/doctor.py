@@ -146,7 +146,8 @@ def _serving(settings: ApplianceSettings) -> Iterator[Check]:
 
 
 def _tls(settings: ApplianceSettings) -> Iterator[Check]:
-    said = _said(lambda: read_tls(TlsPaths(settings.certificate, settings.key, settings.client_ca)))
+    paths = TlsPaths(settings.certificate, settings.key, settings.client_ca)
+    said = _said(lambda: read_tls(paths, settings.realm))
     if said:
         yield Check("TLS", Level.WRONG, said)
         return

@@ -37,6 +37,21 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
+def open_private(path: Path, flags: int) -> int:
+    """Descriptor of a file that is made for the serving user alone (mode 0600) when it is absent; raises ``OSError``.
+
+    Root may look after a folder that another user serves: what it makes there belongs to the folder's owner.
+    """
+    try:
+        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT, 0o600)
+    if sys.platform != "win32" and os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(handle, folder.st_uid, folder.st_gid)
+    return handle
+
+
 def place(path: Path, data: bytes, mode: int = 0o600) -> bool:
     """Write a new file whole or not at all; True when it was written, False when this content was there already.
 

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pkcs11
@@ -32,6 +33,7 @@ from station.appliance.pkcs11_policy import (
     take_inventory,
 )
 from station.appliance.pkcs11_pool import KeySession, SessionPool
+from station.appliance.refused_pin import RefusedPin
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import Secret
@@ -52,11 +54,12 @@ NOT_OFFERED = (
 
 @dataclass(frozen=True, slots=True)
 class TokenSettings:
-    """Where the token is and how to log in."""
+    """Where the token is and how to log in; ``refused_pin`` is the file of ``RefusedPin``."""
 
     module: str
     choice: TokenChoice
     pin: SecretSource
+    refused_pin: Path
     sessions: int = SESSIONS
 
 
@@ -76,7 +79,8 @@ class TokenKeystore:
         pin = checked_pin(reader(settings.pin, "HSM PIN"), realm)
         self._seen = _Seen(Inventory(), frozenset())
         self._module = Module(settings.module)
-        self._pool = SessionPool(self._module, settings.choice, pin, settings.sessions, self._prepare)
+        refused = RefusedPin(settings.refused_pin)
+        self._pool = SessionPool(self._module, settings.choice, pin, refused, settings.sessions, self._prepare)
         try:
             self._pool.start()
         except BaseException:  # also an interrupt: the module belongs to the whole process
@@ -176,7 +180,7 @@ def refuse_software(module: Module, token: pkcs11.Token) -> None:
 
 
 def open_token(realm: Realm, settings: TokenSettings) -> TokenKeystore:
-    """Log in and check the token; everything wrong raises ``ConfigError`` with one sentence."""
+    """Log in and check the token; everything wrong raises ``ConfigError`` with one sentence (a PIN: ``PinError``)."""
     return TokenKeystore(realm, settings)
 
 

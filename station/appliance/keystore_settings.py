@@ -20,6 +20,7 @@ TEXTS: Mapping[str, str] = {
     "pin": "keystore.pin",
     "softhsm": "",
 }
+REFUSED_PIN = "pin.refused"
 NUMBERS: Mapping[str, tuple[int, int, int]] = {"slot": (0, 0, 1 << 16), "hsm_sessions": (8, 1, 256)}
 """Default, least and greatest value."""
 
@@ -28,7 +29,7 @@ NUMBERS: Mapping[str, tuple[int, int, int]] = {"slot": (0, 0, 1 << 16), "hsm_ses
 class KeystoreSettings:
     """Of kind ``software``: ``file`` and ``passphrase``; of kind ``pkcs11``: everything else.
 
-    ``softhsm`` is the folder of a private SoftHSM, when the module is one.
+    ``refused_pin`` is the file of ``RefusedPin``, ``softhsm`` the folder of a private SoftHSM when the module is one.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class KeystoreSettings:
     slot: int
     pin: SecretSource
     sessions: int
+    refused_pin: Path
     softhsm: Path | None = None
 
     @property
@@ -87,6 +89,7 @@ def keystore_settings(folder: Path, values: Mapping[str, Any]) -> KeystoreSettin
         slot=given["slot"],
         pin=parse_source(given["pin"], folder),
         sessions=given["hsm_sessions"],
+        refused_pin=folder / REFUSED_PIN,
         softhsm=folder / given["softhsm"] if given["softhsm"] else None,
     )
 

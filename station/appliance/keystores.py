@@ -45,4 +45,4 @@ def token_settings(settings: KeystoreSettings) -> Iterator[TokenSettings]:
         if settings.softhsm is not None:
             stack.enter_context(softhsm(current_config(settings.softhsm)))
         choice = TokenChoice(settings.token, settings.slot)
-        yield TokenSettings(settings.module, choice, settings.pin, settings.sessions)
+        yield TokenSettings(settings.module, choice, settings.pin, settings.refused_pin, settings.sessions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from station.appliance.certificates import is_of_dev
 from station.appliance.chains import verify_ca
 from station.appliance.hpke_layer import HpkeLayer, load_layer
 from station.appliance.keystore import KeyDirectory, KeyMissing, load_public_key
@@ -79,7 +81,7 @@ def load_sku(folder: Path, name: str, keystore: KeyDirectory) -> LoadedSku:
     sku = LoadedSku(
         config, {label: file.read_bytes() for label, file in config.certs.items()}, _second_layer(config, findings)
     )
-    findings += [*_wrong_certs(config, sku.certs, keystore), *_wrong_chains(sku)]
+    findings += [*_wrong_certs(config, sku.certs, keystore), *_wrong_chains(sku), *_of_dev(sku, keystore.realm)]
     if findings:
         raise ConfigError([Finding(path, 0, sentence) for sentence in findings])
     return sku
@@ -176,6 +178,16 @@ def _wrong_chains(sku: LoadedSku) -> list[str]:
             verify_ca(sku.root_of(name), sku.certs[name], datetime.now(UTC))
         except FormatError as error:
             findings.append(f"expected certificate {name!r} to be issued by its root and to be valid now: {error}")
+    return findings
+
+
+def _of_dev(sku: LoadedSku, realm: Realm) -> list[str]:
+    """Keys in a token carry no realm, but what they sign is checked against certificates that do."""
+    findings = []
+    for name, der in sku.certs.items() if realm is Realm.PRODUCTION else ():
+        with suppress(ValueError):  # no certificate, which is said already
+            if is_of_dev(x509.load_der_x509_certificate(der)):
+                findings.append(f"certificate {name!r} is of realm dev and is refused in production")
     return findings
 
 

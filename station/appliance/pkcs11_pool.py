@@ -1,7 +1,7 @@
 """Sessions of one token: logged in once, lent to one thread at a time, made anew after the token was away.
 
 A lost token is noticed by the call that fails; from then on calls are refused at once, and every ``RETRY_SECONDS`` one
-of them tries to get the token back. A PIN that the token refused is never sent twice: a few more would lock it.
+of them tries to get the token back. A PIN that the token refused is never sent twice (``refused_pin``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pkcs11 import ObjectClass
 
 from station.appliance.pkcs11_module import Module, ModuleFailed, TokenChoice, TokenMissing, describe
 from station.appliance.refusal import Refusal
-from station.errors import ConfigError
+from station.appliance.refused_pin import PinRefused, RefusedPin
+from station.errors import ConfigError, PinError
 from station.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,6 @@ class KeystoreUnavailable(Refusal):
 
     def __init__(self, sentence: str) -> None:
         super().__init__("INTERNAL", sentence)
-
-
-class PinRefused(pkcs11.PKCS11Error):
-    """The PIN is wrong or locked, or was wrong before."""
 
 
 class KeySession:
@@ -70,25 +67,28 @@ class SessionPool:
         module: Module,
         choice: TokenChoice,
         pin: Callable[[], Secret],
+        refused_pin: RefusedPin,
         size: int,
         prepare: Callable[[pkcs11.Token, KeySession], None],
     ) -> None:
-        self._module, self._choice, self._pin, self._size, self._prepare = module, choice, pin, size, prepare
+        self._module, self._choice, self._size, self._prepare = module, choice, size, prepare
+        self._pin, self._refused_pin = pin, refused_pin
         self._changed = threading.Condition()
         self._free: list[KeySession] = []
         self._lent = 0
         self._starts = 0
         self._down: str | None = None
         self._retry_at = 0.0
-        self._refused_pin: Secret | None = None
         self._serial: bytes | None = None
         self._token: pkcs11.Token | None = None
         self._login: pkcs11.Session | None = None
 
     def start(self) -> None:
-        """First login; raises ``ConfigError`` with one sentence."""
+        """First login; raises ``ConfigError`` with one sentence, ``PinError`` when the PIN is why."""
         try:
             self._connect()
+        except PinRefused as refused:
+            raise PinError(f"{self._choice}: {refused}") from None
         except pkcs11.PKCS11Error as error:
             raise ConfigError(f"{self._choice}: {describe(error)}") from None
 
@@ -197,18 +197,8 @@ class SessionPool:
 
     def _logged_in(self, token: pkcs11.Token) -> pkcs11.Session:
         pin = self._pin()
-        if self._refused_pin == pin:
-            raise PinRefused("the token refused this PIN before, it is not tried again: correct the PIN")
-        try:
-            with pin.reveal() as raw:
-                session = token.open(user_pin=raw.decode("utf-8", "replace"))
-        except (pkcs11.PinIncorrect, pkcs11.PinLenRange, pkcs11.PinInvalid):
-            self._refused_pin = pin
-            raise PinRefused("the token refuses the PIN: correct it") from None
-        except pkcs11.PinLocked:
-            raise PinRefused("the PIN is locked: have the token's security officer set a new one") from None
-        self._refused_pin = None
-        return session
+        with self._refused_pin.around_login(token.serial, pin), pin.reveal() as raw:
+            return token.open(user_pin=raw.decode("utf-8", "replace"))
 
     def _forget(self) -> None:
         """The module is about to be ended, which closes sessions by itself."""

@@ -70,7 +70,7 @@ def provision_folder(folder: Path, module: str, label: str = TOKEN) -> tuple[Pat
         write_private(folder / "keystore.pin", raw + b"\n")
     with softhsm(config):
         init_token(module, label, Secret(secrets.token_hex(16).encode(), "SO PIN"), pin)
-        token = TokenSettings(module, TokenChoice(label), settings.keys.pin)
+        token = TokenSettings(module, TokenChoice(label), settings.keys.pin, settings.keys.refused_pin)
         import_keys(token, KeyMaterial(material.secret, kept, material.public))
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write(_SETTINGS.format(module=module, label=label, softhsm=SOFTHSM_FOLDER))

@@ -55,6 +55,10 @@ class RegistrySettings:
     connections: int
     forward: ForwardSettings | None
 
+    def named_files(self, option: str) -> list[Path]:
+        """The file that an option of the address names, such as ``passfile``; none for ``sslrootcert=system``."""
+        return [Path(value) for value in parse_qs(urlsplit(self.url).query).get(option, []) if value != "system"]
+
 
 def findings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong, as key and sentence; that a text is a text is checked elsewhere."""
@@ -126,7 +130,7 @@ def _wrong_address(address: str, values: Mapping[str, Any]) -> Iterator[tuple[st
         yield "registry", NO_PASSWORD
     if "counters" in values:
         yield "counters", "expected no counters beside a registry in PostgreSQL: the account is in the same database"
-    if values.get("realm") == Realm.PRODUCTION and "service" not in options:
+    if values.get("realm") == Realm.PRODUCTION:
         yield from _unprotected(parts, options)
     source = values.get("registry_password")
     if isinstance(source, str) and source:
@@ -137,10 +141,14 @@ def _wrong_address(address: str, values: Mapping[str, Any]) -> Iterator[tuple[st
 
 
 def _unprotected(parts: SplitResult, options: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
-    """A database on another computer must prove who it is: records and account go there."""
+    """A database on another computer must prove who it is: records and account go there.
+
+    A service file may name any computer; it fills in only what the address leaves out, so ``sslmode`` is safe there.
+    """
     named = ",".join(options.get("host", []) + options.get("hostaddr", [])) or parts.netloc.rpartition("@")[2]
     hosts = [_without_port(host) for host in named.split(",") if host]
-    away = [host for host in hosts if not host.startswith(("/", "%2F", "%2f")) and not is_loopback(host)]
+    away = ["the host of the service file"] if "service" in options else []
+    away += [host for host in hosts if not host.startswith(("/", "%2F", "%2f")) and not is_loopback(host)]
     if away and options.get("sslmode") != ["verify-full"]:
         yield "registry", f"expected sslmode=verify-full for the database on {away[0]} (realm production)"
 

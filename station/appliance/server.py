@@ -133,7 +133,7 @@ def _start(
     shared: bool = False,
 ) -> ApplianceServer:  # fmt: skip
     _refuse_old_tls(settings.realm)
-    tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca))
+    tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca), settings.realm)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return ApplianceServer(service, interceptor, tls, address, settings.run.reflection, settings.waiting, shared)
 

@@ -16,9 +16,11 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from station.appliance.certificates import is_of_dev
 from station.appliance.files import require_private
 from station.appliance.watched import Watched
 from station.errors import ConfigError
+from station.model import Realm
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ class TlsContent:
 class ServerTls:
     """The server's credentials, which follow their files."""
 
-    def __init__(self, paths: TlsPaths) -> None:
-        self._watched = Watched([paths.certificate, paths.key, paths.client_ca], lambda: read_tls(paths))
+    def __init__(self, paths: TlsPaths, realm: Realm) -> None:
+        self._watched = Watched([paths.certificate, paths.key, paths.client_ca], lambda: read_tls(paths, realm))
         self._served = self._watched.value()
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -81,11 +83,14 @@ class ServerTls:
         return _configuration(content)
 
 
-def read_tls(paths: TlsPaths) -> TlsContent:
-    """Read the three files; a pair that does not fit, or a file without certificates, raises ``ConfigError``."""
+def read_tls(paths: TlsPaths, realm: Realm) -> TlsContent:
+    """Read the three files; ``ConfigError`` for a pair that does not fit, or another realm's certificates."""
     require_private(paths.key)
     content = [_read(path) for path in (paths.certificate, paths.key, paths.client_ca)]
     chain, authorities = _certificates(paths.certificate, content[0]), _certificates(paths.client_ca, content[2])
+    if realm is Realm.PRODUCTION:
+        _refuse_dev(paths.certificate, chain)
+        _refuse_dev(paths.client_ca, authorities)
     try:
         key = load_pem_private_key(content[1], None).public_key()
         fits = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == _spki(chain[0])
@@ -120,6 +125,11 @@ def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise ConfigError(f"expected PEM certificates in {path}") from None
+
+
+def _refuse_dev(path: Path, certificates: Iterable[x509.Certificate]) -> None:
+    if any(map(is_of_dev, certificates)):
+        raise ConfigError(f"the certificate in {path} is of realm dev and is refused in production: issue another one")
 
 
 def _first_end(certificates: Iterable[x509.Certificate]) -> datetime:

@@ -139,6 +139,8 @@ class Access:
 
     def station_of(self, certificate: ClientCertificate) -> Station:
         """The station, or a refusal."""
+        if certificate.of_dev and self._realm is Realm.PRODUCTION:
+            raise Refusal("PERMISSION_DENIED", "the client certificate is of realm dev, this appliance is not")
         stations = self._stations.value()
         if stations is None:
             return Station(certificate.title, ("*",), tuple(Role))

@@ -21,7 +21,7 @@ from typing import Any
 from station.appliance.passphrase import SecretSource, read_secret
 from station.appliance.serving_process import SIGNAL_POLL, Announce, Asked, alone_in_folder, announced, endpoint_of
 from station.appliance.settings import ApplianceSettings, read_settings
-from station.errors import BenchError, ConfigError
+from station.errors import BenchError, ConfigError, PinError
 from station.processes import Child
 from station.secret import Secret, harden_process
 
@@ -142,7 +142,7 @@ class Crew:
         return [_metrics(place.child) for place in self._places]
 
     def look_after(self) -> None:
-        """Replace workers that have ended; ``ConfigError`` when none is left that may be started again."""
+        """Replace workers that have ended; ``PinError`` when none is left that may be started again."""
         now = time.monotonic()
         for place in self._places:
             if place.child is not None and place.child.process.poll() is not None:
@@ -151,7 +151,7 @@ class Crew:
                 self._start(place)
             self._note_answer(place)
         if all(place.refused for place in self._places):
-            raise ConfigError("expected workers that serve: every one of them was refused, its reason is in the log")
+            raise PinError("expected workers that serve: the PIN of every one was refused, the log says more")
 
     def end(self) -> None:
         """Have all of them drain at the same time."""
@@ -187,20 +187,28 @@ class Crew:
         try:
             child.first_line(0)
         except BenchError as error:
-            raise ConfigError(f"expected {place.name} to answer calls: {error}") from None
+            refused = PinError if child.process.returncode == PinError.exit_code else ConfigError
+            raise refused(f"expected {place.name} to answer calls: {error}") from None
 
     def _bury(self, place: Place, child: Child, now: float) -> None:
-        """What became of a worker, and when the next one may take its place."""
+        """What became of a worker, and when the next one may take its place.
+
+        What it refused may be a database that is away or a file that is being copied: only a PIN is not tried again.
+        """
         child.end()
         code = child.process.returncode
         place.child = None
-        place.refused = code == ConfigError.exit_code  # a wrong PIN, sent again and again, would lock the token
+        place.refused = code == PinError.exit_code
         steady = now - place.began > STEADY_SECONDS
         place.pause = 0.0 if steady else min(max(2 * place.pause, FIRST_PAUSE), LONGEST_PAUSE)
         place.due = now + place.pause
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        then = "it is not started again, correct what it said" if place.refused else "another one takes its place"
+        then = "it is not started again: correct the PIN and restart" if place.refused else _when(place.pause)
         log.error("%s (process %d) %s: %s", place.name, child.process.pid, how, then)
+
+
+def _when(pause: float) -> str:
+    return "another one takes its place" + (f" in {pause:g} s" if pause else "")
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from station.appliance.pki import client_files
 from station.appliance.service_client import CallRefused, Identity, RawClient, identity_of
 from station.appliance.sku_templates import TEMPLATES
 from station.formats.perso_blob import TYPES, CertObject, PersoObject
+from station.processes import child_environment
+from station.program import station_command
 from station.wire import pa_pb2, registry_record_pb2
 
 ecdsa = ecdsa_params
@@ -75,6 +77,29 @@ class Served:
         self.process.kill()
         with contextlib.closing(self.process.stdout):
             self.process.wait(WAIT)
+
+
+class Serving(Served):
+    """The command itself, with what it says about errors; ``stdin`` is given to it."""
+
+    def __init__(self, folder: Path, stdin: bytes = b"") -> None:
+        self.folder = folder
+        self.log = folder / "serve.log"
+        command = [*station_command("appliance", "serve", str(folder)), "--port", "0", "--json", "--log-level", "debug"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=child_environment()
+            )
+        self.process.stdin.write(stdin)
+        self.process.stdin.close()
+        self.first_line = self.process.stdout.readline().decode()
+        self.ready = json.loads(self.first_line) if self.first_line else {}
+        self.target = str(self.ready.get("target", ""))
+
+    def wait(self) -> int:
+        """The exit code of a process that ends by itself."""
+        with contextlib.closing(self.process.stdout):
+            return self.process.wait(WAIT)
 
 
 def copy_folder(source: Path, target: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from contextlib import closing
 
@@ -227,3 +228,18 @@ def test_the_command_tells_and_accepts(folder, capsys):
     (line,) = audit_lines(folder)
     assert (line["event"], line["journal"], line["reason"]) == ("journal_accepted", "ft-1/bench-1", "its disk died")
     assert line["last"] == str(anchor(30, 300))
+
+
+def test_an_audit_file_that_the_command_makes_is_the_services_own(folder):
+    """Whoever calls it, with whatever umask: the service must be able to go on with the file."""
+    owner = (12345, 12346) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(folder, *owner)
+    with closing(DeviceStore(folder / "registry.db")) as store:
+        store.anchors.note(ONE, anchor(30, 300), "0x1")
+    before = os.umask(0o022)
+    try:
+        anchors_command(folder=folder, accept="ft-1/bench-1", reason="its disk died")
+    finally:
+        os.umask(before)
+    made = (folder / "audit.jsonl").stat()
+    assert (made.st_mode & 0o777, made.st_uid, made.st_gid) == (0o600, *owner)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from store_bench import DEVICE, SqlitePlace
 
+from station.appliance import database_sqlite
 from station.appliance.database import DatabaseFailed
 from station.appliance.database_schema import REGISTRY
 from station.appliance.database_sqlite import SqliteDatabase
@@ -289,6 +290,17 @@ def test_a_newer_file_is_left_alone(tmp_path):
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(ConfigError, match="newer version"):
         DeviceStore(path)
+
+
+def test_a_file_that_somebody_else_writes_at_the_start_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(database_sqlite, "BUSY_SECONDS", 0.0)
+    path = tmp_path / "registry.db"
+    DeviceStore(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ConfigError, match=f"expected to bring {path} up to date: database is locked"):
+            DeviceStore(path)
+    DeviceStore(path).close()
 
 
 def test_what_is_no_database_is_one_sentence(tmp_path):

@@ -12,11 +12,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from access_bench import authority
-from appliance_bench import ROOT, Served, copy_folder
+from appliance_bench import ROOT, Served, Serving, copy_folder
+from store_bench import configure
 
 from station.appliance import certificates, doctor, file_guard, server
 from station.appliance.certificates import new_endpoint, realm_name
 from station.appliance.doctor import Check, Level, examine, exit_code
+from station.appliance.keystore import create_keystore, unseal
+from station.appliance.passphrase import read_secret
 from station.appliance.pki import init
 from station.appliance.settings import read_settings
 from station.errors import ConfigError
@@ -186,6 +189,77 @@ def test_what_others_could_change(folder, serve_refuses, name, caplog):
     assert sentence in serve_refuses(folder)
 
 
+@pytest.fixture
+def outside(folder, tmp_path):
+    """A folder and a file that everybody may change, beside an appliance folder that is closed."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open/file").write_bytes((folder / "tls/ca-cert.pem").read_bytes())
+    (tmp_path / "open/file").chmod(0o666)
+    assert folder.stat().st_mode & 0o077 == 0
+    assert file_guard.changeable(read_settings(folder)) == []
+    return tmp_path / "open/file"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"stations": "{}"},
+        {"client_ca": "{}"},
+        {"certificate": "{}"},
+        {"stations": "../open/file"},
+        {"forward_url": "https://registry.example/x", "forward_ca": "{}"},
+        {"keystore_kind": "pkcs11", "module": "{}"},
+        {"registry": "postgresql://a@/d?host=/run/pg&sslrootcert={}"},
+        {"registry": "postgresql://a@/d?host=/run/pg&passfile={}"},
+        {"passphrase": "{}"},
+    ],
+    ids=lambda lines: " ".join(lines),
+)
+def test_what_lies_outside_is_not_protected_by_the_folder(folder, outside, lines):
+    configure(folder, **{key: value.format(outside) for key, value in lines.items()})
+    said = file_guard.changeable(read_settings(folder))
+    wanted = [
+        f"expected {path} to be writable by its owner only: run chmod go-w {path}" for path in (outside.parent, outside)
+    ]
+    assert said == wanted
+    outside.chmod(0o644)
+    assert file_guard.changeable(read_settings(folder)) == wanted[:1]
+    outside.parent.chmod(0o755)
+    assert file_guard.changeable(read_settings(folder)) == []
+    outside.parent.parent.chmod(0o777)
+    (above,) = file_guard.changeable(read_settings(folder))
+    assert f"expected {outside.parent.parent} to be" in above
+
+
+def test_links_and_files_of_a_sku_may_lead_outside(folder, outside):
+    (folder / "tls/ca-cert.pem").unlink()
+    (folder / "tls/ca-cert.pem").symlink_to(outside)
+    assert len(file_guard.changeable(read_settings(folder))) == 2
+    configure(folder, client_ca="tls/server-cert.pem")
+    assert file_guard.changeable(read_settings(folder)) == []
+    sku = folder / "skus/sku_sival.yml"
+    sku.write_text(sku.read_text().replace("ca/opentitan-ca-root-v0.der", str(outside)))
+    assert len(file_guard.changeable(read_settings(folder))) == 2
+
+
+def test_the_passfile_of_the_database_is_a_secret(folder, tmp_path):
+    passfile = tmp_path / "passfile"
+    passfile.touch(0o640)
+    configure(folder, registry=f"postgresql://a@/d?host=/run/pg&passfile={passfile}")
+    (said,) = file_guard.exposed(read_settings(folder))
+    assert f"chmod 600 {passfile}" in said
+    passfile.chmod(0o600)
+    assert file_guard.exposed(read_settings(folder)) == []
+
+
+def test_production_serves_nothing_with_roles_that_others_can_change(folder, outside, serve_refuses):
+    configure(folder, stations=str(outside), realm="production")
+    said = serve_refuses(folder)
+    assert f"chmod go-w {outside}" in said
+    assert {check.level for check in examine(folder) if check.check == "files"} == {Level.WRONG}
+
+
 def test_registered_devices_are_private(folder, serve_refuses):
     appliance = Served(folder)
     assert appliance.stop() == 0
@@ -241,6 +315,24 @@ def test_keys_that_a_sku_names_and_a_ca_of_another(folder, tmp_path):
     assert any("absent-v0" in sentence for sentence in sentences)
     assert any("to carry the public key of" in sentence for sentence in sentences)
     assert any("to be issued by its root" in sentence for sentence in sentences)
+
+
+def test_development_certificates_in_production(folder):
+    """The keys were brought over into a keystore of the other realm, as they may be into an HSM."""
+    keys = read_settings(folder).keys
+    passphrase = read_secret(keys.passphrase, "passphrase")
+    material = unseal(keys.file, passphrase, Realm.DEV)
+    keys.file.unlink()
+    create_keystore(keys.file, passphrase, Realm.PRODUCTION, material)
+    line = '[[station]]\nname = "a"\ncertificate = "station-1"\nskus = ["sival"]\nroles = ["FT"]\n'
+    (folder / "stations.toml").write_text(line)
+    in_production(folder)
+    found = bad(folder)
+    assert {(check.check, check.level) for check in found} == {("TLS", "wrong"), ("sku sival", "wrong")}
+    assert all("is of realm dev and is refused in production" in check.sentence for check in found)
+    appliance = Serving(folder)
+    assert appliance.wait() == ConfigError.exit_code
+    assert "server-cert.pem is of realm dev" in appliance.log.read_text()
 
 
 def test_a_wrong_passphrase_and_passwords_that_cannot_be_read(folder):

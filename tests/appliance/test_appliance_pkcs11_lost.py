@@ -118,6 +118,8 @@ def test_a_pin_that_was_refused_is_not_sent_again(own, at_once, monkeypatch):
 class LockedToken:
     """What a token answers whose PIN was wrong too often; SoftHSM locks none."""
 
+    serial = b"0123456789abcdef"
+
     def open(self, **_: object):
         raise pkcs11.PinLocked
 

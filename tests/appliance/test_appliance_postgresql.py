@@ -349,6 +349,11 @@ def test_an_unreachable_database_at_the_start_is_one_sentence(folder, tmp_path):
         ({"registry": "postgresql://a@db.example/d", "realm": "production"}, "sslmode=verify-full"),
         ({"registry": "postgresql://a@/d?host=/run/pg,db.example", "realm": "production"}, "database on db.example"),
         ({"registry": "postgresql://a@[2001:db8::1]:5/d?sslmode=require", "realm": "production"}, "on 2001:db8::1"),
+        ({"registry": "postgresql:///?service=x", "realm": "production"}, "on the host of the service file"),
+        (
+            {"registry": "postgresql://localhost/?service=x&sslmode=require", "realm": "production"},
+            "sslmode=verify-full",
+        ),
     ],
 )
 def test_findings_of_the_settings(tmp_path, made, lines, words):
@@ -366,7 +371,7 @@ def test_findings_of_the_settings(tmp_path, made, lines, words):
     "address",
     [
         "postgresql://a@localhost/d", "postgresql://a@127.0.0.1:5/d", "postgresql://a@[::1]/d", "postgresql://a@%2Frun/d",
-        "postgresql:///d?host=/run/postgresql", "postgresql://a@db.example/d?sslmode=verify-full", "postgresql:///?service=x",
+        "postgresql:///d?host=/run/postgresql", "postgresql://a@db.example/d?sslmode=verify-full", "postgresql:///?service=x&sslmode=verify-full",
     ],
 )  # fmt: skip
 def test_addresses_that_production_takes(tmp_path, made, address):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from station.appliance.keystore_settings import REFUSED_PIN
 from station.appliance.passphrase import parse_source
 from station.appliance.server import DRAIN_SECONDS
 from station.appliance.service_server import GOODBYE_SECONDS
 from station.cli import appliance as group
+from station.errors import PinError
 from station.processes import ALLOWED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +71,14 @@ def test_the_end_is_waited_for_and_the_process_is_closed():
     assert told["LimitCORE"] == ["0"]
     assert told["UMask"] == ["0077"]
     assert told["User"] != ["root"]
+    assert told["RestartPreventExitStatus"] == [str(PinError.exit_code)]
     assert told["SystemCallErrorNumber"] == ["EPERM"]  # mbind of a library is refused: an error, not the end
+
+
+def test_the_container_file_tells_of_a_refused_pin():
+    comment = " ".join(line.removeprefix("#").strip() for line in CONTAINER.splitlines() if line.startswith("#"))
+    assert f"exit code {PinError.exit_code}" in comment
+    assert REFUSED_PIN in comment
 
 
 def test_the_container_has_what_it_copies_and_a_user_of_its_own():

@@ -34,7 +34,7 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from station.appliance import audit, limits
-from station.appliance.certificates import new_endpoint, realm_name
+from station.appliance.certificates import new_ca, new_endpoint, realm_name
 from station.appliance.client_certificate import UNKNOWN, ClientCertificate
 from station.appliance.client_expiry import MOST, ClientExpiries
 from station.appliance.metrics import Metrics
@@ -342,8 +342,12 @@ def test_new_tls_files_without_a_restart(folder):
     assert "PRIVATE KEY" not in log
 
 
+def tls_paths(folder) -> TlsPaths:
+    return TlsPaths(*(folder / f"tls/{name}.pem" for name in ("server-cert", "server-key", "ca-cert")))
+
+
 def test_a_key_that_others_can_read_is_not_taken_up(folder, caplog):
-    tls = ServerTls(TlsPaths(*(folder / f"tls/{name}.pem" for name in ("server-cert", "server-key", "ca-cert"))))
+    tls = ServerTls(tls_paths(folder), Realm.DEV)
     (folder / "tls/server-key.pem").chmod(0o644)
     assert tls._fetch() is None
     assert "chmod 600" in caplog.text
@@ -355,7 +359,28 @@ def test_a_key_that_others_can_read_is_not_taken_up(folder, caplog):
 def test_a_pair_that_does_not_fit_is_refused_at_start(folder):
     (folder / "tls/server-key.pem").write_bytes(issue(folder, "other").key_pem)
     with pytest.raises(ConfigError, match="to fit the certificate"):
-        ServerTls(TlsPaths(*(folder / f"tls/{name}.pem" for name in ("server-cert", "server-key", "ca-cert"))))
+        ServerTls(tls_paths(folder), Realm.DEV)
+
+
+def test_production_takes_no_development_certificates(folder, caplog):
+    paths, development = tls_paths(folder), authority(folder)
+    production = new_ca(realm_name("TLS CA", Realm.PRODUCTION), Realm.PRODUCTION)
+    good = new_endpoint(realm_name("pa-service", Realm.PRODUCTION), ["localhost"], production, server=True)
+    for server, above, wrong in (
+        (new_server(folder), production, paths.certificate),
+        (good, development, paths.client_ca),
+    ):
+        put(paths.certificate, server.pem)
+        put(paths.client_ca, above.pem)
+        with pytest.raises(ConfigError) as refused:
+            ServerTls(paths, Realm.PRODUCTION)
+        assert f"the certificate in {wrong} is of realm dev and is refused in production" in str(refused.value)
+    put(paths.key, good.key_pem)
+    put(paths.client_ca, production.pem)
+    tls = ServerTls(paths, Realm.PRODUCTION)
+    put(paths.client_ca, production.pem + development.pem)
+    assert tls._fetch() is None
+    assert "is of realm dev" in caplog.text
 
 
 def test_expiry_is_announced_thirty_days_before(folder, caplog):

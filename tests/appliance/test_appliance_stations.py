@@ -6,7 +6,7 @@ import pytest
 from access_bench import BOOT, Holder, audit_lines, fingerprint, inner, issue, second_sku
 from appliance_bench import Station, TestPart, copy_folder, dice_ca_of, ecdsa, endorse_request, password_of
 
-from station.appliance.client_certificate import ClientCertificate
+from station.appliance.client_certificate import ClientCertificate, read_client_certificate
 from station.appliance.refusal import Refusal
 from station.appliance.stations import Access, fingerprint_of, read_stations
 from station.errors import ConfigError
@@ -110,6 +110,17 @@ def test_a_fingerprint_decides_and_names_must_mean_one_station(tmp_path):
         with pytest.raises(Refusal) as refused:
             access.station_of(certificate("", *names))
         assert refused.value.code == "PERMISSION_DENIED"
+
+
+def test_production_takes_no_development_client(tmp_path, made):
+    path = tmp_path / "stations.toml"
+    path.write_text(GOOD)
+    client = read_client_certificate((made / "clients/station-2/cert.pem").read_bytes())
+    assert Access(path, Realm.DEV).station_of(client).name == "ft-1"
+    with pytest.raises(Refusal, match="is of realm dev") as refused:
+        Access(path, Realm.PRODUCTION).station_of(client)
+    assert refused.value.code == "PERMISSION_DENIED"
+    assert Access(path, Realm.PRODUCTION).station_of(certificate("", "station-2")).name == "ft-1"
 
 
 def test_production_wants_the_file_and_development_does_not(tmp_path):

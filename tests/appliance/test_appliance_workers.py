@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from access_bench import BOOT
-from appliance_bench import ROOT, WAIT, Served, Station, TestPart, copy_folder, dice_ca_of, endorsed
+from appliance_bench import WAIT, Served, Serving, Station, TestPart, copy_folder, dice_ca_of, endorsed
 
 from station.appliance import workers
 from station.appliance.keystore_settings import PKCS11
@@ -25,37 +23,12 @@ from station.appliance.quota import Quota
 from station.appliance.settings import read_settings
 from station.appliance.workers import Order, _handed_on, reserved_port, secret_sources, supervise, with_secrets
 from station.errors import ConfigError
-from station.processes import child_environment
-from station.program import station_command
 from station.secret import Secret
 from station.wire import pa_pb2
 
 CONNECTIONS = 24
 """The system deals them out by chance: that all go to the same of two workers happens once in eight million times."""
 ANSWERS = re.compile(r"worker (\d) \(process (\d+)\) answers")
-
-
-class Serving(Served):
-    """The command itself, with what it says about errors; ``stdin`` is given to it."""
-
-    def __init__(self, folder: Path, stdin: bytes = b"") -> None:
-        self.folder = folder
-        self.log = folder / "serve.log"
-        command = [*station_command("appliance", "serve", str(folder)), "--port", "0", "--json", "--log-level", "debug"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=child_environment()
-            )
-        self.process.stdin.write(stdin)
-        self.process.stdin.close()
-        self.first_line = self.process.stdout.readline().decode()
-        self.ready = json.loads(self.first_line) if self.first_line else {}
-        self.target = str(self.ready.get("target", ""))
-
-    def wait(self) -> int:
-        """The exit code of a process that ends by itself."""
-        with contextlib.closing(self.process.stdout):
-            return self.process.wait(WAIT)
 
 
 def set_up(source: Path, target: Path, *lines: str) -> Path:
@@ -169,17 +142,22 @@ def test_workers_end_when_the_supervisor_is_killed(tmp_path, made):
     assert again.stop() == 0
 
 
-def test_a_worker_whose_configuration_is_refused_is_not_started_again(tmp_path, made):
+def test_a_worker_that_finds_no_database_is_tried_again(tmp_path, made, postgres):
     folder = set_up(made, tmp_path / "appliance")
+    postgres.configure(folder)
     appliance = Serving(folder)
-    (folder / "keystore.passphrase").chmod(0o644)
-    for pid in pids(appliance).values():
-        os.kill(pid, signal.SIGKILL)
-    assert appliance.wait() == ConfigError.exit_code
-    log = appliance.log.read_text()
-    assert log.count("it is not started again, correct what it said") == 2
-    assert "chmod 600" in log
-    assert not (folder / "endpoint.json").exists()
+    before = pids(appliance)
+    postgres.cluster.stop()
+    try:
+        os.kill(before["2"], signal.SIGTERM)
+        said = re.compile(rf"worker 2 \(process \d+\) ended with exit code {ConfigError.exit_code}: another one takes")
+        wait_for("a worker that finds no database", lambda: said.search(appliance.log.read_text()))
+        assert appliance.process.poll() is None
+    finally:
+        postgres.cluster.start()
+    wait_for("a second worker again", lambda: pids(appliance)["2"] != before["2"])
+    assert pids(appliance)["1"] == before["1"]
+    assert appliance.stop() == 0
 
 
 def test_what_is_wrong_with_the_folder_is_said_once(tmp_path, made):

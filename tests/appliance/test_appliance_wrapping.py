@@ -185,9 +185,12 @@ def edit(old, new):
     return change
 
 
-def test_the_sku_as_made_loads(pqc, tmp_path):
+def test_the_sku_as_made_loads_and_production_refuses_its_certificates(pqc, tmp_path):
     assert load_changed(pqc, tmp_path, lambda skus: None) == ""
-    assert load_changed(pqc, tmp_path / "p", lambda skus: None, Realm.PRODUCTION) == ""
+    said = load_changed(pqc, tmp_path / "p", lambda skus: None, Realm.PRODUCTION).splitlines()
+    names = ("RootCA", "RootCAMldsa", "SigningKey/Dice/v0", "SigningKey/Dice/Mldsa/v0")
+    refused = (f"certificate {name!r} is of realm dev and is refused in production" for name in names)
+    assert sorted(said) == sorted(refused)
 
 
 @pytest.mark.parametrize(

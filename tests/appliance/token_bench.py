@@ -32,7 +32,8 @@ class TestToken:
 
     @property
     def settings(self) -> TokenSettings:
-        return TokenSettings(MODULE, TokenChoice(TOKEN), SecretSource("file", str(self.pin)), 4)
+        pin, refused = SecretSource("file", str(self.pin)), self.folder / "pin.refused"
+        return TokenSettings(MODULE, TokenChoice(TOKEN), pin, refused, 4)
 
     @property
     def tokens(self) -> Path:
