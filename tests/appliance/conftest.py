@@ -15,7 +15,9 @@ from ceremony_bench import ALL_SKUS, Bench
 from postgres import Cluster
 from store_bench import PostgresPlace
 from token_bench import make_token
+from transfer_bench import RECEIVERS
 
+from station.appliance.ceremony.task import Step
 from station.appliance.certificates import private_der
 from station.appliance.keystore import KeyMaterial, spki
 from station.appliance.pki import init
@@ -138,3 +140,21 @@ def finished(tmp_path_factory) -> Bench:
 def ended(finished, tmp_path) -> Bench:
     """A copy of it that a test may change."""
     return finished.copy(tmp_path / "ceremony")
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory) -> dict[Step, Bench]:
+    """The ceremony of one SKU as it stands before each step that receives something."""
+    bench = Bench(tmp_path_factory.mktemp("stages") / "now")
+    found = {}
+    for step, do in bench.steps().items():
+        if step in RECEIVERS:
+            found[step] = bench.copy(bench.root.with_name(step.value))
+        do()
+    return found
+
+
+@pytest.fixture
+def stage(stages, tmp_path):
+    """A copy of one of them."""
+    return lambda step: stages[step].copy(tmp_path / "stage")
