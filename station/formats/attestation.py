@@ -8,13 +8,13 @@ A token proves that one key made it. Whose key that is, the bench that saw the p
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from station.errors import FormatError
 from station.formats import cbor_item, cose_sign1, p256
+from station.formats.bl_storage import CERTIFICATE_REFERENCE
 from station.formats.cose_sign1 import Sign1
 from station.formats.p256 import PublicKey
 
@@ -24,8 +24,6 @@ INSTANCE_ID_BYTES, IMPLEMENTATION_ID_BYTES, BOOT_SEED_BYTES = 33, 32, 32
 CHALLENGE_BYTES = (32, 48, 64)
 NONE_MEASURED = 1
 """The only value of the claim that no software was measured."""
-CERTIFICATE_REFERENCE = re.compile(r"[0-9]{13}-[0-9]{5}")
-"""An EAN-13, a hyphen and five digits (sheet 4.1); no check digit is looked at, RFC 9783 itself shows a wrong one."""
 SAMPLE_CHALLENGE = bytes(range(0x00, 0x100, 0x11)) * 4
 """What sdk-nrf:samples/tfm/tfm_psa_template sends always: a token with it proves identity, not freshness."""
 DUMMY_INSTANCE_ID = bytes.fromhex("01fa58755f658627ce5460f29b75296713248cae7ad9e2984b90280efcbcb50248")
@@ -169,7 +167,7 @@ def _contradictions(token: Token) -> Iterator[str]:
     """What no token of a part that works says, whatever is expected of it."""
     if len(set(token.boot_seed)) == 1:
         yield f"expected a random boot seed, saw {BOOT_SEED_BYTES} times {token.boot_seed[0]:02x}: the boot drew none"
-    if token.certificate_reference and not CERTIFICATE_REFERENCE.fullmatch(token.certificate_reference):
+    if token.certificate_reference and not CERTIFICATE_REFERENCE.fullmatch(token.certificate_reference.encode()):
         seen = repr(token.certificate_reference[:80])
         yield f"expected 13 digits, a hyphen and 5 digits as certificate reference, saw {seen}"
 
