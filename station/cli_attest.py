@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from station.cli_common import visible
 from station.errors import EXIT_FAIL, EXIT_PASS, ConfigError, FormatError
 from station.formats import attestation, token_dump
 from station.formats.attestation import Checked, Expected, Token
@@ -19,7 +20,7 @@ STDIN = Path("-")
 def show_token(file: Path, *, as_json: bool) -> int:
     """``station attest show``."""
     token = _token(file)
-    _tell(token, attestation.check(token, Expected(life_cycle=None)), as_json)
+    _tell(token, attestation.check(token, Expected(life_cycle=None, from_non_secure=False)), as_json)
     return EXIT_PASS
 
 
@@ -59,9 +60,9 @@ def _tell(token: Token, checked: Checked, as_json: bool) -> None:
         return
     width = max(map(len, claims))
     for name, value in claims.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+        click.echo(f"{name.replace('_', ' '):<{width}}  {visible(str(value))}")
     for problem in checked.problems:
-        click.echo(f"✖ {problem}")
+        click.echo(f"✖ {visible(problem)}")
     if not checked.problems:
         click.echo("✔ signed by the key that the instance id names, and as expected")
 

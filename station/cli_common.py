@@ -139,6 +139,11 @@ def sign_in(bench: Workbench, operator: str, pin_stdin: bool) -> None:
     bench.journal.append(Context(operator=operator, mode=bench.config.mode), "signed_in", "", {"role": role})
 
 
+def visible(text: str) -> str:
+    """Somebody else's words for a terminal: what moves its cursor or changes its colours is shown as an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], as_json: bool) -> None:
     """A table for people, or JSON."""
     if as_json:
@@ -146,7 +151,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], as_json: b
         return
     last = len(columns) - 1  # sentences stand there
     texts = [
-        [("" if value is None else str(value))[: None if index == last else 60] for index, value in enumerate(row)]
+        [
+            visible("" if value is None else str(value))[: None if index == last else 60]
+            for index, value in enumerate(row)
+        ]
         for row in rows
     ]
     widths = [max([len(name), *(len(row[index]) for row in texts)]) for index, name in enumerate(columns)]

@@ -242,7 +242,7 @@ class Demo:
     def _told(self, stage: str, die: Die, state: SocketState) -> None:
         assert state.verdict is not None
         die.kind = state.verdict.kind
-        body = {**state_object(state), "event": "part", "stage": stage, "die": die.shelf}
+        body = {**state_object(state), "event": "part", "stage": stage, self._chip.noun: die.shelf}
         verdict = state.verdict
         words = f"{stage.upper()} {state.label}: {verdict.kind.upper()} bin {verdict.bin} -> {verdict.tray}"
         self._teller.event(body, f"{words} {verdict.reason}".rstrip())

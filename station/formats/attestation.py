@@ -14,6 +14,7 @@ from typing import Any
 
 from station.errors import FormatError
 from station.formats import cbor_item, cose_sign1, p256
+from station.formats.bl_storage import CERTIFICATE_REFERENCE
 from station.formats.cose_sign1 import Sign1
 from station.formats.p256 import PublicKey
 
@@ -21,6 +22,8 @@ UEID_RANDOM = 0x01
 """First byte of an instance id: the rest is a hash of the public key."""
 INSTANCE_ID_BYTES, IMPLEMENTATION_ID_BYTES, BOOT_SEED_BYTES = 33, 32, 32
 CHALLENGE_BYTES = (32, 48, 64)
+NONE_MEASURED = 1
+"""The only value of the claim that no software was measured."""
 SAMPLE_CHALLENGE = bytes(range(0x00, 0x100, 0x11)) * 4
 """What sdk-nrf:samples/tfm/tfm_psa_template sends always: a token with it proves identity, not freshness."""
 DUMMY_INSTANCE_ID = bytes.fromhex("01fa58755f658627ce5460f29b75296713248cae7ad9e2984b90280efcbcb50248")
@@ -70,8 +73,9 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (_OLD, _
 class Token:
     """The claims of one token and its signature; optional claims that are absent are empty.
 
-    ``client_id`` is negative for a caller of the non-secure side; ``life_cycle`` 16 bits; ``software`` the components
-    as maps, ``no_software`` the claim that none were measured; ``unknown`` the claims of no known label.
+    ``client_id`` is negative for a caller in the non-secure world; ``life_cycle`` 16 bits; ``boot_seed`` 32 bytes;
+    ``software`` the components as maps, ``no_software`` the claim that none were measured (always one of the two);
+    ``unknown`` the claims of no known label.
     """
 
     profile: Profile
@@ -81,7 +85,7 @@ class Token:
     implementation_id: bytes
     client_id: int
     life_cycle: int
-    boot_seed: bytes = b""
+    boot_seed: bytes
     certificate_reference: str = ""
     software: tuple[Mapping[int, Any], ...] = ()
     no_software: bool = False
@@ -105,7 +109,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a token must say; what is None is not compared."""
+    """What a token must say; what is None is not compared. ``from_non_secure``: no secure partition asked for it."""
 
     challenge: bytes | None = None
     implementation_id: bytes | None = None
@@ -114,6 +118,7 @@ class Expected:
     certificate_reference: str | None = None
     life_cycle: int | None = SECURED
     profile: str | None = None
+    from_non_secure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,8 @@ def parse(data: bytes) -> Token:
     claims = cbor_item.decode(signed.payload, "the claims")
     if not isinstance(claims, dict):
         raise FormatError("expected a map of claims in the token, saw another value")
+    if odd := [label for label in claims if type(label) not in (int, str)]:
+        raise FormatError(f"expected numbers and texts as labels of claims in the token, saw {str(odd[0])[:60]}")
     return _Claims(_profile_of(claims), claims).token(signed)
 
 
@@ -153,7 +160,16 @@ def check(token: Token, expected: Expected) -> Checked:
         found.append("the token is signed with the published dummy identity key: anybody can make such tokens")
     if expected.public_key is not None and key is not None and key != expected.public_key:
         found.append(f"expected a token of the key {expected.public_key.raw.hex()}, saw one of {key.raw.hex()}")
-    return Checked(key, (*found, *_differences(token, expected)))
+    return Checked(key, (*found, *_contradictions(token), *_differences(token, expected)))
+
+
+def _contradictions(token: Token) -> Iterator[str]:
+    """What no token of a part that works says, whatever is expected of it."""
+    if len(set(token.boot_seed)) == 1:
+        yield f"expected a random boot seed, saw {BOOT_SEED_BYTES} times {token.boot_seed[0]:02x}: the boot drew none"
+    if token.certificate_reference and not CERTIFICATE_REFERENCE.fullmatch(token.certificate_reference.encode()):
+        seen = repr(token.certificate_reference[:80])
+        yield f"expected 13 digits, a hyphen and 5 digits as certificate reference, saw {seen}"
 
 
 def _differences(token: Token, expected: Expected) -> Iterator[str]:
@@ -167,6 +183,9 @@ def _differences(token: Token, expected: Expected) -> Iterator[str]:
     if expected.life_cycle is not None and token.life_cycle & 0xFF00 != expected.life_cycle & 0xFF00:
         wanted_name, seen_name = life_cycle_name(expected.life_cycle), life_cycle_name(token.life_cycle)
         yield f"expected the life cycle {wanted_name}, saw {seen_name} ({token.life_cycle:#06x})"
+    if expected.from_non_secure and token.client_id >= 0:
+        yield (f"expected the client id of a caller in the non-secure world, which is negative, saw {token.client_id}: "
+               "a secure partition asked for this token")  # fmt: skip
     for name, wanted_text, seen_text in (
         ("certificate reference", expected.certificate_reference, token.certificate_reference),
         ("profile", expected.profile, token.profile.name),
@@ -176,12 +195,15 @@ def _differences(token: Token, expected: Expected) -> Iterator[str]:
 
 
 def _profile_of(claims: Mapping[Any, Any]) -> Profile:
-    """By its claim; the oldest profile may leave that out and is known by its nonce."""
-    named = claims.get(_OLD.profile, claims.get(_PSA_2.profile, _OLD.name if _OLD.nonce in claims else None))
-    if not isinstance(named, str) or named not in PROFILES:
-        seen = repr(named)[:60] if named is not None else "none"
-        raise FormatError(f"expected one of the profiles {', '.join(PROFILES)}, saw {seen}")
-    return PROFILES[named]
+    """By its one claim, under its own label; the oldest profile may leave that out and is known by its nonce."""
+    named = {label: claims[label] for label in (_OLD.profile, _PSA_2.profile) if label in claims}
+    for profile in PROFILES.values():
+        if named == {profile.profile: profile.name}:
+            return profile
+    if not named and _OLD.nonce in claims:
+        return _OLD
+    seen = " and ".join(f"{repr(name)[:60]} as claim {label}" for label, name in named.items()) or "none"
+    raise FormatError(f"expected one of the profiles {', '.join(PROFILES)}, saw {seen}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +221,9 @@ class _Claims:
             self.profile, signed, nonce=self._nonce(), instance_id=self._instance_id(),
             implementation_id=self._exactly("implementation_id", IMPLEMENTATION_ID_BYTES),
             client_id=self._number("client_id", -(1 << 31), 1 << 31), life_cycle=self._number("life_cycle", 0, 1 << 16),
-            boot_seed=self._optional("boot_seed", bytes, b""),
+            boot_seed=self._exactly("boot_seed", BOOT_SEED_BYTES),
             certificate_reference=self._optional("certificate_reference", str, ""), software=self._software(),
-            no_software=self._optional("no_software", int, 0) == 1,
+            no_software=self._none_measured(),
             verification_service=self._optional("verification_service", str, ""),
             unknown={label: value for label, value in self.claims.items() if label not in known},
         )  # fmt: skip
@@ -219,10 +241,21 @@ class _Claims:
         return found
 
     def _software(self) -> tuple[Mapping[int, Any], ...]:
-        found = self._optional("software", list, [])
-        if not all(isinstance(component, dict) for component in found):
+        """Components; none only in the profile that can say so, and does."""
+        found = self._optional("software", list, None)
+        if found is not None and not all(isinstance(component, dict) for component in found):
             raise FormatError("expected maps as software components in the token, saw another value")
-        return tuple(found)
+        if bool(found) == self._none_measured() or found == []:
+            seen = "neither" if found is None else "none in the list" if not found else "both"
+            raise FormatError("expected software components in the token, or in the oldest profile the claim that "
+                              f"none were measured, saw {seen}")  # fmt: skip
+        return tuple(found or ())
+
+    def _none_measured(self) -> bool:
+        value = self._optional("no_software", int, None)
+        if value not in (None, NONE_MEASURED):
+            raise FormatError(f"expected {NONE_MEASURED} as the claim no software, saw {value}")
+        return value is not None
 
     def _exactly(self, name: str, length: int) -> bytes:
         found: bytes = self._claim(name, bytes)

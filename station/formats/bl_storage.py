@@ -26,6 +26,7 @@ KEY_INDEX_SHIFT = 24
 COUNTERS, VARIABLE_DATA = 0x0001, 0x9312
 COUNTER_NAMES: Mapping[int, str] = {1: "NSIB", 2: "MCUboot"}
 CERTIFICATE_REFERENCE = re.compile(rb"[0-9]{13}-[0-9]{5}")
+"""EAN-13, a dash, five digits; the check digit is not looked at."""
 CERTIFICATE_REFERENCE_TYPES = (1, 2)
 """1 in today's bl_storage.h, 2 in an older one, whose 1 was the verification service's URL."""
 NOT_ENTERED, ENTERED = 0xFFFF, 0x0000

@@ -16,6 +16,7 @@ from station.formats import cbor_item
 
 TAG = 18
 ALGORITHM, ES256 = 1, -7
+ES256_ALONE = cbor2.dumps({ALGORITHM: ES256})
 SIGNATURE_BYTES = 64
 CONTEXT = "Signature1"
 
@@ -47,7 +48,7 @@ def parse(data: bytes) -> Sign1:
         raise FormatError("expected header, header, payload and signature in the token, saw another structure")
     protected, unprotected, payload, signature = value
     header = cbor_item.decode(protected, "the protected header") if protected else {}
-    if header != {ALGORITHM: ES256}:
+    if cbor2.dumps(header) != ES256_ALONE:  # not compared as maps: to Python True is 1
         raise FormatError(f"expected the signature algorithm ES256 (-7) alone in the header, saw {str(header)[:60]}")
     if unprotected:
         raise FormatError("expected an empty unprotected header, saw one with content: nothing signs what it says")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import secrets
 import sys
 from pathlib import Path
@@ -12,13 +13,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from appliance_bench import Served, Station, TestPart, dice_ca_of
 from ceremony_bench import ALL_SKUS, Bench
+from pa_bench import direct
 from postgres import Cluster
 from store_bench import PostgresPlace
 from token_bench import make_token
+from transfer_bench import RECEIVERS
 
+from station.appliance.ceremony.task import Step
 from station.appliance.certificates import private_der
 from station.appliance.keystore import KeyMaterial, spki
 from station.appliance.pki import init
+from station.cli import command_line
 
 
 @pytest.fixture(scope="session")
@@ -138,3 +143,57 @@ def finished(tmp_path_factory) -> Bench:
 def ended(finished, tmp_path) -> Bench:
     """A copy of it that a test may change."""
     return finished.copy(tmp_path / "ceremony")
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory) -> dict[Step, Bench]:
+    """The ceremony of one SKU as it stands before each step that receives something."""
+    bench = Bench(tmp_path_factory.mktemp("stages") / "now")
+    found = {}
+    for step, do in bench.steps().items():
+        if step in RECEIVERS:
+            found[step] = bench.copy(bench.root.with_name(step.value))
+        do()
+    return found
+
+
+@pytest.fixture
+def stage(stages, tmp_path):
+    """A copy of one of them."""
+    return lambda step: stages[step].copy(tmp_path / "stage")
+
+
+# ---- station pa --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run one command of ``station pa`` in this process; exit code, what it printed, what it complained of."""
+    monkeypatch.setattr("station.pa_connection.harden_process", lambda: None)
+    monkeypatch.setattr("station.pa_connection.clean_environment", lambda realm: None)
+    monkeypatch.delenv("STATION_FILE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["station", "pa", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = command_line()
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def here(served):
+    """Options for the served appliance."""
+    return direct(served.folder, served.target)
+
+
+@pytest.fixture
+def was(served) -> bytes:
+    """The wafer secret of the reference diversifier, from the appliance's keystore."""
+    from sku_bench import open_spm
+
+    with open_spm(served.folder)._keystore.hmac_sha256("eg-kdf-hisec-v0", b"was".ljust(48, b"\0")).reveal() as value:
+        return value

@@ -58,6 +58,7 @@ def test_the_demo_ends_by_itself(tmp_path, fault) -> None:
     kinds, words = ENDINGS[fault]
     summary, told = events[-1], [event for event in events if event["event"] == "part"]
     assert summary["event"] == "demo_ended" and "error" not in summary, (summary, said)
+    assert {str(part["die"]) for part in told} == {"die-0001"} and not any("part" in part for part in told)
     assert sum(int(str(summary[name])) for name in COUNTS) == summary["parts"] == 1
     assert any(summary[kind] == 1 for kind in kinds.split("|")), summary
     assert code == (0 if summary["passed"] else 1)

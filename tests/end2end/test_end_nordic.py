@@ -56,6 +56,8 @@ def test_parts_of_every_family_pass_and_their_record_is_whole(tmp_path, chip, pa
     told = [event for event in events if event["event"] == "part"]
     assert [(part["stage"], part["tray"]) for part in told] == [("tfm", "GOOD")] * parts
     assert len({part["device_id"] for part in told}) == parts
+    assert sorted(str(part["part"]) for part in told) == [f"part-{n:04}" for n in range(1, parts + 1)]
+    assert not any("die" in part for part in told)
     asked = [event for event in events if event["event"] == "answered"]
     assert [event["choice"] for event in asked] == [ALL_NEW] * (0 if chip == "nrf9160" else parts)
 

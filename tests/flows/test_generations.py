@@ -15,6 +15,7 @@ from crash_bench import IMAGES, LABELS, ROOT, SERVE
 
 from drivers.appliance_grpc import open_appliance
 from drivers.ftdi import open_socket
+from drivers.virtual import usb_backend
 from drivers.virtual.bench import Bench
 from drivers.virtual.earlgrey.chip import open_chip
 from drivers.virtual.handler import VirtualHandler
@@ -94,4 +95,5 @@ def test_a_die_becomes_a_registered_part(tmp_path, appliance, monkeypatch, gener
         socket.close()
         journal.close()
         hands.close()
+        usb_backend.forget_backends()
         bench.stop()

@@ -1,5 +1,6 @@
 """Golden token: sdk-nrf:samples/tfm/tfm_psa_template/README.rst, "Sample output on nRF5340 DK" (a real part's)."""
 
+import re
 from pathlib import Path
 
 import cbor2
@@ -7,7 +8,7 @@ import pytest
 from formats_help import bounded, only_format_error
 from hypothesis import given
 from hypothesis import strategies as st
-from token_help import DUMMY_KEY, KEY, LABELS, claims, dump, instance_id, point, sign
+from token_help import BOOT_SEED, COMPONENTS, DUMMY_KEY, KEY, LABELS, claims, dump, instance_id, point, sign
 
 from station.errors import FormatError
 from station.formats import attestation, token_dump
@@ -63,7 +64,7 @@ def test_the_dummy_keys_instance_id_is_that_of_the_published_scalar():
 @pytest.mark.parametrize("profile", LABELS)
 def test_every_profile(profile):
     token = attestation.parse(sign(claims(profile)))
-    assert token.profile.name == profile and token.boot_seed == b"\x5a" * 32 and token.nonce == bytes(range(64))
+    assert token.profile.name == profile and token.boot_seed == BOOT_SEED and token.nonce == bytes(range(64))
     assert attestation.check(token, Expected(profile=profile)).problems == () and not token.is_sample
 
 
@@ -73,7 +74,8 @@ def test_the_oldest_profile_may_leave_out_its_claim():
 
 
 def test_software_components_and_unknown_claims_are_kept():
-    token = attestation.parse(sign(claims() | {-75006: [{1: "M1", 2: b"\x01" * 32}], -75999: "later"}))
+    components = [{1: "M1", 2: b"\x01" * 32}]
+    token = attestation.parse(sign(claims(no_software=None, software=components) | {-75999: "later"}))
     assert token.software[0][1] == "M1" and token.unknown == {-75999: "later"} and not token.no_software
 
 
@@ -89,11 +91,62 @@ def test_software_components_and_unknown_claims_are_kept():
         ({"life_cycle": True}, "claim life cycle, saw bool"),
         ({"client": "x"}, "claim client id, saw str"),
         ({"certificate": b"x"}, "claim certificate reference, saw bytes"),
+        ({"boot_seed": b"\x00"}, "32 bytes as boot seed in the token, saw 1"),
+        ({"boot_seed": bytes(range(33))}, "32 bytes as boot seed in the token, saw 33"),
+        ({"boot_seed": None}, r"claim boot seed \(-75004\) in the token, but it is missing"),
+        ({"no_software": None}, "saw neither"),
+        ({"software": COMPONENTS}, "saw both"),
+        ({"software": []}, "saw none in the list"),
+        ({"software": [], "no_software": None}, "saw none in the list"),
+        ({"software": ["NSPE"], "no_software": None}, "maps as software components"),
+        ({"no_software": 0}, "expected 1 as the claim no software, saw 0"),
     ],
 )
 def test_a_claim_of_the_wrong_form_is_refused(change, reason):
     with pytest.raises(FormatError, match=reason):
         attestation.parse(sign(claims(**change)))
+
+
+@pytest.mark.parametrize(("change", "seen"), [({"software": None}, "neither"), ({"software": []}, "none in the list")])
+@pytest.mark.parametrize("profile", [profile for profile in LABELS if profile != "PSA_IOT_PROFILE_1"])
+def test_only_the_oldest_profile_may_have_no_software(profile, change, seen):
+    with pytest.raises(FormatError, match=f"in the oldest profile the claim that none were measured, saw {seen}"):
+        attestation.parse(sign(claims(profile, **change) | {-75007: 1}))
+
+
+@pytest.mark.parametrize(
+    "more", [{265: "http://arm.com/psa/2.0.0"}, {-75000: "http://arm.com/psa/2.0.0"}, {265: "PSA_IOT_PROFILE_1"}]
+)
+def test_one_profile_under_its_own_label(more):
+    with pytest.raises(FormatError, match=r"expected one of the profiles .* as claim"):
+        attestation.parse(sign(claims() | more))
+
+
+def test_true_is_no_label():
+    with pytest.raises(FormatError, match="labels of claims in the token, saw True"):
+        attestation.parse(sign(claims() | {True: "x"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"client": 5}, "non-secure world, which is negative, saw 5"),
+        ({"client": 0}, "non-secure world, which is negative, saw 0"),
+        ({"boot_seed": bytes(32)}, "expected a random boot seed, saw 32 times 00"),
+        ({"boot_seed": b"\xff" * 32}, "expected a random boot seed, saw 32 times ff"),
+        ({"certificate": "063279351953-10100"}, "13 digits, a hyphen and 5 digits as certificate reference"),
+        ({"certificate": "0632793519539-10100\n"}, r"saw '0632793519539-10100\\n'"),
+        ({"certificate": "\u0660" * 13 + "-10100"}, "13 digits"),
+    ],
+)
+def test_what_no_good_part_says_is_a_problem(change, reason):
+    problems = attestation.check(attestation.parse(sign(claims(**change))), Expected()).problems
+    assert len(problems) == 1 and re.search(reason, problems[0])
+
+
+def test_a_token_for_a_secure_partition_may_be_asked_for():
+    token = attestation.parse(sign(claims(client=5)))
+    assert attestation.check(token, Expected(from_non_secure=False)).problems == ()
 
 
 @pytest.mark.parametrize(

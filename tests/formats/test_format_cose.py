@@ -147,3 +147,9 @@ def test_the_signature_covers_header_and_payload():
     key = PublicKey.parse(point())
     assert key.verifies(signed.to_be_signed, signed.r, signed.s)
     assert not key.verifies(signed.to_be_signed.replace(b"payload", b"pAyload"), signed.r, signed.s)
+
+
+@pytest.mark.parametrize("protected", ["a1f526", "a2f52601", "a10126a0", "a10127", "a1012600", "a0", "8126", "26"])
+def test_es256_alone_is_in_the_header(protected):
+    with pytest.raises(FormatError, match=r"ES256 \(-7\) alone|in CBOR|behind the protected header|more of"):
+        cose_sign1.parse(sign(b"payload", KEY, bytes.fromhex(protected)))

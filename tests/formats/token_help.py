@@ -10,11 +10,14 @@ KEY = ec.derive_private_key(0x1F5A9E2C77, ec.SECP256R1())
 DUMMY_KEY = ec.derive_private_key(0xA9B454B26D6F90A4EA31193564CBA91FEC6F9A002A7DC0504B92A1937134585F, ec.SECP256R1())
 """The published dummy identity key (nordic-tfm sheet 1.4)."""
 LABELS = {
-    "PSA_IOT_PROFILE_1": (-75000, -75008, -75009, -75003, -75001, -75002, -75004, -75005),
-    "http://arm.com/psa/2.0.0": (265, 10, 256, 2396, 2394, 2395, 2397, 2398),
-    "tag:psacertified.org,2023:psa#tfm": (265, 10, 256, 2396, 2394, 2395, 268, 2398),
+    "PSA_IOT_PROFILE_1": (-75000, -75008, -75009, -75003, -75001, -75002, -75004, -75005, -75006, -75007),
+    "http://arm.com/psa/2.0.0": (265, 10, 256, 2396, 2394, 2395, 2397, 2398, 2399, None),
+    "tag:psacertified.org,2023:psa#tfm": (265, 10, 256, 2396, 2394, 2395, 268, 2398, 2399, None),
 }
-NAMES = ("profile", "nonce", "instance", "implementation", "client", "life_cycle", "boot_seed", "certificate")
+NAMES = ("profile", "nonce", "instance", "implementation", "client", "life_cycle", "boot_seed", "certificate",
+         "software", "no_software")  # fmt: skip
+COMPONENTS = [{1: "NSPE", 2: b"\x33" * 32}]
+BOOT_SEED = bytes(range(0x40, 0x60))
 
 
 def point(key=KEY):
@@ -28,10 +31,12 @@ def instance_id(key=KEY):
 
 
 def claims(profile="PSA_IOT_PROFILE_1", key=KEY, **changes):
+    """Those of a good token; a change to None leaves one out."""
+    measured = {"no_software": 1} if profile == "PSA_IOT_PROFILE_1" else {"software": COMPONENTS}
     values = {
         "profile": profile, "nonce": bytes(range(64)), "instance": instance_id(key), "implementation": b"\x11" * 32,
-        "client": -1006632960, "life_cycle": 0x3000, "boot_seed": b"\x5a" * 32, "certificate": "0632793519539-10100",
-        **changes,
+        "client": -1006632960, "life_cycle": 0x3000, "boot_seed": BOOT_SEED, "certificate": "0632793519539-10100",
+        **measured, **changes,
     }  # fmt: skip
     labels = dict(zip(NAMES, LABELS[profile], strict=True))
     return {labels[name]: value for name, value in values.items() if value is not None}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from drivers.ftdi import open_socket
+from drivers.virtual import usb_backend
 from drivers.virtual.bench import Bench
 from drivers.virtual.earlgrey.chip import open_chip
 from drivers.virtual.handler import VirtualHandler
@@ -61,6 +62,7 @@ class Seat:
         if self.socket is not None:
             self.socket.close()
         self.handler.close()
+        usb_backend.forget_backends()  # as with libusb there is one per process, which outlives its devices
         self.bench.stop()
         os.environ.pop("STATION_VIRTUAL_BENCH", None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from station.errors import PartError
+from station.errors import ConfigError, PartError
 from station.formats.nordic_family import (
     CTRL_AP_IDR,
     KMU_SELECT,
@@ -47,6 +47,8 @@ class MemoryProbe:
     def read_words(self, core, address, count):
         if self.access(core) is not DebugAccess.OPEN:
             raise PartError("closed")
+        if address % 4:
+            raise ConfigError(f"expected an address at a multiple of 4, saw {address:#010x}")
         kmu = range(0x00FF_8400, 0x00FF_8800)
         if address in kmu and self.slots_need_selection:
             selected = self.words.get(self.family.app.nvmc + KMU_SELECT, 0)
@@ -68,8 +70,10 @@ class MemoryProbe:
     def program(self, core, segments):
         self.calls.append(f"program {core}")
         for segment in segments:
-            for at in range(0, len(segment.data) // 4 * 4, 4):
-                self.words[segment.address + at] = int.from_bytes(segment.data[at : at + 4], "little")
+            for at, byte in enumerate(segment.data, segment.address):
+                shift = 8 * (at % 4)
+                word = self.words.get(at - at % 4, 0xFFFF_FFFF)
+                self.words[at - at % 4] = word & ~(0xFF << shift) | byte << shift
 
     def erase(self, core, spans):
         self.calls.append(f"erase {core}")

@@ -13,10 +13,12 @@ from drivers.virtual.nrf import images as builder
 from station.errors import ConfigError, PartError
 from station.formats import bl_storage, kmu
 from station.formats.bl_storage import LifeCycle
+from station.formats.firmware_image import CoreImage
+from station.formats.hex_file import Block
 from station.formats.kmu import Slot
 from station.formats.nordic_family import FAMILIES, NETWORK_FORCEOFF, NETWORK_FORCEOFF_UNLOCK, family
 from station.formats.provisioning_console import Outcome, PartNow, Transcript
-from station.model import DebugAccess, EraseWaiver, Evidence, Realm
+from station.model import DebugAccess, EraseWaiver, Evidence, Realm, Segment
 from station.parts import PartServices
 from station.parts.nordic import Nordic, content, evidence, settings
 from station.parts.nordic.debug_port import NordicDebugPort
@@ -215,10 +217,49 @@ def test_the_debug_port_is_closed_from_whatever_it_was(before):
 
 
 def test_protection_words_of_an_image_are_no_data():
-    from station.formats.firmware_image import CoreImage
-
     image = CoreImage((), {0x00FF8000: 0, 0x00FF801C: 0, 0x00FF8128: 5})
     assert content.data_words(family("nrf5340").app, image) == {0x00FF8128: 5}
+
+
+# ---- what lies in the flash -------------------------------------------------------------------------------------
+
+
+FLASH = bytes(range(1, 200))
+
+
+def holding(*blocks):
+    """A part with these blocks in its flash, and the image of them."""
+    probe = MemoryProbe()
+    probe.program("app", [Segment(block.address, block.data) for block in blocks])
+    return probe, CoreImage(blocks)
+
+
+@pytest.mark.parametrize("address", range(0x8000, 0x8005))
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 63, 64, 65, 66, 67, 130])
+def test_every_byte_of_a_block_is_compared_wherever_it_begins_and_ends(address, length):
+    vectors = Block(0, FLASH[:64])
+    probe, image = holding(vectors, Block(address, FLASH[:length]))
+    assert content.flash_holds(probe, image)
+    for at in (*range(4), 63, *range(address, address + length)):
+        probe.words[at - at % 4] ^= 0x10 << 8 * (at % 4)
+        assert not content.flash_holds(probe, image), f"byte {at:#x} is not looked at"
+        probe.words[at - at % 4] ^= 0x10 << 8 * (at % 4)
+
+
+def test_bytes_around_a_block_may_be_anything():
+    probe, image = holding(Block(0x8001, b"abcde"))
+    for at in (0x8000, 0x8006, 0x8007):
+        probe.words[at - at % 4] ^= 0x10 << 8 * (at % 4)
+    assert content.flash_holds(probe, image)
+
+
+def test_two_blocks_in_one_word():
+    probe, image = holding(Block(0, b"\x00\x0e"), Block(2, b"abcde"))
+    assert content.flash_holds(probe, image)
+
+
+def test_a_blank_part_holds_no_image():
+    assert not content.flash_holds(MemoryProbe(), CoreImage((Block(2, b"a"),)))
 
 
 # ---- recovery --------------------------------------------------------------------------------------------------

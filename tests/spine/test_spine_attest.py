@@ -93,6 +93,25 @@ def test_show_judges_no_life_cycle(tmp_path):
     assert code == 0 and "PSA RoT provisioning (0x2000)" in output and "✔" in output
 
 
+def test_show_judges_no_caller_and_verify_does(tmp_path):
+    file = tmp_path / "token"
+    file.write_bytes(sign(claims(client=7)))
+    assert attest("show", file)[0] == 0 and attest("verify", file)[0] == 1
+
+
+def test_what_a_token_says_cannot_drive_the_terminal(tmp_path):
+    """Every text of a token: a claim, a software component, a label, and a sentence about them."""
+    nasty, file = "\x1b[2J\r\n\x9b1m\u202e\x7f", tmp_path / "token"
+    software = [{1: nasty, nasty: {nasty: nasty}}]
+    told = claims("http://arm.com/psa/2.0.0", certificate=nasty, software=software) | {2400: nasty, nasty: nasty}
+    file.write_bytes(sign(told))
+    for words in (("show", file), ("verify", file, "--certificate-reference", "1")):
+        _, output = attest(*words)
+        assert output.count(r"\x1b[2J\r\n\x9b1m\u202e\x7f") >= 6
+        assert all(line.isprintable() for line in output.split("\n"))
+    assert all(line.isprintable() for line in attest("show", file, "--json")[1].split("\n"))
+
+
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [

@@ -1,10 +1,10 @@
-"""What lies in flash and UICR against what should: compared word by word, written where it is blank."""
+"""What lies in flash and UICR against what should: flash byte by byte, UICR word by word, written where it is blank."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from station.formats.firmware_image import CoreImage
+from station.formats.firmware_image import WORD, CoreImage
 from station.formats.nordic_family import CLOSED, ERASED, Core, NordicFamily
 from station.model import CONTRADICTS, DONE, HALF_DONE, NOT_DONE, Answer
 from station.parts.nordic.evidence import HALF, ONLY_RECOVERY
@@ -48,16 +48,18 @@ def flash_holds(probe: Probe, image: CoreImage) -> bool:
     """Whether the application core's flash holds the image; the vector table is looked at first."""
     blocks = sorted(image.blocks, key=lambda block: block.address)
     return all(
-        _holds(probe, block.address, block.data[: 4 * FIRST_WORDS] if first else block.data)
+        _holds(probe, block.address, block.data[: WORD * FIRST_WORDS] if first else block.data)
         for first in (True, False)
         for block in (blocks[:1] if first else blocks)
     )
 
 
 def _holds(probe: Probe, address: int, data: bytes) -> bool:
-    whole = len(data) // 4 * 4
-    words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, whole, 4)]
-    return probe.read_words("app", address, whole // 4) == words
+    """Every byte; of the words at its ends, which are read whole, what lies outside is not compared."""
+    before = address % WORD
+    words = probe.read_words("app", address - before, -(-(before + len(data)) // WORD))
+    found = b"".join(word.to_bytes(WORD, "little") for word in words)
+    return found[before : before + len(data)] == data
 
 
 def is_locked(probe: Probe, family: NordicFamily) -> Answer:

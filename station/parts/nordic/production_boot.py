@@ -52,7 +52,7 @@ class ProductionBoot:
         if boot.outcome is not None:
             raise PartError(f"the production firmware refused: {boot.outcome.cause}", boot.outcome.bin)
         if problem := consoles.boot_problem(self._ears.said, boot):
-            raise PartError(problem, "console" if consoles.unheard(self._ears.said) else "boot")
+            raise PartError(problem, "console" if consoles.unheard(self._ears.said) else "first_boot")
 
     def attests(self) -> bool:
         """Whether the part gives a token, asked once in a run."""

@@ -1,31 +1,27 @@
-"""The provisioning image: every line of nordic-tfm sheet 1.3, 1.4, 1.5 and 1.7, and what each ending leaves behind."""
+"""The provisioning image: every line of nordic-tfm sheet 1.3, 1.4 and 1.5, and what each ending leaves behind."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from nordic_rig import CHIPS, IMPLEMENTATION_ID, Rig
-
-VERIFIED = "Successfully verified PSA lifecycle state ASSEMBLY!"
-SWITCHED = "Successfully switched to PSA lifecycle state PROVISIONING!"
-HUK = "Generating random HUK keys (including MKEK)"
-IDENTITY = "Writing the identity key to KMU"
-SUCCESS = "Success!"
-BLANK, PERM_HUK, PERM_IDENTITY = 0xFFFF_FFFF, 0xFFFF_FFFC, 0xFFFF_FFFA
-ASSEMBLY, PROVISIONING = [0xFFFF_FFFF, 0xFFFF_FFFF], [0xFFFF_0000, 0xFFFF_FFFF]
-UNWRITTEN = b"\xff" * 32
-
-
-def failure(reason):
-    return f"Failure: {reason} Exiting!"
-
-
-def keys(part):
-    """How far the keys are: permission words of the slots that this kind uses."""
-    kmu = part.state()["kmu"]
-    huk = [kmu[str(slot)] for slot in sorted(part.silicon.huk_slots)]
-    return huk, [kmu[str(slot)] for slot in part.silicon.identity_slots]
+from nordic_rig import IMPLEMENTATION_ID
+from provisioning_help import (
+    ASSEMBLY,
+    BLANK,
+    HUK,
+    IDENTITY,
+    PERM_HUK,
+    PERM_IDENTITY,
+    PROVISIONING,
+    SUCCESS,
+    SWITCHED,
+    UNWRITTEN,
+    VERIFIED,
+    failure,
+    keys,
+    left_behind,
+)
 
 
 def test_success(any_rig):
@@ -82,7 +78,7 @@ def test_keys_cannot_be_read_by_the_debugger(rig):
     part.write(0x5003_9500, 0)
 
 
-# ---- rows of section 1.3 --------------------------------------------------------------------------------------------
+# ---- rows of section 1.3 ---------------------------------------------------------------------------------------------
 
 CLEAN = (ASSEMBLY, "none", UNWRITTEN)
 ROWS = {
@@ -215,18 +211,6 @@ ROWS |= {
 }
 
 
-def left_behind(part):
-    huk, identity = keys(part)
-    some = {BLANK: "none", PERM_HUK: "huk"}
-    what = some[huk[0]] if len(set(huk)) == 1 else "some huk"
-    if identity == [PERM_IDENTITY] * 2:
-        what = "all" if not part.foreign else "huk and foreign identity"
-    elif identity == [PERM_IDENTITY, BLANK]:
-        what += " and half identity"
-    state = part.state()
-    return state["lcs"], what, bytes.fromhex(state["implementation_id"])
-
-
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("chip", ["nrf5340", "nrf9160"])
 def test_rows_of_the_table(rig, chip, row):
@@ -263,7 +247,7 @@ def test_every_fault_of_the_image_is_reached(rig):
     assert {name for name in FAULTS if name.startswith(prefixes)} <= {*named, "implementation_id:write"}
 
 
-# ---- older images ---------------------------------------------------------------------------------------------------
+# ---- older images ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +278,7 @@ def test_older_images_panic_when_a_key_slot_fails(rig):
     assert part.said()[-1] == "Halting system"
 
 
-# ---- panics, silence, dummy keys ------------------------------------------------------------------------------------
+# ---- panics, silence, dummy keys -------------------------------------------------------------------------------------
 
 STEPS = {
     "start": ([], ASSEMBLY, "none"),
@@ -355,214 +339,3 @@ def test_dummy_identity_is_written_with_a_warning(rig, by):
     assert "<wrn> identity_key: WARNING: Using a dummy identity key not meant for production!" in part.lines()
     assert part.said()[-1] == SUCCESS
     assert key_store.DUMMY_IDENTITY == 0xA9B454B26D6F90A4EA31193564CBA91FEC6F9A002A7DC0504B92A1937134585F
-
-
-# ---- second runs and power cuts -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cause", "reset"),
-    [
-        ("power", lambda part: (part.power(False), part.power())),
-        ("pin", Rig.pin_reset),
-        ("system", Rig.system_reset),
-        ("ctrl_ap", Rig.ctrl_ap_reset),
-    ],
-)
-def test_a_second_run_is_recorded_with_its_cause(rig, cause, reset):
-    part = rig()
-    part.open_words()
-    part.start("provisioning_app")
-    written = part.state()["uicr_writes"]
-    reset(part)
-    part.wait_idle()
-    assert part.said()[-1] == failure("Lifecycle state is not ASSEMBLY as expected.")
-    state = part.state()
-    assert [(run["lcs"], run["cause"]) for run in state["second_runs"]] == [(PROVISIONING, cause)]
-    assert (state["uicr_writes"], state["double_burns"]) == (written, [])
-
-
-def words_of(part):
-    """Everything that the image burns, in its order."""
-    names = ["lcs.provisioning"]
-    for slot in (*sorted(part.silicon.huk_slots), *part.silicon.identity_slots):
-        names += [f"kmu{slot}.{word}" for word in ("dest", "value0", "value1", "value2", "value3", "perm")]
-        if slot in part.silicon.identity_slots:
-            names.remove(f"kmu{slot}.dest")  # all ones: nothing is written
-    return [*names, *(f"implementation_id.{n}" for n in range(8))]
-
-
-@pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("phase", ["before", "inside", "after"])
-def test_power_can_be_cut_at_every_uicr_write(rig, chip, phase):
-    probe = rig(chip)
-    names = words_of(probe)
-    for number, name in enumerate(names, 1):
-        part = rig(chip)
-        part.chip.fault(f"power_cut:{phase}", str(number) if number % 2 else name)
-        part.flash("provisioning_app")
-        part.chip.power(True)
-        assert part.wait_idle() == ""
-        state = part.state()
-        assert (state["powered"], state["faults"]) == (False, []), name
-        assert state["uicr_writes"] == number - (phase == "before")
-        complete = number - (phase != "after")
-        assert state["lcs"] == (PROVISIONING if complete >= 1 else state["lcs"])
-        perms = sum(name.endswith(".perm") for name in names[:complete])
-        assert sum(value in (PERM_HUK, PERM_IDENTITY) for value in state["kmu"].values()) == perms
-        part.reopen()
-        assert part.state()["lcs"] == state["lcs"]
-        part.power()
-        part.wait_idle()
-        again = part.state()
-        if state["lc_state"] == "ASSEMBLY":
-            assert (part.said()[-1], again["second_runs"]) == (SUCCESS, [])
-        else:
-            assert part.said()[-1].startswith("Failure: ")
-            assert [run["cause"] for run in again["second_runs"]] == ["power"]
-            assert again["uicr_writes"] == state["uicr_writes"]
-        assert again["double_burns"] == []
-        part.close()
-
-
-def test_a_power_cut_can_wait_for_a_word(rig):
-    part = rig()
-    part.chip.fault("power_cut:inside:kmu4.perm")
-    part.flash("provisioning_app")
-    part.chip.power(True)
-    part.wait_idle()
-    kmu = part.state()["kmu"]
-    assert (kmu["3"], kmu["5"]) == (PERM_HUK, BLANK)
-    assert kmu["4"] in (0xFFFF_FFFE, 0xFFFF_FFFD)  # one of the two bits that were to fall
-
-
-# ---- what is the right image ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("place", [0x0, 0x1C0, 0x200, 0x204, 0x210, 0x240, 0x7FF])
-def test_one_changed_byte_is_another_program(rig, place):
-    part = rig()
-    part.flash("provisioning_app")
-    stored = part.chip.file.flash(part.app.silicon)
-    stored.put(place, bytes([stored.content[place] ^ 0x40]))
-    part.power()
-    core = part.state()["cores"]["app"]
-    assert (core["state"], core["image"], part.console["app"]) == ("locked_up", "unknown", b"")
-    assert part.state()["lcs"] == ASSEMBLY
-
-
-def test_an_image_of_another_family_or_core_does_not_run(rig):
-    from nordic_rig import image
-
-    part = rig("nrf9160")
-    part.chip.file.flash(part.app.silicon).put(0, image("nrf91x1", "provisioning_app"))
-    part.power()
-    assert part.state()["cores"]["app"]["state"] == "locked_up"
-    dual = rig("nrf5340")
-    dual.chip.file.flash(dual.app.silicon).put(0, image("nrf5340", "provisioning_net"))
-    dual.power()
-    assert dual.state()["cores"]["app"]["state"] == "locked_up"
-
-
-def test_a_core_that_is_held_does_nothing(rig):
-    part = rig()
-    part.flash("provisioning_app")
-    part.chip.reset_pin(True)
-    part.power()
-    assert part.console["app"] == b""
-    part.chip.reset_pin(False)
-    assert part.wait_idle() == "done"
-
-
-# ---- the network core's child image ---------------------------------------------------------------------------------
-
-NET_TEXT = "The UICR->APPROTECT register is now configured to deny debugging access for the network core!"
-
-
-def test_child_image_protects_the_network_core_on_its_own_port(rig):
-    part = rig()
-    part.open_words()
-    part.flash("provisioning_net")
-    part.start("provisioning_app", net_child=True)
-    part.wait_idle("net")
-    assert part.said("net") == [NET_TEXT, SUCCESS]
-    assert part.lines("net")[-2:] == [NET_TEXT, SUCCESS]  # printk: no prefix
-    assert part.said("app")[-1] == SUCCESS
-    net = part.state()["cores"]["net"]
-    assert (net["approtect"], net["debug_open"], net["state"]) == (0, True, "done")
-    assert part.state()["double_burns"] == []
-
-
-def test_child_image_is_not_started_without_the_option(rig):
-    part = rig()
-    part.flash("provisioning_net")
-    part.start("provisioning_app", net_child=False)
-    assert (part.console["net"], part.state()["cores"]["net"]["state"]) == (b"", "off")
-
-
-def test_child_image_runs_again_and_burns_nothing_twice(rig):
-    part = rig()
-    part.open_words()
-    part.flash("provisioning_net")
-    part.start("provisioning_app", net_child=True)
-    part.wait_idle("net")
-    part.system_reset()
-    part.wait_idle()
-    part.wait_idle("net")
-    assert part.said("net") == [NET_TEXT, SUCCESS] * 2
-    assert part.state()["double_burns"] == []
-
-
-def test_child_image_that_cannot_write(rig):
-    part = rig()
-    part.flash("provisioning_net")
-    part.chip.fault("net_protect_failure")
-    part.start("provisioning_app", net_child=True)
-    part.wait_idle("net")
-    assert part.said("net") == ["Cannot write to the UICR->APPROTECT register, exiting...!"]
-    assert part.state()["cores"]["net"]["approtect"] == 0xFFFF_FFFF
-
-
-def test_power_cut_in_the_network_core_s_word(rig):
-    part = rig()
-    part.open_words()
-    part.flash("provisioning_net")
-    part.chip.fault("power_cut:after:net.approtect")
-    part.flash("provisioning_app", net_child=True)
-    part.chip.power(True)
-    with part.chip.lock:
-        part.chip.changed.wait_for(lambda: not part.chip.powered, 10)
-    assert part.state()["cores"]["net"]["approtect"] == 0
-
-
-def test_success_on_the_wrong_port(rig):
-    part = rig()
-    part.chip.fault("success_wrong_port")
-    part.chip.fault("hang:huk")
-    part.start("provisioning_app")
-    assert part.said("net") == [SUCCESS]
-    assert SUCCESS not in part.said("app")
-
-
-# ---- parts with a past ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("argument", "huk", "identity"), [("lcs", BLANK, BLANK), ("huk", PERM_HUK, BLANK),
-                                                           ("identity", PERM_HUK, PERM_IDENTITY)])  # fmt: skip
-def test_half_provisioned(any_rig, argument, huk, identity):
-    part = any_rig
-    part.chip.fault("half_provisioned", argument)
-    assert part.state()["lcs"] == PROVISIONING
-    assert [set(words) for words in keys(part)] == [{huk}, {identity}]
-    part.start("provisioning_app")
-    assert part.said() == [failure("Lifecycle state is not ASSEMBLY as expected.")]
-
-
-def test_already_secured(any_rig):
-    part = any_rig
-    part.chip.fault("already_secured")
-    part.power()
-    state = part.state()
-    assert (state["lc_state"], state["cores"]["app"]["debug_open"]) == ("SECURED", False)
-    assert [set(words) for words in keys(part)] == [{PERM_HUK}, {PERM_IDENTITY}]
-    assert state["implementation_id"] not in (UNWRITTEN.hex(), IMPLEMENTATION_ID.hex())
