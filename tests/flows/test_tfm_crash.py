@@ -37,11 +37,12 @@ def nordic_matrix(nordic_matrices, tmp_path_factory):
     return of
 
 
-def carry_out(matrix, ledger, name, cases) -> None:
+def carry_out(matrix, ledger, name, cases, recovery=False) -> None:
     cases = list(cases)
     assert cases, "nothing to strike"
-    reports = [matrix.carry_out(case) for case in cases]
-    counts = summary(name, reports)
+    act, flow = (matrix.carry_out_recovery, "tfm_recover") if recovery else (matrix.carry_out, "tfm_provisioning")
+    reports = [act(case) for case in cases]
+    counts = summary(name, reports, flow)
     ledger.write(counts)
     broken = [report.line() for report in reports if report.broken]
     assert not broken, f"{len(broken)} of {len(reports)} cases\n" + "\n".join(broken)
@@ -65,6 +66,15 @@ def test_killed_and_rerun(nordic_matrix, ledger):
     journal = [case for number, case in enumerate(matrix.journal_kills()) if case.where in ("intent", "waiver")][::5]
     requests = list(matrix.request_kills())[7::60]
     carry_out(matrix, ledger, "nrf91x1", journal + requests)
+
+
+@pytest.mark.timeout(300)
+def test_killed_in_a_recovery(nordic_matrix, ledger):
+    matrix = nordic_matrix("nrf91x1")
+    cases = list(matrix.recovery_kills())
+    chosen = [case for case in cases if case.where in ("waiver", "erased")]
+    assert len(chosen) == 4
+    carry_out(matrix, ledger, "nrf91x1", chosen + [case for case in cases if "request" in case.kind][:2], recovery=True)
 
 
 # ---- all of it ---------------------------------------------------------------------------------------------------
@@ -92,3 +102,11 @@ def test_killed_at_every_probe_request(nordic_matrix, ledger, name):
 def test_power_cut_at_every_uicr_write(nordic_matrix, ledger, name):
     matrix = nordic_matrix(name)
     carry_out(matrix, ledger, name, matrix.power_cuts())
+
+
+@pytest.mark.full
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("name", ["nrf5340", "nrf91x1"])
+def test_killed_anywhere_in_a_recovery(nordic_matrix, ledger, name):
+    matrix = nordic_matrix(name)
+    carry_out(matrix, ledger, name, matrix.recovery_kills(), recovery=True)

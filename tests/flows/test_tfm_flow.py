@@ -14,8 +14,8 @@ from station import labels
 from station.errors import Refused
 from station.flows import tfm_provisioning
 from station.flows.tfm_provisioning import PLAN
-from station.formats import attestation, cose_sign1
-from station.model import Role
+from station.formats import attestation, cose_sign1, tfm_console
+from station.model import EraseWaiver, Role
 
 CHIPS = ("nrf5340", "nrf9160", "nrf91x1")
 NO = 1
@@ -127,12 +127,34 @@ def test_an_image_with_another_implementation_id_is_no_half(nordic):
     assert result.kind == "quarantine" and "holds another implementation id" in result.reason
 
 
-def test_firmware_that_makes_its_own_keys_is_refused(nordic):
-    bench = nordic("nrf9160")
+@pytest.mark.parametrize("name", ["nrf5340", "nrf91x1"])
+def test_firmware_built_without_its_provisioning_is_found_out(nordic, name):
+    bench = nordic(name)
     bench.build(tfm_app={"nrf_provisioning": False})
     result = bench.run()
-    assert result.kind == "fail", result
-    assert bench.chip["lc_state"] == "PROVISIONING"
+    assert (result.kind, result.bin, bench.chip["lc_state"]) == ("fail", "boot_refused", "PROVISIONING"), result
+    assert "its token says the life cycle PSA RoT provisioning" in result.reason and "half done" in result.part_state
+    assert b"Writing random Hardware Unique Keys" not in bench.kept()["console_boot"]
+
+
+def test_firmware_that_makes_its_own_keys_is_refused(nordic):
+    """It does so where there are none: in a blank part that boots it, past every step of the flow."""
+    bench = nordic("nrf91x1")
+    bench.build(tfm_app={"nrf_provisioning": False})
+
+    def boots_blank(part, run):
+        part.load({file: run.image(file) for file in run.pack.images})
+        part.look()
+        part.erase_all(EraseWaiver("a test's own part", 1))
+        part.keep_erased_open()
+        part.install()
+        part.first_boot()
+
+    result = bench.run(before=boots_blank)
+    assert (result.kind, result.bin) == ("fail", "boot_refused"), result
+    assert "makes its own hardware unique keys" in result.reason and "CONFIG_TFM_NRF_PROVISIONING" in result.reason
+    assert tfm_console.WRITES_KEYS in result.part.boot.transcript
+    assert bench.chip["lc_state"] == "ASSEMBLY" and bench.chip["double_burns"] == []
 
 
 def test_a_lot_is_asked_about_once(nordic):

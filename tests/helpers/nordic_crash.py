@@ -93,6 +93,7 @@ class NordicMatrix:
         self._strike: tuple[str, int, Callable[[], None]] | None = None
         self._requests: list[str] = []
         self._whole: Ending | None = None
+        self._recovery: Ending | None = None
         self.bench = Bench(folder / "bench", 1, chip=chip)
         self.bench.start()
         self._probe_server = self.bench.state.adapters[0]._server
@@ -215,6 +216,52 @@ class NordicMatrix:
             for moment in MOMENTS:
                 yield Case("power cut", moment, number)
 
+    def recovery(self) -> Ending:
+        """A whole recovery of a finished part."""
+        if self._recovery is None:
+            place = self._finished()
+            self._recovery = self.run(place)
+            assert self._recovery.result["bin"] == "recovered", self._recovery.result
+            self._recovery.result["requests"] = list(self._requests)
+            self.drop(place, keep=False)
+        return self._recovery
+
+    def recovery_kills(self) -> Iterator[Case]:
+        """Before and after every journal write and every changing request of a recovery."""
+        for number, probe in enumerate(self.recovery().result["probes"], 1):
+            moment, kind = probe.split()
+            yield Case("kill at journal write", moment, number, kind)
+        for number, name in enumerate(self.recovery().result["requests"], 1):
+            yield Case("kill at probe request", "before", number, name)
+
+    def _finished(self) -> Place:
+        """A part that has passed, and the recipe that recovers it."""
+        place = self.fresh()
+        ended = self.run(place)
+        assert ended.kind == "pass", ended.result
+        place.recipe = f"{self.recipe}-recover"
+        return place
+
+    def carry_out_recovery(self, case: Case) -> Report:
+        """Strike the recovery of a finished part, recover it again, and provision it again."""
+        place = self._finished()
+        endings = [self._struck(case, place)]
+        self._rest()
+        erased = self.chip.state()["lc_state"] == "ASSEMBLY"
+        endings.append(self.run(place))
+        outcome = self._outcome(endings[-1])
+        broken = [] if outcome == "recovered" else [f"expected a recovery, saw {outcome}: {endings[-1].result}"]
+        before = endings[-1].result["known_before"]
+        if erased and before["verdicts"] and not before["erasing"]:
+            broken.append(f"it was erased, and its record still had {before['verdicts']}")
+        place.recipe = self.recipe
+        endings.append(self.run(place))
+        if endings[-1].kind != "pass" or self.chip.state()["lc_state"] != "SECURED":
+            broken.append(f"it did not pass in the end: {endings[-1].result}")
+        report = Report(case, endings, outcome, broken, self.chip.state() if broken else {})
+        self.drop(place, keep=bool(broken))
+        return report
+
     # ---- one case ----------------------------------------------------------------------------------------------
 
     def carry_out(self, case: Case) -> Report:
@@ -332,11 +379,11 @@ OUTCOMES = dict.fromkeys(("half_provisioned", "locked", "network_core", "boot_re
 """Bins that say what the part is, and out of which every part was recovered and passed then."""
 
 
-def summary(name: str, reports: list[Report]) -> dict[str, Any]:
+def summary(name: str, reports: list[Report], flow: str = "tfm_provisioning") -> dict[str, Any]:
     """Counts in the form of the ledger."""
     counts: dict[str, dict[str, int]] = {}
     for report in reports:
-        row = counts.setdefault(f"tfm_provisioning|{name}|{report.case.kind}", {})
+        row = counts.setdefault(f"{flow}|{name}|{report.case.kind}", {})
         outcome = "broken" if report.broken else OUTCOMES.get(report.outcome, report.outcome)
         row[outcome] = row.get(outcome, 0) + 1
     doubles = sum("double burns" in line for report in reports for line in report.broken)

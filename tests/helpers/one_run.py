@@ -199,7 +199,7 @@ def known(bench: Workbench, text: str) -> dict[str, Any]:
     return {
         "labels": sorted(label for _, label in record.labels), "device_id": record.device_id,
         "quarantine": record.quarantine, "registered": record.registered,
-        "verdicts": {flow: facts.kind for flow, facts in record.verdicts.items()},
+        "verdicts": {flow: facts.kind for flow, facts in record.verdicts.items()}, "erasing": record.erasing,
         "burns": {f"{flow}.{title}": str(facts.state) for (flow, title), facts in record.burns.items()},
     }  # fmt: skip
 
