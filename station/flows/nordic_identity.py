@@ -29,9 +29,9 @@ def keep_instance(run: Run, part: Nordic) -> None:
 
 
 def attested(part: Nordic) -> bytes | None:
-    """The instance id that a closed part attests, None when it gives no token that can be read."""
+    """The instance id that a closed part attests, None when it gives no token that can be read; asked once in a run."""
     try:
-        return part.boot.token().instance_id
+        return part.boot.last_token().instance_id if part.boot.attests() else None
     except FormatError:
         return None
 
