@@ -30,6 +30,11 @@ REGISTRY = Schema(
             " seen_ms {integer} NOT NULL, device_id TEXT NOT NULL, broken TEXT NOT NULL)",
             "CREATE INDEX anchors_of_journal ON anchors (station, journal, epoch, length)",
         ),
+        (
+            # Those that were never tried have 0 there; any number of others must not stand before them.
+            "CREATE INDEX registrations_next_try ON registrations (next_try_ms, id) WHERE forwarded_ms IS NULL",
+            "DROP INDEX registrations_pending",
+        ),
     ),
 )
 """``received_ms``, ``seen_ms``: milliseconds since 1970; ``time_us``: microseconds, by the station's clock."""

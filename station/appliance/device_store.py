@@ -131,14 +131,17 @@ class DeviceStore:
 
     # ---- on their way to a registry ---------------------------------------------------------------------------------
 
-    def due(self, most: int, now: int) -> list[WaitingRecord]:
-        """Records that may be sent now, oldest first."""
-        where = "forwarded_ms IS NULL AND next_try_ms <= ?"
-        return self._waiting(where, now, most)
+    def untried(self, most: int) -> list[WaitingRecord]:
+        """Records that no attempt was counted for, oldest first."""
+        return self._waiting("forwarded_ms IS NULL AND next_try_ms = 0", "next_try_ms, id", most)
+
+    def retriable(self, most: int, now: int) -> list[WaitingRecord]:
+        """Records that were tried in vain and may be tried again now, the longest overdue first."""
+        return self._waiting("forwarded_ms IS NULL AND next_try_ms BETWEEN 1 AND ?", "next_try_ms, id", now, most)
 
     def waiting(self, most: int) -> list[WaitingRecord]:
         """Records that no registry has acknowledged, oldest first."""
-        return self._waiting("forwarded_ms IS NULL", most)
+        return self._waiting("forwarded_ms IS NULL", "id", most)
 
     def forwarded(self, ids: Iterable[int], now: int) -> None:
         """The registry has acknowledged these; durable on return."""
@@ -176,8 +179,8 @@ class DeviceStore:
         """See ``Database``."""
         return self._database.lead(name)
 
-    def _waiting(self, where: str, *values: object) -> list[WaitingRecord]:
-        query = f"SELECT {WAITING} FROM registrations WHERE {where} ORDER BY id LIMIT ?"
+    def _waiting(self, where: str, order: str, *values: object) -> list[WaitingRecord]:
+        query = f"SELECT {WAITING} FROM registrations WHERE {where} ORDER BY {order} LIMIT ?"
         return [_waiting_record(row) for row in self._database.read(query, *values)]
 
     def close(self) -> None:

@@ -1,10 +1,11 @@
 """Store and forward: what was registered goes to an HTTP registry, oldest first, until it has acknowledged it.
 
-Nothing is ever given up. A record that the registry refuses waits longer and longer and holds up no other one. After a
-batch that failed as a whole everybody waits, and the next batch is half as large, down to single records: one that
-fails alone while others get through is set aside like a refused one, and goes alone from then on. A record may be sent
-twice (the answer was lost, or the process died before it was marked), never marked without an acknowledgement. Of all
-processes that share the database one forwards at a time.
+Nothing is ever given up. Records stand in three queues, served by turns: those that were never tried, those that the
+registry refused, which wait longer and longer in between, and those that failed alone. So nobody holds up the others.
+After a batch that failed as a whole everybody waits, and the next batch of its queue is half as large, down to single
+records; an answered one makes it twice as large. A record that fails alone while others get through is set aside like a
+refused one, and goes alone from then on. A record may be sent twice (the answer was lost, or the process died before it
+was marked), never marked without an acknowledgement. Of all processes that share the database one forwards at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from station.appliance.device_store import DeviceStore, Failed, WaitingRecord, now_ms
@@ -28,6 +30,14 @@ FIRST_SECONDS, LONGEST_SECONDS = 1.0, 300.0
 FIRST_RECORD_SECONDS, LONGEST_RECORD_SECONDS = 30.0, 3600.0
 END_SECONDS = 10.0
 LEAD = "forward"
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """How many records of a kind go in the next batch, and at most."""
+
+    size: int
+    most: int
 
 
 class Registry(Protocol):
@@ -54,10 +64,11 @@ class Forwarder:
         """``most`` records per post; ``draw`` gives numbers from 0 to 1 for the jitter."""
         self._store = store
         self._registry = registry
-        self._most = self._size = most
+        self._untried, self._retried, self._single = Queue(most, most), Queue(1, most), Queue(1, 1)
+        self._turns = [self._untried, self._retried, self._single]
         self._draw = draw
         self._failures = 0
-        self._doubtful: set[int] = set()  # records that failed alone when everything failed
+        self._alone: dict[int, None] = {}  # ids of records that failed alone, the last one at the end
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="forwarding", daemon=True)
 
@@ -78,17 +89,29 @@ class Forwarder:
         with self._store.lead(LEAD) as leading:
             if not leading:
                 return False
-            batch = self._choose(self._store.due(self._size + len(self._doubtful), now_ms()))
-            return bool(batch) and self._send(batch)
+            queue, batch = self._choose()
+            return bool(batch) and self._send(queue, batch)
 
-    def _choose(self, due: Sequence[WaitingRecord]) -> list[WaitingRecord]:
-        """The next batch: what may spoil it goes alone, and while everything fails after the others."""
-        if self._failures:
-            due = [record for record in due if record.id not in self._doubtful] or due
-        if due and (due[0].attempts or due[0].id in self._doubtful):
-            return [due[0]]
-        fresh = [record for record in due if not record.attempts and record.id not in self._doubtful]
-        return _one_per_device(fresh)[: self._size]
+    def _choose(self) -> tuple[Queue, list[WaitingRecord]]:
+        """The next batch; while everything fails, of those that are the least likely to be the reason."""
+        waiting = self._waiting()
+        for queue in (self._untried, self._retried, self._single) if self._failures else tuple(self._turns):
+            if batch := _one_per_device(waiting[queue])[: queue.size]:
+                self._turns.remove(queue)
+                self._turns.append(queue)
+                return queue, batch
+        return self._untried, []
+
+    def _waiting(self) -> dict[Queue, list[WaitingRecord]]:
+        """Enough records of every queue for a batch."""
+        untried = self._store.untried(self._untried.size + len(self._alone))
+        retried = self._store.retriable(self._retried.size + len(self._alone), now_ms())
+        single = {record.id: record for record in (*untried, *retried) if record.id in self._alone}
+        return {
+            self._untried: [record for record in untried if record.id not in single],
+            self._retried: [record for record in retried if record.id not in single],
+            self._single: [single[id_] for id_ in self._alone if id_ in single],
+        }
 
     def _loop(self) -> None:
         while not self._ending.is_set():
@@ -111,35 +134,37 @@ class Forwarder:
         self._store.stored.wait(POLL_SECONDS)
         self._store.stored.clear()
 
-    def _send(self, batch: Sequence[WaitingRecord]) -> bool:
+    def _send(self, queue: Queue, batch: Sequence[WaitingRecord]) -> bool:
         try:
             body = self._registry.post(batch_body([record.record for record in batch]))
             told = read_answers(body, [record.device_id for record in batch])
         except PostFailed as failed:
-            return self._batch_failed(batch, str(failed), failed.reached)
+            return self._batch_failed(queue, batch, str(failed), failed.reached)
         except AnswerUnreadable as failed:
-            return self._batch_failed(batch, str(failed), reached=True)
-        self._doubtful.difference_update(record.id for record in batch)
+            return self._batch_failed(queue, batch, str(failed), reached=True)
+        for record in batch:
+            self._alone.pop(record.id, None)
         refused = [record for record in batch if told[record.device_id]]
         self._store.forwarded((record.id for record in batch if not told[record.device_id]), now_ms())
         self._set_aside([(record, told[record.device_id]) for record in refused])
         if self._failures:
             log.info("the registry %s takes records again", self._registry.name)
-        self._failures, self._size = 0, min(self._most, 2 * self._size)
+        self._failures, queue.size = 0, min(queue.most, 2 * queue.size)
         return True
 
-    def _batch_failed(self, batch: Sequence[WaitingRecord], reason: str, reached: bool) -> bool:
+    def _batch_failed(self, queue: Queue, batch: Sequence[WaitingRecord], reason: str, reached: bool) -> bool:
         if self._ending.is_set():
             return False
         others_failed = self._failures > 0
         self._failed(reason)
         if not reached:
             return False
-        self._size = max(1, len(batch) // 2)
-        if len(batch) == 1 and others_failed:
-            self._doubtful.add(batch[0].id)
-        elif len(batch) == 1:
-            self._doubtful.discard(batch[0].id)
+        if len(batch) > 1:
+            queue.size = len(batch) // 2
+            return False
+        self._alone.pop(batch[0].id, None)
+        self._alone[batch[0].id] = None
+        if not others_failed:
             self._set_aside([(batch[0], reason)])
         return False
 

@@ -156,17 +156,21 @@ def test_only_one_leads(place):
 def test_records_on_their_way(store):
     for number in range(3):
         store.register(replace(DEVICE, device_id=f"0x{number}", received_ms=10 + number))
-    one, two, three = store.due(10, now=100)
+    one, two, three = store.untried(10)
     assert [record.device_id for record in (one, two, three)] == ["0x0", "0x1", "0x2"]
     assert (one.record, one.sku, one.attempts, one.failure) == (b"record", "sival", 0, "")
     assert store.backlog() == Backlog(waiting=3, failed=0, oldest_ms=10)
     store.forwarded([one.id], now=101)
     store.not_forwarded([Failed(two.id, "no", next_try_ms=200)])
-    assert [record.id for record in store.due(10, now=199)] == [three.id]
-    assert [record.id for record in store.due(10, now=200)] == [two.id, three.id]
-    assert [record.id for record in store.due(1, now=200)] == [two.id]
-    assert [(record.attempts, record.failure) for record in store.waiting(10)] == [(1, "no"), (0, "")]
-    assert store.backlog() == Backlog(waiting=2, failed=1, oldest_ms=11)
+    assert [record.id for record in store.untried(10)] == [three.id]
+    assert store.retriable(10, now=199) == []
+    assert [record.id for record in store.retriable(10, now=200)] == [two.id]
+    store.not_forwarded([Failed(three.id, "no", next_try_ms=150), Failed(two.id, "no", next_try_ms=180)])
+    assert store.untried(10) == []
+    assert [record.id for record in store.retriable(10, now=200)] == [three.id, two.id], "the longest overdue first"
+    assert [record.id for record in store.retriable(1, now=200)] == [three.id]
+    assert [(record.attempts, record.failure) for record in store.waiting(10)] == [(2, "no"), (1, "no")]
+    assert store.backlog() == Backlog(waiting=2, failed=2, oldest_ms=11)
     store.forwarded([two.id, three.id], now=201)
     assert store.backlog() == Backlog(0, 0, 0)
     assert store.register(replace(DEVICE, device_id="0x0")) is Outcome.SAME

@@ -67,8 +67,8 @@ def waiting(store) -> list[str]:
 
 
 def due_again(store) -> None:
-    """Time has passed."""
-    store._database.execute("UPDATE registrations SET next_try_ms = 0")
+    """Hours have passed."""
+    store._database.execute("UPDATE registrations SET next_try_ms = next_try_ms - 10000000 WHERE next_try_ms > 0")
 
 
 def until(claim) -> None:
@@ -247,7 +247,72 @@ def test_many_refused_records_do_not_fill_every_batch(store, registry, forwarder
     while forwarder.forward():
         pass
     assert waiting(store) == refused
-    assert registry.batches()[2:] == [[device_id] for device_id in [*refused, "0x0012"]], "alone from then on"
+    assert [len(batch) for batch in registry.batches()[2:]] == [1, 1, 2, 4, 4]
+    assert registry.batches()[3] == ["0x0012"], "by turns"
+
+
+def test_refused_records_that_are_always_due_hold_up_no_new_one(store, registry, forwarder):
+    """A slow registry that refuses many: when the last one was sent again the first one is due again."""
+    fill(store, *range(40))
+    refused = [f"0x{number:04}" for number in range(40)]
+    registry.answer = registry.refusing(*refused)
+    while forwarder.forward():
+        pass
+    for number in range(40, 60):
+        fill(store, number)
+        due_again(store)
+        forwarder.forward()
+        forwarder.forward()
+        assert waiting(store) == refused, "every new record gets through with the next batch but one"
+    assert min(record.attempts for record in store.waiting(100)) > 1, "and refused ones are tried too"
+
+
+def test_what_was_refused_by_mistake_goes_in_batches_again(store, registry, forwarder):
+    fill(store, *range(40))
+    refused = [f"0x{number:04}" for number in range(40)]
+    registry.answer = registry.refusing(*refused)
+    while forwarder.forward():
+        pass
+    registry.answer = registry.good
+    due_again(store)
+    while forwarder.forward():
+        pass
+    assert waiting(store) == []
+    assert [len(batch) for batch in registry.batches()[4:]] == [1, 2, 4, 8, 10, 10, 5]
+
+
+def test_a_record_that_fails_alone_makes_no_batch_smaller(store, registry, forwarder):
+    registry.answer = registry.says(b"", 500)
+    fill(store, 0)
+    assert forwarder.forward() is False
+    for number in range(1, 41, 10):
+        registry.answer = registry.good
+        fill(store, *range(number, number + 10))
+        assert forwarder.forward() is True
+        registry.answer = registry.says(b"", 500)
+        due_again(store)
+        assert forwarder.forward() is False
+    assert waiting(store) == ["0x0000"]
+    assert [len(batch) for batch in registry.batches()] == [1, 10, 1, 10, 1, 10, 1, 10, 1]
+
+
+def test_of_records_that_all_failed_alone_each_gets_its_turn(store, registry, forwarder):
+    """In an outage every one of them fails alone; the first one fails on when the registry is back."""
+    fill(store, 0, 1, 2)
+    registry.answer = registry.says(b"", 503)
+    for _ in range(10):
+        assert forwarder.forward() is False
+    assert set(forwarder._alone) == {1, 2, 3}
+
+    def chokes(handler, records):
+        answer = registry.says(b"", 500) if records[0]["device_id"] == "0x0000" else registry.good
+        answer(handler, records)
+
+    registry.answer = chokes
+    for _ in range(6):
+        forwarder.forward()
+    assert waiting(store) == ["0x0000"]
+    assert store.backlog().failed == 1
 
 
 @pytest.mark.parametrize(
@@ -327,7 +392,7 @@ def test_an_outage_is_held_against_no_record(store, registry, forwarder):
     while forwarder.forward():
         pass
     assert waiting(store) == []
-    assert forwarder._doubtful == set()
+    assert forwarder._alone == {}
 
 
 def test_a_registry_that_is_not_there_is_nobodys_fault(store, caplog):
@@ -338,7 +403,7 @@ def test_a_registry_that_is_not_there_is_nobodys_fault(store, caplog):
     for _ in range(3):
         assert forwarder.forward() is False
     assert store.backlog() == type(store.backlog())(waiting=2, failed=0, oldest_ms=1_700_000_000_000)
-    assert forwarder._size == 10
+    assert forwarder._untried.size == 10
     assert "failure 3 in a row" in caplog.text and "Connection refused" in caplog.text
 
 
@@ -392,15 +457,15 @@ def test_the_thread_forwards_what_comes_and_goes_on_after_failures(store, regist
 
 def test_a_fault_in_the_program_does_not_end_the_thread(store, registry, monkeypatch, caplog):
     monkeypatch.setattr(forwarding, "FIRST_SECONDS", 0.01)
-    real, calls = store.due, []
+    real, calls = store.untried, []
 
-    def due(*arguments, **named):
+    def untried(*arguments, **named):
         calls.append(1)
         if len(calls) < 3:
             raise ZeroDivisionError
         return real(*arguments, **named)
 
-    monkeypatch.setattr(store, "due", due)
+    monkeypatch.setattr(store, "untried", untried)
     fill(store, 1)
     forwarder = forwarder_of(store, settings_for(registry))
     forwarder.start()
@@ -479,7 +544,7 @@ def test_a_registry_that_cannot_prove_who_it_is_gets_nothing(store, secure, made
     for changes in ({"ca": foreign}, {"ca": None}, {"ca": made / "tls/ca-cert.pem", "url": other_name}):
         forwarder = forwarder_of(store, settings_for(secure, **changes))
         assert forwarder.forward() is False
-        assert forwarder._size == 10, "the request was never sent"
+        assert forwarder._untried.size == 10, "the request was never sent"
     assert caplog.text.count("its certificate is not accepted") == 3
     forwarder_of(store, settings_for(secure, ca=tmp_path / "absent")).forward()
     assert "the CA file" in caplog.text
