@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,8 @@ from station.errors import ConfigError
 
 OTHERS = 0o077
 STAGED = ".staged"
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What ``link`` fails with where there are none: the first on Linux's FAT, the last on that of Windows."""
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -55,19 +58,34 @@ def open_private(path: Path, flags: int) -> int:
 def place(path: Path, data: bytes, mode: int = 0o600) -> bool:
     """Write a new file whole or not at all; True when it was written, False when this content was there already.
 
-    A file of other content is refused: nothing is overwritten.
+    A file of other content is refused: nothing is overwritten. On a medium without hard links (FAT, exFAT) a power cut
+    may leave an empty file, and rights are those of the medium.
     """
     if holds(path, data):
         return False
-    staged = _stage(path, data, mode)
+    staged = _staged(path)
     try:
-        os.link(staged, path)  # unlike a rename it fails when somebody was quicker
+        _stage(path, data, mode)
+        _name(staged, path)
     except FileExistsError:
         raise ConfigError(_taken(path)) from None
+    except OSError as error:
+        raise ConfigError(f"expected to write {path}: {error.strerror}; make room or name another place") from None
     finally:
-        staged.unlink()
+        staged.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return True
+
+
+def _name(staged: Path, path: Path) -> None:
+    """Give a whole file its name; unlike a rename alone it fails when somebody was quicker."""
+    try:
+        os.link(staged, path)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.replace(staged, path)
 
 
 def holds(path: Path, data: bytes) -> bool:
@@ -116,8 +134,12 @@ def exclusive(path: Path, refusal: str) -> Iterator[None]:
         yield
 
 
+def _staged(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{STAGED}")
+
+
 def _stage(path: Path, data: bytes, mode: int) -> Path:
-    staged = path.with_name(f".{path.name}.{os.getpid()}{STAGED}")
+    staged = _staged(path)
     staged.unlink(missing_ok=True)
     _write(staged, data, mode)
     return staged

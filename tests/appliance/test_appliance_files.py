@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -52,14 +53,47 @@ def test_somebody_who_is_quicker_wins(tmp_path, monkeypatch):
     assert names(tmp_path) == ["key"]
 
 
+@pytest.fixture
+def fat(monkeypatch):
+    """As Linux says it: that file system has no such call."""
+
+    def no_links(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+
+
+def test_a_medium_without_hard_links(tmp_path, fat):
+    assert place(tmp_path / "token", b"1")
+    assert not place(tmp_path / "token", b"1")
+    with pytest.raises(ConfigError, match="never overwritten"):
+        place(tmp_path / "token", b"2")
+    assert (tmp_path / "token").read_bytes() == b"1"
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    assert names(tmp_path) == ["token"]
+
+
+def test_somebody_who_is_quicker_wins_without_hard_links_too(tmp_path, fat, monkeypatch):
+    monkeypatch.setattr(files, "holds", lambda path, data: path.write_bytes(b"theirs") and False)
+    with pytest.raises(ConfigError, match="never overwritten"):
+        place(tmp_path / "key", b"ours")
+    assert (tmp_path / "key").read_bytes() == b"theirs"
+    assert names(tmp_path) == ["key"]
+
+
+def test_another_failure_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(ConfigError, match=r"expected to write .*key: Input/output error"):
+        place(tmp_path / "key", b"1")
+    assert names(tmp_path) == []
+
+
 def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ConfigError, match=r"expected to write .*key: No space left on device; make room"):
         place(tmp_path / "key", b"1")
-    assert not (tmp_path / "key").exists()
-    monkeypatch.undo()
-    sweep(tmp_path)
     assert names(tmp_path) == []
+    monkeypatch.undo()
     assert place(tmp_path / "key", b"1")
 
 

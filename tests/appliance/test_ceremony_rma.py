@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -79,6 +81,18 @@ def test_each_return_is_an_entry_of_its_own(ended, device, tmp_path):
     assert [entry.event for entry in entries] == ["begun", "done"] * 3
 
 
+def test_a_token_on_a_fat_medium(ended, device, tmp_path, monkeypatch):
+    def no_links(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    wrapped, hashed = device["sival"]
+    (tmp_path / "stick").mkdir()
+    recover(ended, Recovery(wrapped, hashed=hashed), tmp_path / "stick/token")
+    assert lc_hash(bytes.fromhex((tmp_path / "stick/token").read_text())) == hashed
+    assert os.listdir(tmp_path / "stick") == ["token"]
+
+
 def test_a_file_that_is_there_is_kept(ended, device, tmp_path):
     wrapped, _ = device["sival"]
     recover(ended, Recovery(wrapped), tmp_path / "token")
@@ -135,6 +149,21 @@ def test_forms_of_a_wrapped_seed(device, tmp_path, form):
     wrapped, _ = device["sival"]
     (tmp_path / "seed").write_bytes(form(wrapped))
     assert read_wrapped_seed(tmp_path / "seed") == wrapped
+
+
+def test_the_first_byte_of_a_seed_is_any_byte(tmp_path):
+    """An opening brace makes no JSON of it, a digit no text."""
+    for first in range(256):
+        raw = bytes([first]) + bytes(range(128, 256)) * 3
+        (tmp_path / "seed").write_bytes(raw[:384])
+        assert read_wrapped_seed(tmp_path / "seed") == raw[:384]
+
+
+def test_a_mark_before_the_text_is_no_part_of_it(device, tmp_path):
+    wrapped, _ = device["sival"]
+    for text in (wrapped.hex(), json.dumps(record_of(wrapped))):
+        (tmp_path / "seed").write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert read_wrapped_seed(tmp_path / "seed") == wrapped
 
 
 @pytest.mark.parametrize(

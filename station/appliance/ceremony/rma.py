@@ -84,9 +84,12 @@ def recover_in_development(folder: Path, recovery: Recovery, output: Path) -> No
 def read_wrapped_seed(path: Path) -> bytes:
     """A wrapped seed from a file: its bytes, hexadecimal or base64 text, or the JSON of its registry record."""
     raw = read_file(path)
-    text = raw.decode("ascii", "replace").strip()
-    found = _from_record(text) if text.startswith("{") else _from_text(text)
-    seed = raw if found is None else found
+    try:
+        text = raw.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        seed = raw  # whatever its first byte looks like
+    else:
+        seed = _from_record(text) if text.startswith("{") else _from_text(text, raw)
     if len(seed) < RSA_BYTES:
         raise ConfigError(f"expected a wrapped seed of {RSA_BYTES} bytes or more in {path}, saw {len(seed)}")
     return seed
@@ -115,14 +118,14 @@ def _write(output: Path, token: Secret) -> None:
         place(output, raw.hex().encode() + b"\n")
 
 
-def _from_text(text: str) -> bytes | None:
+def _from_text(text: str, raw: bytes) -> bytes:
     digits = re.sub(r"\s", "", text)
     try:
         if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", digits):
             return bytes.fromhex(digits)
         return base64.b64decode(digits, validate=True)
     except (binascii.Error, ValueError):
-        return None
+        return raw
 
 
 def _from_record(text: str) -> bytes:
