@@ -7,7 +7,7 @@ certificate hash of 32 zero bytes is compared like any other, and no X.509 certi
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from station.appliance.chains import Chain, verify
@@ -98,6 +98,15 @@ def _dice_chain(leaf: str, certs: Mapping[str, bytes]) -> tuple[bytes, ...]:
 def _check_hash(sku: LoadedSku, blob: perso_blob.PersoBlob, request: pa_pb2.RegistrationRequest) -> None:
     if request.hash_type != crypto_common_pb2.HASH_TYPE_SHA256:
         raise FormatError(f"expected hash type SHA256 (3), saw {request.hash_type}")
+    _check_hashed(blob.certs(perso_blob.TYPES.X509_CERT), sku.config.x509_hash_order)
+    _check_hashed(blob.certs(perso_blob.TYPES.CWT_CERT), sku.config.cwt_hash_order)
     computed = perso_blob.appliance_certs_hash(blob.objects, sku.config.cwt_hash_order, sku.config.x509_hash_order)
     if not hmac.compare_digest(computed, request.certs_hash):
         raise FormatError("certificate hash mismatch: the part and the registration disagree about its certificates")
+
+
+def _check_hashed(certs: Sequence[perso_blob.CertObject], order: Sequence[str]) -> None:
+    """The order has as many labels as there are certificates: one that is absent leaves another one unhashed."""
+    missing = [label for label in order if label not in {item.name for item in certs}]
+    if missing:
+        raise FormatError(f"expected certificate {missing[0]!r} of the sku's hash order in the perso blob, saw none")

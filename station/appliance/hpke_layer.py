@@ -27,6 +27,7 @@ from station.errors import ConfigError
 
 INFO = b"token-seed-wrap"
 RAW_768, RAW_1024 = 1184, 1568
+P384 = "secp384r1"
 HybridPublicKey = MLKEM768X25519PublicKey | MLKEM1024P384PublicKey
 HybridPrivateKey = MLKEM768X25519PrivateKey | MLKEM1024P384PrivateKey
 PqKey = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
@@ -60,7 +61,7 @@ def load_layer(pq: bytes, classical: bytes) -> HpkeLayer:
     if isinstance(pq_key, mlkem.MLKEM768PublicKey) and isinstance(key, x25519.X25519PublicKey):
         return HpkeLayer(MLKEM768X25519PublicKey(pq_key, key))
     curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
-    if isinstance(pq_key, mlkem.MLKEM1024PublicKey) and isinstance(key, ec.EllipticCurvePublicKey) and "384" in curve:
+    if isinstance(pq_key, mlkem.MLKEM1024PublicKey) and isinstance(key, ec.EllipticCurvePublicKey) and curve == P384:
         return HpkeLayer(MLKEM1024P384PublicKey(pq_key, key))
     raise ConfigError(_refusal(pq_key, key, curve))
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -120,6 +121,10 @@ def _wanted_key(attribute: str) -> tuple[str, tuple[str, ...]] | None:
     return ("private", ECDSA_KEYS) if attribute.startswith("SigningKey/") else None
 
 
+def _is_private(keystore: KeyDirectory, label: str) -> bool:
+    return label in keystore.labels() and keystore.key_info(label).role == "private"
+
+
 def _long_enough(algorithm: str) -> bool:
     kind, _, bits = algorithm.partition("-")
     return kind == "RSA" and int(bits) >= RSA_BITS
@@ -138,6 +143,12 @@ def _refused(config: SkuConfig, realm: Realm) -> list[str]:
         findings.append("WrappingMechanism RsaPkcs is refused in production: use RsaOaep")
     if config.attributes.get("WASDisable") == "true":
         findings.append("WASDisable is refused in production: a part could be endorsed without proof of its origin")
+    origin, high, low = (config.attributes.get(name) for name in ("WASKeyLabel", "SeedSecHi", "SeedSecLo"))
+    if origin is not None and (origin != high or origin == low):
+        findings.append(
+            f"WASKeyLabel {origin} is refused in production: name the high seed, as a station of final test may derive "
+            f"from the low one and could prove the origin of any part"
+        )
     return findings
 
 
@@ -157,12 +168,12 @@ def _wrong_certs(config: SkuConfig, certs: Mapping[str, bytes], keystore: KeyDir
     for name, der in certs.items():
         try:
             public_key = x509.load_der_x509_certificate(der).public_key()
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             findings.append(f"expected a DER certificate for {name!r} in {config.certs[name]}")
             continue
         spki = public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         label = config.attributes.get(name)
-        if label in keystore.labels() and label is not None and keystore.public_key(label) != spki:
+        if label is not None and _is_private(keystore, label) and keystore.public_key(label) != spki:
             findings.append(
                 f"expected certificate {name!r} to carry the public key of {label!r}: install the matching one"
             )

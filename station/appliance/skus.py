@@ -5,7 +5,7 @@ Source: opentitan-appliance sheet 2.1 (passwords and methods) and 3.1 (schema an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from station.errors import ConfigError
 
 MECHANISMS = ("none", "RsaPkcs", "RsaOaep", "AesGcm", "AesKwp")
 LEAVES = ("UDS", "CDI_0", "CDI_1")
+UDS_MLDSA = "UDS_MLDSA"
 SECOND_LAYERS = ("none", "Hpke")
 METHODS = (
     "DeriveTokens",
@@ -99,6 +100,10 @@ def read_sku(path: Path, folder: Path) -> SkuConfig:
         x509_hash_order=top.texts("x509CertHashOrder"),
         layer_keys=_layer_keys(top, attributes, folder),
     )
+    _check_order(
+        top, "x509CertHashOrder", config.x509_hash_order, config.x509_count - _unhashed(config), _chain(config)
+    )
+    _check_order(top, "cwtCertHashOrder", config.cwt_hash_order, config.cwt_count)
     top.count("slotId", required=False)
     top.count("numSessions", required=False)
     top.finish()
@@ -173,6 +178,26 @@ def _layer_keys(top: Node, attributes: Mapping[str, str], folder: Path) -> tuple
             node.wrong(name, f"expected a public key file for {name!r} at {path}: copy it there or correct the path")
         found.append(path)
     return tuple(found)
+
+
+def _unhashed(config: SkuConfig) -> int:
+    """The ML-DSA certificate beside UDS is counted, and parts leave it out of their hash."""
+    return int("SigningKey/Dice/Mldsa/v0" in config.attributes and UDS_MLDSA not in config.x509_hash_order)
+
+
+def _chain(config: SkuConfig) -> tuple[str, ...]:
+    """Labels of the DICE certificates that every part of the SKU has."""
+    leaf = config.attributes.get("CertChainDiceLeaf")
+    return LEAVES[: LEAVES.index(leaf) + 1] if leaf in LEAVES else ()
+
+
+def _check_order(top: Node, key: str, order: Sequence[str], wanted: int, chain: Sequence[str] = ()) -> None:
+    """An order that leaves a certificate out would let it be exchanged; one with a wrong label fits no part."""
+    saw = f"saw {', '.join(map(repr, order)) or 'none'}: name the certificates that a part hashes, in its order"
+    if len(order) != wanted or len(set(order)) != wanted:
+        top.wrong(key, f"expected {wanted} different labels for {key!r}, one per certificate, {saw}")
+    elif missing := [label for label in chain if label not in order]:
+        top.wrong(key, f"expected {missing[0]!r} for {key!r}, which is in the SKU's DICE chain, {saw}")
 
 
 def _require_choice(node: Node, values: Mapping[str, str], name: str, choices: tuple[str, ...]) -> None:

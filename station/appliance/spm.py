@@ -38,7 +38,7 @@ from station.appliance.refusal import Refusal, SkuNotLoaded
 from station.appliance.skus import SkuAuth, read_auth
 from station.appliance.tokens import derive_tokens
 from station.appliance.watched import Watched
-from station.errors import ConfigError, Finding, FormatError
+from station.errors import ConfigError, Finding, FormatError, StationError
 from station.formats.der import parse_certificate
 from station.formats.device_id import DeviceId
 from station.model import Realm
@@ -111,7 +111,9 @@ class Spm:
                 return
             try:
                 self._skus[sku] = load_sku(self._folder, sku, self._keystore)
-            except ConfigError as error:
+            except Refusal:  # the HSM is away
+                raise
+            except StationError as error:
                 log.error("sku %r cannot be served: %s", sku, error)
                 raise Refusal("INTERNAL", f"failed to initialize sku {sku!r}: see the appliance's log") from None
 

@@ -254,6 +254,19 @@ def test_pi01_wants_three_cwts_and_no_more(walks, call):
         assert (code, "CWT" in text) == ("INVALID_ARGUMENT", True)
 
 
+def test_a_certificate_that_no_hash_covers_is_refused(walks, call):
+    """Another label than that of the order: the hash would be that of the others."""
+    for sku, label, other, kind in (
+        ("pi01", "CEK_0", "CEK_9", TYPES.X509_CERT),
+        ("cr01", "TPM EK", "TPM EX", TYPES.X509_CERT),
+        ("pi01", "CDI_1", "CDI_2", TYPES.CWT_CERT),
+    ):
+        request = walks[sku].registration(renamed(walks[sku], label, other, kind))
+        words = f"expected certificate {label!r} of the sku's hash order in the perso blob"
+        code, text = refused(call, request)
+        assert (code, words in text) == ("INVALID_ARGUMENT", True), text
+
+
 def test_pi01_certificates_beyond_the_leaf(walks, call):
     walk = walks["pi01"]
     for label, body, words in (
@@ -269,7 +282,8 @@ def test_pi01_certificates_beyond_the_leaf(walks, call):
 def test_cdi_0_below_a_uds_leaf_is_verified(walks, spm):
     walk, sku = walks["sival"], spm.sku("sival")
     stranger = TestPart(walk.cas["dice"], 78)
-    config = replace(sku.config, x509_count=2, attributes={**sku.config.attributes, "CertChainDiceLeaf": "UDS"})
+    attributes = {**sku.config.attributes, "CertChainDiceLeaf": "UDS"}
+    config = replace(sku.config, x509_count=2, x509_hash_order=("UDS", "CDI_0"), attributes=attributes)
     odd, own = replace(sku, config=config), without(walk, "CDI_1")
     assert verify_device_data(odd, walk.registration(own), datetime.now(UTC)).origin.din_value == walk.part.number
     foreign = [replace(i, body=stranger.cdi_0_cert) if getattr(i, "name", "") == "CDI_0" else i for i in own]

@@ -109,6 +109,7 @@ def test_both_forms_of_the_pq_file_and_both_hybrids(pq_file):
         (raw(PQ), der(P384), "expected X25519 beside"),
         (raw(LARGE_PQ), der(CLASSICAL), "expected P-384 beside"),
         (raw(LARGE_PQ), der(ec.generate_private_key(ec.SECP256R1())), "expected P-384 beside"),
+        (raw(LARGE_PQ), der(ec.generate_private_key(ec.BrainpoolP384R1())), "expected P-384 beside"),
         (raw(PQ)[:-1], der(CLASSICAL), "ML-KEM public key"),
         (b"\xff" * 1184, der(CLASSICAL), "ML-KEM public key"),
         (b"", der(CLASSICAL), "ML-KEM public key"),
@@ -116,7 +117,7 @@ def test_both_forms_of_the_pq_file_and_both_hybrids(pq_file):
         (raw(PQ), b"no key", "classical HPKE key file"),
         (raw(PQ), b"", "classical HPKE key file"),
     ],
-    ids=range(11),  # keys are made anew in each process: they name nothing
+    ids=range(12),  # keys are made anew in each process: they name nothing
 )
 def test_pairs_that_cannot_be_served(pq, classical, words):
     with pytest.raises(ConfigError, match=words):
