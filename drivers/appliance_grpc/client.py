@@ -10,11 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
 from drivers.appliance_grpc.calls import Calls, Metadata
-from drivers.appliance_grpc.doctor import Diagnosis, diagnose_connection, diagnose_login, first_host_name
+from drivers.appliance_grpc.doctor import (
+    Diagnosis,
+    diagnose_connection,
+    diagnose_login,
+    first_host_name,
+    other_cas,
+    other_sessions,
+)
 from drivers.appliance_grpc.messages import (
     KEY_ID_BYTES,
     derive_request,
@@ -23,7 +31,7 @@ from drivers.appliance_grpc.messages import (
     registration_request,
 )
 from drivers.appliance_grpc.sentences import CallFailed, JournalBehind
-from drivers.appliance_grpc.settings import ClientSettings
+from drivers.appliance_grpc.settings import PICK_FIRST, ClientSettings
 from station.errors import ApplianceError, FormatError
 from station.formats.journal_anchor import parse
 from station.model import Realm, Registration, TokenRequest
@@ -34,6 +42,7 @@ log = logging.getLogger(__name__)
 
 REALM_KEY = "x-station-realm"
 JOURNAL_KEY, HEAD_KEY, ANCHOR_KEY = "x-station-journal", "x-station-journal-head", "x-station-anchor"
+CA_LABELS = ("UDS", "EXT")
 FLEET_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 1.6)
 """Seconds before a fleet is asked again; an instance that came back is seen within them (``calls``)."""
 
@@ -52,6 +61,7 @@ class GrpcAppliance:
         self._sessions: dict[str, Secret] = {}
         self._users: dict[str, set[int]] = {}  # threads that opened the SKU's session
         self._last_sku = settings.sku
+        self._one_fleet: set[str] = set()  # SKUs for which all instances were seen to be one
 
     def open_session(self, sku: str) -> None:
         """Log in for the SKU, or check a session that other threads use: a new login would end theirs.
@@ -150,7 +160,7 @@ class GrpcAppliance:
         """The connection doctor: what keeps the station from working with the appliance; empty when nothing does.
 
         Files, address, TLS and realm first; when they are right, a login for the SKU (given, configured or used last)
-        in a session of its own.
+        in a session of its own. Of a fleet every instance is asked, until all were found to be one.
         """
         found = diagnose_connection(self._settings)
         sku = sku or self._last_sku
@@ -159,13 +169,47 @@ class GrpcAppliance:
         try:
             self._init_session(sku, f"{sku}.doctor")
             self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(f"{sku}.doctor"))
+            return [] if sku in self._one_fleet else self._diagnose_fleet(sku)
         except CallFailed as failed:
             return [diagnose_login(failed, self._calls.address)]
         except JournalBehind as behind:
             return [Diagnosis("journal", str(behind))]
         except ApplianceError as error:
             return [Diagnosis("realm" if error.code == "FAILED_PRECONDITION" else "settings", str(error))]
+
+    def _diagnose_fleet(self, sku: str) -> list[Diagnosis]:
+        """What keeps the instances behind the target from being one; each is asked over a channel of its own."""
+        alone = replace(self._settings, user_id=f"{self._settings.user_id}.doctor", load_balancing=PICK_FIRST)
+        with ExitStack() as stack:
+            first, *others = (
+                stack.enter_context(closing(GrpcAppliance(replace(alone, target=target))))
+                for target in self._settings.instances
+            )
+            by_turns = self._settings.load_balancing != PICK_FIRST
+            found = list(dict.fromkeys(item for other in others for item in first._compare(sku, other, by_turns)))
+        if not found:
+            self._one_fleet.add(sku)
+        return found
+
+    def _compare(self, sku: str, other: GrpcAppliance, by_turns: bool) -> list[Diagnosis]:
+        """Whether this instance and another one have the same CAs and, when calls go to both, the same sessions."""
+        addresses = self._settings.target, other._settings.target
+        asked = self
+        try:
+            ids = self._ca_ids(sku, self._log_in(sku))
+            asked = other
+            if other._ca_ids(sku, other._log_in(sku)) != ids:
+                return [other_cas(*addresses)]
+            if by_turns:
+                other._ca_ids(sku, self._log_in(sku))
+        except CallFailed as failed:
+            lost = asked is other and failed.session_lost
+            return [other_sessions(*addresses) if lost else diagnose_login(failed, asked._settings.target)]
         return []
+
+    def _ca_ids(self, sku: str, token: Secret) -> list[bytes]:
+        request = pa_pb2.GetCaSubjectKeysRequest(sku=sku, cert_labels=CA_LABELS)
+        return list(self._run(sku, "GetCaSubjectKeys", request, token).key_ids)
 
     def _call(self, sku: str, call: str, request: Any, keygen: bool = False) -> Any:
         """One call in the SKU's session; once more after a fresh login when the session was unknown."""

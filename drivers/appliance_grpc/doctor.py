@@ -33,6 +33,9 @@ _SENTENCES = {
 }
 
 
+_ONE_KEYSTORE = "give all instances the keystore of one, or name one address only"
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """One finding: a stable ``kind`` for machines, a sentence for people, the file concerned if there is one."""
@@ -78,6 +81,18 @@ def diagnose_login(failed: CallFailed, address: str) -> Diagnosis:
         "INTERNAL": "sku_broken",
     }
     return Diagnosis(kinds.get(failed.code, "refused"), str(failed.as_error(address)))
+
+
+def other_cas(first: str, other: str) -> Diagnosis:
+    """Two instances of one target that endorse with different keys."""
+    sentence = f"the appliance at {other} has other CA keys than {first}: a part is not registered at both"
+    return Diagnosis("fleet", f"{sentence}; {_ONE_KEYSTORE}")
+
+
+def other_sessions(first: str, other: str) -> Diagnosis:
+    """Two instances that calls go to by turns, with a session that only one of them knows."""
+    sentence = f"the appliance at {other} does not know a session of {first}: every other call fails"
+    return Diagnosis("fleet", f"{sentence}; {_ONE_KEYSTORE}")
 
 
 def addresses(target: str) -> list[tuple[str, int]]:

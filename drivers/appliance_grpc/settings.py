@@ -73,6 +73,12 @@ class ClientSettings:
         """True when another instance may answer what one has not: ``target`` names several, or a policy says so."""
         return "," in self.target or self.load_balancing != PICK_FIRST
 
+    @property
+    def instances(self) -> tuple[str, ...]:
+        """A target for each address that ``target`` names."""
+        scheme = next((scheme for scheme in ("ipv4:", "ipv6:") if self.target.startswith(scheme)), "")
+        return tuple(f"{scheme}{address}" for address in self.target.removeprefix(scheme).split(","))
+
     def address(self) -> str:
         """The gRPC target now; an embedded appliance writes its own when it is ready."""
         if self.endpoint is None:

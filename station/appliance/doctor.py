@@ -19,6 +19,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from station.appliance.check_value import check_value
 from station.appliance.device_store import DeviceStore
 from station.appliance.file_guard import changeable, exposed
 from station.appliance.keystore import Keystore
@@ -28,6 +29,7 @@ from station.appliance.quota import Quota
 from station.appliance.registry_http import HttpRegistry
 from station.appliance.registry_settings import RegistrySettings
 from station.appliance.service_tls import WARN_DAYS, TlsPaths, read_tls
+from station.appliance.session_tokens import NO_KEY, kept_key
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import AUTH_FILE, Spm
 from station.appliance.stations import Access
@@ -178,10 +180,19 @@ def _keys(settings: ApplianceSettings) -> Iterator[Check]:
     try:
         with configured_keystore(settings.keys, settings.realm) as keystore:
             yield Check("keystore")
+            yield _session_key(keystore)
             yield from _skus(settings, keystore)
     except StationError as error:
         yield Check("keystore", Level.WRONG, str(error))
         yield Check("skus", Level.WARNING, "not looked at, because the keystore does not open")
+
+
+def _session_key(keystore: Keystore) -> Check:
+    """Its check value is what people compare between the instances of a fleet."""
+    key = kept_key(keystore)
+    if key is None:
+        return Check("session key", Level.WARNING, f"the keystore has {NO_KEY}: sessions end with the process")
+    return Check("session key", Level.OK, f"check value {check_value(key)}, the same at every instance of a fleet")
 
 
 def _skus(settings: ApplianceSettings, keystore: Keystore) -> Iterator[Check]:

@@ -25,6 +25,7 @@ FALLBACK_KEYS = ("eg-kdf-hisec-v0", "eg-kdf-losec-v0")
 RESERVED = b"station/"
 """Diversifiers that begin so are refused: a token derived for ``LABEL`` would be the fleet's session key."""
 LABEL = RESERVED + b"session-tokens/1"
+NO_KEY = f"none of the secret keys {', '.join((SESSION_KEY, *FALLBACK_KEYS))}"
 VERSION = 1
 HEAD = 1 + 5 + 16
 MAC = 32
@@ -50,16 +51,21 @@ class Claims:
 
 def fleet_key(keystore: Keystore) -> Secret:
     """The key of all session tokens: the HMAC of a fixed label under a secret key of the keystore."""
+    key = kept_key(keystore)
+    if key is not None:
+        return key
+    log.warning("the keystore has %s: sessions are valid in this process only", NO_KEY)
+    return Secret(secrets.token_bytes(32), "session key of this process")
+
+
+def kept_key(keystore: Keystore) -> Secret | None:
+    """The same at every instance with this keystore, and after a restart; None when no secret key is there."""
     for label in (SESSION_KEY, *FALLBACK_KEYS):
         try:
             return keystore.hmac_sha256(label, LABEL)
         except KeyMissing:
             continue
-    log.warning(
-        "the keystore has none of the secret keys %s: sessions are valid in this process only",
-        ", ".join((SESSION_KEY, *FALLBACK_KEYS)),
-    )
-    return Secret(secrets.token_bytes(32), "session key of this process")
+    return None
 
 
 class SessionTokens:

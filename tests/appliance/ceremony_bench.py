@@ -141,7 +141,7 @@ class Bench:
         with self.at(Side.SPM) as machine:
             return spm.spm_sku_certs(machine, self.people, sources, digest_check(*sources))
 
-    def tls_steps(self, folder: Path, name: str) -> dict[Step, Callable[[], Outcome]]:
+    def tls_steps(self, folder: Path, name: str, server: bool = False) -> dict[Step, Callable[[], Outcome]]:
         """The three steps of a TLS certificate, of the SPM machine or of a station in ``folder``."""
         endpoint = (Side.SPM, Side.STATION)
 
@@ -149,7 +149,7 @@ class Bench:
             if folder != self.spm:
                 make_machine(folder, Side.STATION, self.realm, {})
             with at_machine(folder, endpoint, self.clock) as machine:
-                return tls.tls_csr(machine, self.people, tls.endpoint_of(machine.side, name, (), False))
+                return tls.tls_csr(machine, self.people, tls.endpoint_of(machine.side, name, (), server))
 
         def issue() -> Outcome:
             with at_machine(folder, endpoint, self.clock) as machine:
@@ -167,9 +167,9 @@ class Bench:
 
         return {Step.TLS_CSR: ask, Step.OFFLINE_TLS_CERTGEN: issue, Step.TLS_CERT: install}
 
-    def tls(self, folder: Path, name: str) -> list[Outcome]:
+    def tls(self, folder: Path, name: str, server: bool = False) -> list[Outcome]:
         """All three."""
-        return [do() for do in self.tls_steps(folder, name).values()]
+        return [do() for do in self.tls_steps(folder, name, server).values()]
 
     def steps(self) -> dict[Step, Callable[[], Outcome]]:
         """All steps, in their order."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,11 +22,14 @@ from station.appliance import certificates, doctor, file_guard, server
 from station.appliance.certificates import new_endpoint, realm_name
 from station.appliance.doctor import Check, Level, examine, exit_code
 from station.appliance.keystore import create_keystore, unseal
+from station.appliance.keystores import configured_keystore
 from station.appliance.passphrase import read_secret
 from station.appliance.pki import init
+from station.appliance.session_tokens import fleet_key
 from station.appliance.settings import read_settings
 from station.errors import ConfigError
 from station.model import Realm
+from station.secret import Secret
 
 USUAL = ["process", "user"]
 """Warnings that depend on who runs the tests: root, and a process that is not hardened."""
@@ -81,9 +87,32 @@ def test_a_good_folder_and_nothing_is_changed(folder):
     assert exit_code(checks) == 0
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [check.check for check in checks] == [
-        "settings", "files", "environment", "user", "process", "TLS", "keystore", "SKU passwords", "sku sival",
-        "stations", "device store", "counters", "audit log", "disk", "clock", "port",
+        "settings", "files", "environment", "user", "process", "TLS", "keystore", "session key", "SKU passwords",
+        "sku sival", "stations", "device store", "counters", "audit log", "disk", "clock", "port",
     ]  # fmt: skip
+
+
+def test_the_session_key_has_a_check_value_that_tells_folders_apart(folder, tmp_path):
+    """A copy has the same; another keystore has not, and without any secret key there is none."""
+    init(tmp_path / "other")
+
+    def said(of) -> Check:
+        (check,) = [check for check in examine(of) if check.check == "session key"]
+        return check
+
+    value = re.fullmatch(r"check value ([0-9a-f]{8}), the same at every instance of a fleet", said(folder).sentence)
+    assert value is not None
+    assert said(copy_folder(folder, tmp_path / "copy")) == said(folder)
+    assert said(tmp_path / "other") != said(folder)
+    settings = read_settings(folder)
+    with configured_keystore(settings.keys, settings.realm) as keystore, fleet_key(keystore).reveal() as raw:
+        assert hashlib.sha256(raw).hexdigest().startswith(value[1])
+    passphrase = Secret((folder / "keystore.passphrase").read_bytes().strip(), "passphrase")
+    material = unseal(folder / "keystore.sealed", passphrase, Realm.DEV)
+    (folder / "keystore.sealed").unlink()
+    create_keystore(folder / "keystore.sealed", passphrase, Realm.DEV, replace(material, secret={}))
+    assert said(folder).level is Level.WARNING
+    assert "none of the secret keys station-session-v0" in said(folder).sentence
 
 
 def test_every_sku_is_loaded(tmp_path):

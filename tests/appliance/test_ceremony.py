@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from itertools import cycle
+from pathlib import Path
 
 import pytest
 from appliance_bench import Served, Station, pem_of
-from ceremony_bench import ALL_SKUS, Bench, contents, material_of, passphrase_of
+from ceremony_bench import ALL_SKUS, Bench, contents, machine_of, material_of, passphrase_of
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sku_bench import calls_of, walk_sku
@@ -23,6 +26,7 @@ from station.appliance.ceremony.keys import (
 from station.appliance.ceremony.task import FILES, Side, Step
 from station.appliance.ceremony.transfer import read_transfer
 from station.appliance.device_store import DeviceStore
+from station.appliance.doctor import examine
 from station.appliance.keystore import SoftwareKeystore, open_keystore
 from station.appliance.session_tokens import SESSION_KEY, fleet_key
 from station.appliance.settings import read_settings
@@ -229,7 +233,7 @@ def test_later_skus_keep_everything(tmp_path):
 
 
 def test_two_spm_machines_of_one_offline_machine(tmp_path):
-    """Seeds and roots are shared, CA keys are not."""
+    """Seeds and roots are shared, CA keys and sessions are not: these two are no fleet."""
     first, second = Bench(tmp_path / "one"), Bench(tmp_path / "two")
     first.run()
     second.spm_init()
@@ -245,6 +249,58 @@ def test_two_spm_machines_of_one_offline_machine(tmp_path):
     assert set(one.private) == set(two.private)
     assert not set(one.private.values()) & set(two.private.values())
     assert certificate(first, "opentitan-ca-root-v0") == certificate(second, "opentitan-ca-root-v0")
+
+
+def test_a_clone_is_the_same_appliance(ended, postgres):
+    """docs/ceremony.md, A fleet: what is copied, its own TLS files, and a conversation that goes to both by turns."""
+    certificate_of = '[[station]]\nname = "one"\ncertificate = "station-1"\nskus = ["*"]\nroles = ["CP", "FT"]\n'
+    (ended.spm / "stations.toml").write_text(certificate_of)
+    postgres.configure(ended.spm)
+    ended.tls(ended.spm, "pa-service")
+    ended.tls(ended.spm / "clients/station-1", "station-1")
+    clone = clone_of(ended, ended.root / "clone")
+    assert session_key_check(ended.spm) == session_key_check(clone)
+    with pytest.raises(ConfigError, match=r"expected ceremony\.toml"):
+        machine_of(clone, Side.SPM)
+    instances = [Served(folder) for folder in (ended.spm, clone)]
+    stations = [Station(ended.spm, instance.target) for instance in instances]
+    try:
+        for number, sku in enumerate(("sival", "pi01")):
+            stations[number].log_in(sku, (ended.spm / f"clients/sku_password_{sku}").read_text().strip())
+            walk_sku(sku, by_turns(stations, stations[number].token), number)
+    finally:
+        for station in stations:
+            station.close()
+        assert [instance.stop() for instance in instances] == [0, 0]
+    assert postgres.rows("SELECT sku, flagged FROM registrations ORDER BY sku") == [("pi01", 0), ("sival", 0)]
+
+
+def by_turns(stations, token):
+    """Calls in one session, each to the next instance."""
+    turns = cycle(stations)
+    return lambda name, request: next(turns).call(name, request, token=token)
+
+
+def clone_of(bench: Bench, folder: Path) -> Path:
+    """As on another computer."""
+    folder.mkdir(mode=0o700)
+    for name in ("appliance.toml", "stations.toml", "keystore.sealed"):
+        shutil.copy2(bench.spm / name, folder / name)
+    shutil.copytree(bench.spm / "skus", folder / "skus")
+    shutil.copy2(bench.root / "spm.passphrase", bench.root / "clone.passphrase")
+    toml = (folder / "appliance.toml").read_text()
+    (folder / "appliance.toml").write_text(toml.replace("../spm.passphrase", "../clone.passphrase"))
+    bench.tls(bench.root / "clone-tls", "pa-service", server=True)
+    (folder / "tls").mkdir()
+    for old, new in (("key", "server-key"), ("cert", "server-cert"), ("ca-cert", "ca-cert")):
+        (bench.root / f"clone-tls/{old}.pem").rename(folder / f"tls/{new}.pem")
+    return folder
+
+
+def session_key_check(folder: Path) -> str:
+    (found,) = [check for check in examine(folder) if check.check == "session key"]
+    assert (found.level, found.sentence[:12]) == ("ok", "check value ")
+    return found.sentence
 
 
 # ---- realms ----------------------------------------------------------------------------------------------------------

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+import shutil
 import socket
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+import bcrypt
 import pytest
 from appliance_bench import Served, copy_folder
 from appliance_fakes import OddAppliance, plain_server
 from cryptography import x509
 
 from drivers.appliance_grpc.doctor import addresses
+from drivers.appliance_grpc.settings import read_settings
 from station.appliance import certificates
 from station.appliance.certificates import Issued, new_ca, new_endpoint, realm_name
-from station.appliance.pki import _ec_key
+from station.appliance.keystore import create_keystore, unseal
+from station.appliance.pki import _ec_key, init
+from station.appliance.session_tokens import SESSION_KEY
 from station.errors import ApplianceError
 from station.model import Realm
 from station.secret import Secret
@@ -93,6 +101,108 @@ def with_server_certificate(folder, tmp_path, authority):
 def test_all_is_well(served, folder, connect):
     assert kinds(connect(folder)) == []
     assert kinds(connect(folder), sku="") == []
+
+
+# ---- a fleet ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fleet(folder, tmp_path, connect):
+    """A client of several appliance processes behind one target, each on a folder that a function has changed."""
+    running = []
+
+    def start(*changes, **settings):
+        for number, change in enumerate(changes):
+            copied = copy_folder(folder, tmp_path / f"instance-{number}")
+            change(copied)
+            running.append(Served(copied))
+        target = "ipv4:" + ",".join(f"127.0.0.1:{appliance.ready['port']}" for appliance in running)
+        fixed = {"endpoint": None, "target": target, "target_name": "localhost", "load_balancing": "round_robin"}
+        return connect(folder, **{**fixed, **settings})
+
+    yield start
+    for appliance in running:
+        assert appliance.stop() == 0
+
+
+def unchanged(folder):
+    pass
+
+
+def another_session_key(folder):
+    passphrase = Secret((folder / "keystore.passphrase").read_bytes().strip(), "passphrase")
+    material = unseal(folder / "keystore.sealed", passphrase, Realm.DEV)
+    (folder / "keystore.sealed").unlink()
+    changed = replace(material, secret={**material.secret, SESSION_KEY: secrets.token_bytes(32)})
+    create_keystore(folder / "keystore.sealed", passphrase, Realm.DEV, changed)
+
+
+def audited(folder) -> int:
+    return len((folder / "audit.jsonl").read_text().splitlines())
+
+
+def test_a_fleet_of_copies(fleet, tmp_path):
+    appliance = fleet(unchanged, unchanged)
+    assert kinds(appliance) == []
+    folders = [tmp_path / f"instance-{number}" for number in range(2)]
+    before = sum(map(audited, folders))
+    assert kinds(appliance) == []
+    assert sum(map(audited, folders)) == before + 2, "once it is known to be one it costs a login and its end"
+    lines = "".join((folder / "audit.jsonl").read_text() for folder in folders)
+    assert lines.count("CloseSession") == lines.count("InitSession"), "no session of the doctor is left open"
+
+
+@pytest.mark.parametrize(("balancing", "found"), [("round_robin", ["fleet"]), ("pick_first", [])])
+def test_instances_that_do_not_share_their_session_key(fleet, tmp_path, balancing, found):
+    """Without turns the client stays at one, and logs in again when that one is gone."""
+    appliance = fleet(unchanged, another_session_key, load_balancing=balancing)
+    assert kinds(appliance) == found
+    assert kinds(appliance) == found, "as long as it is so"
+    if found:
+        (sentence,) = map(str, appliance.diagnose("sival"))
+        assert "does not know a session of ipv4:127.0.0.1:" in sentence
+        assert "give all instances the keystore of one" in sentence
+
+
+@pytest.mark.parametrize("balancing", ["round_robin", "pick_first"])
+def test_instances_with_other_ca_keys(fleet, tmp_path, balancing):
+    """As two SPM machines of one ceremony have them."""
+    init(tmp_path / "foreign")
+
+    def foreign_keys(folder):
+        for name in ("keystore.sealed", "keystore.passphrase", "skus/ca"):
+            shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+            copy = shutil.copytree if (tmp_path / "foreign" / name).is_dir() else shutil.copy2
+            copy(tmp_path / "foreign" / name, folder / name)
+
+    appliance = fleet(unchanged, unchanged, foreign_keys, load_balancing=balancing)
+    assert kinds(appliance) == ["fleet"]
+    (sentence,) = map(str, appliance.diagnose("sival"))
+    assert "has other CA keys than ipv4:127.0.0.1:" in sentence
+
+
+def test_an_instance_with_another_password(fleet):
+    def other_password(folder):
+        auth = folder / "skus/sku_auth.yml"
+        hashed = bcrypt.hashpw(b"another", bcrypt.gensalt(4, prefix=b"2a")).decode()
+        auth.write_text(re.sub(r'skuAuth: ".*"', f'skuAuth: "{hashed}"', auth.read_text()))
+
+    appliance = fleet(unchanged, other_password, load_balancing="pick_first")
+    assert kinds(appliance) == ["password"]
+
+
+def test_targets_of_single_instances():
+    for target, instances in (
+        ("ipv4:10.0.0.1:5,10.0.0.2:6", ("ipv4:10.0.0.1:5", "ipv4:10.0.0.2:6")),
+        ("ipv6:[::1]:5,[::2]:6", ("ipv6:[::1]:5", "ipv6:[::2]:6")),
+        ("pa.example:5003", ("pa.example:5003",)),
+        ("dns:///pa.example:5003", ("dns:///pa.example:5003",)),
+    ):
+        password = Secret(b"password", "password")
+        assert read_settings({"target": target, "tls": "off", "sku_password": password}).instances == instances
+
+
+# ---- what is between the station and one appliance -------------------------------------------------------------------
 
 
 def test_server_down(served, folder, connect, tmp_path):
