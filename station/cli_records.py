@@ -62,7 +62,7 @@ def export_part(name: str, folder: Path, *, station_file: Path | None, data: Pat
     if not files:
         raise Refused(f"nothing is kept of the part {name!r}; station part show tells what is known of it")
     write_files(files, folder)
-    rows = [(one.name, one.bytes, str(folder / one.file) if one.file else ("" if as_json else SEALED)) for one in files]
+    rows = [(one.name, one.size, str(folder / one.file) if one.file else ("" if as_json else SEALED)) for one in files]
     show_table(("name", "bytes", "file"), rows, as_json)
     return EXIT_PASS
 

@@ -1,4 +1,4 @@
-"""What the journal keeps of one part, as files: text, JSON and bytes. What is sealed is named and stays in the journal."""
+"""What the journal keeps of one part, as files: text, JSON and bytes; what is sealed is named and stays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class KeptFile:
     """One kept value: its name in the journal, its length in bytes, and its file (empty for what is left out)."""
 
     name: str
-    bytes: int
+    size: int
     file: str
     content: bytes = b""
 
