@@ -299,6 +299,21 @@ def part_show(name: str, **options: Any) -> int:
     return show_part(name, **options)
 
 
+@part.command("export")
+@click.argument("name")
+@click.argument("folder", type=FOLDER)
+@station_options
+@json_option
+def part_export(name: str, folder: Path, **options: Any) -> int:
+    """Write every value that is kept of a part into the new FOLDER: NAME.txt, NAME.json or NAME.bin.
+
+    NAME is its label or device id. What is sealed is listed and left out; nothing is overwritten.
+    """
+    from station.cli_records import export_part
+
+    return export_part(name, folder, **options)
+
+
 @part.command("release")
 @click.argument("name")
 @click.option("--reason", required=True, help="Why, in words; it is recorded.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOCAL = Path("station.toml")
 MARKS = ("journal.sqlite", "operators.json", "credentials", "station.lock")
+WIDEST = 60  # letters of a sentence in a table's column, on a terminal
 
 
 def user_folder() -> Path:
@@ -145,18 +146,21 @@ def visible(text: str) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], as_json: bool) -> None:
-    """A table for people, or JSON."""
+    """A table for people, or JSON. A terminal gets long sentences shortened, everything else gets them whole."""
     if as_json:
         click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], ensure_ascii=False))
         return
-    last = len(columns) - 1  # sentences stand there
-    texts = [
-        [
-            visible("" if value is None else str(value))[: None if index == last else 60]
-            for index, value in enumerate(row)
-        ]
-        for row in rows
-    ]
+    last = len(columns) - 1  # sentences stand there, and nothing behind them
+    whole = sys.stdout is None or not sys.stdout.isatty()
+    texts = [[cell(value, whole or index == last) for index, value in enumerate(row)] for row in rows]
     widths = [max([len(name), *(len(row[index]) for row in texts)]) for index, name in enumerate(columns)]
     for line in [list(columns), *texts]:
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def cell(value: Any, whole: bool) -> str:
+    """What stands in a table: digests, keys and ids (one word) always whole, long sentences with an ellipsis."""
+    text = visible("" if value is None else str(value))
+    if whole or len(text) <= WIDEST or " " not in text:
+        return text
+    return text[: WIDEST - 1].rstrip() + "…"

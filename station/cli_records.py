@@ -14,6 +14,7 @@ from station.cli_common import find_data, opened_bench, show_table, sign_in
 from station.errors import EXIT_PASS, JournalError, Refused
 
 if TYPE_CHECKING:
+    from station.journal_parts import PartRecord
     from station.workbench import Workbench
 
 
@@ -47,14 +48,32 @@ def show_history(
 
 def show_part(name: str, *, station_file: Path | None, data: Path | None, as_json: bool) -> int:
     """``station part show``."""
-    from station.journal_reader import read_part
     from station.queries import part_table
+
+    show_table(*part_table(_known(name, station_file, data)), as_json)
+    return EXIT_PASS
+
+
+def export_part(name: str, folder: Path, *, station_file: Path | None, data: Path | None, as_json: bool) -> int:
+    """``station part export``."""
+    from station.records.part_files import SEALED, files_of, write_files
+
+    files = files_of(_known(name, station_file, data))
+    if not files:
+        raise Refused(f"nothing is kept of the part {name!r}; station part show tells what is known of it")
+    write_files(files, folder)
+    rows = [(one.name, one.size, str(folder / one.file) if one.file else ("" if as_json else SEALED)) for one in files]
+    show_table(("name", "bytes", "file"), rows, as_json)
+    return EXIT_PASS
+
+
+def _known(name: str, station_file: Path | None, data: Path | None) -> PartRecord:
+    from station.journal_reader import read_part
 
     record = read_part(find_data(station_file, data), name)
     if not record.labels and not record.device_id:
         raise Refused(f"this station knows no part {name!r}")
-    show_table(*part_table(record), as_json)
-    return EXIT_PASS
+    return record
 
 
 def release_part(

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,7 @@ class Demo:
         self._chip = chip
         self._parts = parts
         self._dies: list[Die] = []
+        self._left_over = 0
         self._fault = fault
         self._teller = teller
         self._stopped = threading.Event()
@@ -148,12 +149,12 @@ class Demo:
             watcher = Watcher(bench, self._teller.log)
             self._sign_in(bench)
             bench.start(seated=True)
-            self._settle_interrupted(bench, watcher)
-            self._clear_verdicts(bench, watcher)
             words = f"{len(self._dies)} parts over {len(bench.workers)} sockets"
             counts = {"parts": len(self._dies), "sockets": len(bench.workers)}
             kept = {"data": str(self._station.folder)} if self._station.kept else {}
             self._tell("demo_started", words, **counts, **kept)
+            self._settle_interrupted(bench, watcher)
+            self._clear_verdicts(bench, watcher)
             self._all_stages(bench, watcher, hands)
         finally:
             self._stopped.set()
@@ -260,8 +261,20 @@ class Demo:
             if not bench.handle(Answer(socket, state.prompt.id, QUARANTINE_IT)):
                 raise ConfigError(f"socket {socket}: {watcher.refused.get(socket, 'the question stays open')}")
             now = watcher.wait(socket, "the verdict", lambda state: state.needs_acknowledge, SECONDS)
+            self._told_left_over(replace(now, label=now.label or state.label))
             self._must(bench, watcher, Acknowledge(socket, now.epoch))
             watcher.wait(socket, f"socket {socket} to be empty", lambda s: s.state == "insert_part", SECONDS)
+
+    def _told_left_over(self, state: SocketState) -> None:
+        """The part of a killed demo is none of this one's parts; it is told and counted for itself."""
+        assert state.verdict is not None
+        self._left_over += 1
+        verdict = state.verdict
+        words = f"{state.label}: {verdict.kind.upper()} bin {verdict.bin} -> {verdict.tray} {verdict.reason}".rstrip()
+        self._teller.event(
+            {**state_object(state), "event": "left_over", "chip": self._chip.name},
+            f"left over from a demo that was killed: {words}",
+        )
 
     def _clear_verdicts(self, bench: Workbench, watcher: Watcher) -> None:
         """An earlier demo in this folder was ended before it could read its verdicts; the sockets are empty now."""
@@ -285,7 +298,7 @@ class Demo:
 
     def _summary(self, error: str = "") -> int:
         kinds = [die.kind for die in self._dies]
-        counts = _counts(self._chip.name, self._parts, kinds, time.monotonic() - self._began)
+        counts = _counts(self._chip.name, self._parts, kinds, time.monotonic() - self._began, self._left_over)
         counts |= {"error": error} if error else {}
         words = ", ".join(f"{name} {value}" for name, value in counts.items())
         if counts["passed"] != self._parts and not self._station.kept:
@@ -307,12 +320,13 @@ class Demo:
             self._stopped.set()
 
 
-def _counts(chip: str, parts: int, kinds: list[str], seconds: float = 0.0) -> dict[str, Any]:
+def _counts(chip: str, parts: int, kinds: list[str], seconds: float = 0.0, left_over: int = 0) -> dict[str, Any]:
     """The figures of the summary."""
     found = Counter(kinds)
     return {
         "chip": chip, "parts": parts, "passed": found["pass"], "failed": found["fail"], "held": found["hold"],
-        "quarantined": found["quarantine"], "bench_faults": found["bench"], "seconds": round(seconds, 2),
+        "quarantined": found["quarantine"], "bench_faults": found["bench"], "left_over": left_over,
+        "seconds": round(seconds, 2),
     }  # fmt: skip
 
 

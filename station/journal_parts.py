@@ -86,6 +86,7 @@ def identity(device_id: str) -> str:
 class PartRecord:
     """Everything known of one part; fed with its rows in order, live ones included.
 
+    ``forms``: what each kept value was: str, bytes or sealed.
     ``erasing``: the erasure of the whole part was allowed, and nobody knows yet whether it happened.
     """
 
@@ -93,6 +94,7 @@ class PartRecord:
     device_id: str = ""
     burns: dict[tuple[str, str], BurnFacts] = field(default_factory=dict)
     kept: dict[str, bytes] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)
     starts: dict[str, int] = field(default_factory=dict)
     fails: dict[tuple[str, str], int] = field(default_factory=dict)
     verdicts: dict[str, VerdictFacts] = field(default_factory=dict)
@@ -173,7 +175,9 @@ class PartRecord:
         self.burn(row.context.flow, row.title).state = BurnState.DONE
 
     def _keep(self, row: Row) -> None:
-        self.kept[row.detail["name"]] = bytes.fromhex(row.detail["value"])
+        name = row.detail["name"]
+        self.kept[name] = bytes.fromhex(row.detail["value"])
+        self.forms[name] = str(row.detail["form"])
 
     def _registration(self, row: Row) -> None:
         run = row.context.run
@@ -241,6 +245,7 @@ class PartRecord:
         self.erasing = False
         self.burns.clear()
         self.kept.clear()
+        self.forms.clear()
         self.verdicts.clear()
         self.fails.clear()
 

@@ -50,6 +50,7 @@ class Run:
         self._stopped_by = ""
         self._burning = False
         self._quarantine = ""
+        self._erased = ""
         self.contact_lost = ""
         self.asked: set[str] = set()
         self.pack = services.pack
@@ -231,7 +232,7 @@ class Run:
         self._context = before.but(device_id=device_id)
         self._listener.identified(device_id)
         if conflict:
-            raise self.quarantined(conflict, None)
+            raise self.quarantined(conflict + self._gone(device_id), None)
         row = self._journal.append(self._context, "bind")
         self._adopt(device_id, row)
 
@@ -239,7 +240,7 @@ class Run:
         """Take over what is known of the chip under its id and its other labels."""
         known = self._journal.known(self._context.label_kind, self.label, device_id)
         if known.quarantine:
-            raise self.quarantined(f"the chip is in quarantine: {known.quarantine}", None)
+            raise self.quarantined(f"the chip is in quarantine: {known.quarantine}{self._gone(device_id)}", None)
         own = {self._context.flow, *self._plan.takes_back}
         others = sorted({flow for flow, _ in known.open_burns() if flow not in own})
         if others:
@@ -283,6 +284,7 @@ class Run:
         journal and every history still say what it was.
         """
         where = self._context.but(device_id=_plain(chip_id_hex))
+        self._erased = where.device_id
         detail = {"reason": waiver.reason, "waiver": waiver.row}
         if self._journal.conflict(where.label_kind, where.label, where.device_id):
             self._journal.write(where.but(label_kind="", label=""), "erased", "", detail)
@@ -290,6 +292,12 @@ class Run:
             self.feed(self._journal.write(self._context, "spared", "", spared))
         else:
             self.feed(self._journal.write(where, "erased", "", detail))
+
+    def _gone(self, device_id: str) -> str:
+        """What a quarantine adds when this very chip was erased in this run."""
+        return (
+            "; the chip in the socket has been erased just now, its keys are gone" if device_id == self._erased else ""
+        )
 
     # ---- what cannot be made again ----------------------------------------------------------------------------
 

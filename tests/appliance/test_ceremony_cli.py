@@ -226,6 +226,50 @@ def test_what_is_typed_wrong_makes_no_folder(tmp_path, arguments, words):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_refused_first_step_leaves_nothing_behind(tmp_path):
+    """Nobody is at the terminal; the same command with a file works, in the same place."""
+    new, phrase = tmp_path / "deep" / "spm", tmp_path / "phrase"
+    said = start("ceremony", "spm-init", new, "--realm", "production", *PEOPLE, stdin=subprocess.DEVNULL)
+    assert said.returncode == 2
+    assert "expected a terminal" in said.stderr
+    assert not (tmp_path / "deep").exists()
+    phrase.write_text("eleven char")
+    phrase.chmod(0o600)
+    said = start("ceremony", "spm-init", new, "--realm", "production", "--passphrase", phrase, *PEOPLE)
+    assert (said.returncode, "at least 12 characters" in said.stderr) == (2, True)
+    assert not (tmp_path / "deep").exists()
+    phrase.write_text("twelve chars")
+    assert not step("spm-init", new, "--realm", "production", "--passphrase", phrase)["already"]
+
+
+def test_a_folder_that_was_there_stays(tmp_path):
+    (tmp_path / "note").write_text("mine")
+    said = start("ceremony", "spm-init", tmp_path, "--realm", "dev", *PEOPLE, stdin=subprocess.DEVNULL)
+    assert said.returncode == 2
+    assert contents(tmp_path, ()) == {"note": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("spm-sku-csr", "--sku", "sivall", *PEOPLE), "did you mean 'sival'"),
+        (("spm-sku-csr", "--sku", "sival", "--subject", "x", *PEOPLE), "expected LABEL=NAME"),
+        (("spm-sku-csr", "--sku", "sival", "--operator", "Ada", "--witness", "ada"), "expected two people"),
+        (("spm-sku-csr", "--sku", "sival", "--operator", "A" * 80, "--witness", "W\x1b"), "up to 64 letters"),
+    ],
+)
+def test_what_is_typed_wrong_at_a_machine_is_in_its_transcript(tmp_path, arguments, words):
+    bench = Bench(tmp_path)
+    bench.spm_init()
+    before = contents(bench.spm, ("ceremony.lock", "transcript.jsonl"))
+    said = start("ceremony", arguments[0], bench.spm, *arguments[1:])
+    assert (said.returncode, words in said.stderr) == (2, True)
+    last = json.loads((bench.spm / "transcript.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["step"], words in last["note"]) == ("refused", "spm-sku-csr", True)
+    assert last["operator"] in ("Ada", "A" * 64) and last["witness"].isprintable()
+    assert contents(bench.spm, ("ceremony.lock", "transcript.jsonl")) == before
+
+
 def test_one_person_is_not_enough(tmp_path):
     said = start("ceremony", "spm-init", tmp_path / "new", "--realm", "dev", "--operator", "Ada", "--witness", "ada")
     assert said.returncode == 2
@@ -259,5 +303,7 @@ def test_the_plain_output_names_keys_and_certificates(ended, monkeypatch):
     people = People("Ada", "Wim")
     commands.step_command(Step.OFFLINE_CA_ROOT_CERTGEN, ended.offline, people, options, say=said.append)
     assert said[0] == "offline-ca-root-certgen sival: done"
-    assert "certificate opentitan-ca-root-v0, valid until " in said[1]
+    assert "no --subject was given for opentitan-ca-root-v0: the subject is the reference project's" in said[1]
+    assert "CN=Nuvoton Technology OpenTitan Root CA" in said[1]
+    assert "certificate opentitan-ca-root-v0, valid until " in said[2]
     assert material_of(ended.offline).secret

@@ -256,7 +256,7 @@ def test_a_step_that_was_begun_is_taken_up_by_others(transcript, tmp_path):
 )
 def test_two_people_are_needed(operator, witness, words):
     with pytest.raises(ConfigError, match=words):
-        People(operator, witness)
+        People(operator, witness).check()
 
 
 def test_names_beyond_ascii(transcript):

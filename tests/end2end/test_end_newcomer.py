@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -244,6 +246,40 @@ def test_ctrl_c_before_the_demo_has_begun(tmp_path):
     assert process.returncode == 130, err.decode()
     ended = json.loads(out.splitlines()[-1])
     assert (ended["event"], ended["error"]) == ("demo_ended", "the demo was stopped")
+
+
+def first_row(folder, kind):
+    """True once the journal of a demo has a row of this kind."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{folder}/data/journal.sqlite?mode=ro", uri=True)) as opened:
+            return opened.execute("SELECT 1 FROM journal WHERE kind = ?", (kind,)).fetchone() is not None
+    except sqlite3.OperationalError:  # not made yet
+        return False
+
+
+def test_the_part_of_a_killed_demo_is_told_and_counted(tmp_path):
+    arguments = ("demo", "--headless", "--chip", "nrf9160", "--parts", "1", "--sockets", "1", "--data", "whole")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "station", *arguments], cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        ends = time.monotonic() + SECONDS
+        while not first_row(tmp_path / "whole", "intent"):
+            assert process.poll() is None and time.monotonic() < ends
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    done = station(*arguments, "--json", folder=tmp_path)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    (told,) = [event for event in events if event["event"] == "left_over"]
+    assert (told["label"], told["kind"], told["socket"]) == ("P000001", "quarantine", 1)
+    assert events[0]["event"] == "demo_started" and events.index(told) == 1
+    last = events[-1]
+    assert (last["passed"], last["quarantined"], last["left_over"]) == (1, 0, 1) and done.returncode == 0
+    shown = station("part", "show", "P000001", "--data", "whole", folder=tmp_path).stdout.decode()
+    assert "QUARANTINE" in shown.upper()
 
 
 def test_ctrl_c_ends_the_demo_with_130_and_the_record_names_it(tmp_path):

@@ -81,6 +81,11 @@ def test_the_station_of_a_demo_is_whole_for_every_other_command(tmp_path):
     assert (run["recipe"], run["kind"]) == ("nrf9160-dk", "pass")
     shown = station("part", "show", "P000001", *place, folder=tmp_path).stdout
     assert "tfm_provisioning.provision: done" in shown and run["device_id"] in shown
+    station("part", "export", "P000001", tmp_path / "files", *place, folder=tmp_path)
+    key = (tmp_path / "files" / "iak_public_key.bin").read_bytes().hex()
+    token = tmp_path / "files" / "attestation_token.bin"
+    assert "as expected" in station("attest", "verify", token, "--public-key", key, folder=tmp_path).stdout
+    assert json.loads((tmp_path / "files" / "evidence_after.json").read_text())
 
 
 def test_a_second_demo_in_the_same_folder_takes_fresh_parts_and_another_chip_is_refused(tmp_path):

@@ -73,6 +73,26 @@ def test_who_it_is_is_kept_at_the_first_boot(nordic):
     assert kept["instance_id"][0] == 1 and len(kept["instance_id"]) == 33 and kept["console_boot"]
 
 
+@pytest.mark.parametrize("suffix", ["", "-recover"])
+def test_a_finished_part_that_a_wrong_label_had_erased_is_told_so(nordic, suffix):
+    """Everything was confirmed and nobody looked: whoever reads the quarantine must learn that the keys are gone."""
+    bench = nordic("nrf5340")
+    passed(bench.run("P000001"))
+    result = bench.run("P000777", suffix=suffix)
+    assert result.kind == "quarantine"
+    assert "belongs to label P000001, but label P000777 was scanned" in result.reason
+    assert result.reason.endswith("; the chip in the socket has been erased just now, its keys are gone")
+    assert "has been erased just now" in bench.journal.known("part", "P000001").quarantine
+    assert bench.chip["lc_state"] != "SECURED"
+
+
+def test_a_wrong_label_on_an_open_part_says_nothing_of_an_erasure(nordic):
+    bench = nordic("nrf5340")
+    assert bench.run("P000001", before=stop_before("provision")).kind in ("hold", "bench")
+    result = bench.run("P000777", suffix="-recover")
+    assert result.kind == "quarantine" and "erased" not in result.reason
+
+
 # ---- erasures that broke off -----------------------------------------------------------------------------------
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from station.appliance.ceremony import authority, offline, rma, spm, tls
-from station.appliance.ceremony.machine import FILE, KeystoreLines, Machine, at_machine, make_machine, realm_of
-from station.appliance.ceremony.task import People, Side, Step
+from station.appliance.ceremony.machine import FILE, KeystoreLines, Machine, at_machine, machine_made, realm_of
+from station.appliance.ceremony.task import People, Side, Step, Task
 from station.appliance.ceremony.transcript import certificate_text, file_text, key_text, render
 from station.appliance.ceremony.transfer import grouped
-from station.appliance.ceremony.work import DigestCheck, Outcome
+from station.appliance.ceremony.work import DigestCheck, Outcome, attended
 from station.appliance.files import place
 from station.appliance.sku_templates import ordered
 from station.errors import ConfigError
@@ -28,7 +29,8 @@ NEXT = {
     Step.OFFLINE_COMMON_INIT: "wait for the file of spm-init: offline-common-export",
     Step.OFFLINE_COMMON_EXPORT: "carry the file to the SPM machine: spm-sku-init",
     Step.SPM_SKU_INIT: "spm-sku-csr, for the same SKUs",
-    Step.SPM_SKU_CSR: "carry the file to the offline machine: offline-ca-root-certgen, then offline-sku-certgen",
+    Step.SPM_SKU_CSR: "carry the file to the offline machine: offline-ca-root-certgen (roots of your own name: with "
+    "--subject LABEL=NAME), then offline-sku-certgen",
     Step.OFFLINE_CA_ROOT_CERTGEN: "offline-sku-certgen; then carry both files to the SPM machine",
     Step.OFFLINE_SKU_CERTGEN: "carry this file and that of offline-ca-root-certgen to the SPM machine: spm-sku-certs",
     Step.SPM_SKU_CERTS: "tls-csr for the server and each station, stations.toml, passwords of clients/ to the stations",
@@ -98,11 +100,13 @@ def step_command(
     """Do one step at the machine of ``folder`` and say what was done."""
     folder, say = folder.resolve(), say or _stdout
     sides, do = STEPS[step]
-    _check(options)
+    if not (folder / FILE).exists():  # what was typed wrong is told before a folder is made
+        people.check()
+        _check(options)
     _begin_process(folder, options.realm)
-    if step in FIRST and (step is not Step.TLS_CSR or not (folder / FILE).exists()):
-        make_machine(folder, FIRST[step], Realm(options.realm) if options.realm else None, options.keystore)
-    with at_machine(folder, sides) as machine:
+    with _made(step, folder, options), at_machine(folder, sides) as machine:
+        with attended(machine, people, Task(step)):
+            _check(options)
         outcome = do(machine, people, options)
     for line in [_json(outcome)] if as_json else _lines(outcome):
         say(line)
@@ -117,8 +121,15 @@ def _begin_process(folder: Path, realm: str | None = None) -> None:
     harden_process()
 
 
+def _made(step: Step, folder: Path, options: Options) -> AbstractContextManager[None]:
+    """The machine of a first step; every other step wants one that is there."""
+    if step not in FIRST or (step is Step.TLS_CSR and (folder / FILE).exists()):
+        return nullcontext()
+    return machine_made(folder, FIRST[step], Realm(options.realm) if options.realm else None, options.keystore)
+
+
 def _check(options: Options) -> None:
-    """What was typed wrong is told before a folder is made."""
+    """Refuse what was typed wrong."""
     ordered(options.skus or ("all",))
     authority.parse_subjects(options.subjects)
     if options.name:

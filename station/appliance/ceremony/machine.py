@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +94,33 @@ class Machine:
     def in_token(self) -> bool:
         """True when the keys are in a PKCS#11 token."""
         return self.keystore.get("keystore_kind", SOFTWARE) == PKCS11
+
+
+@contextmanager
+def machine_made(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> Iterator[None]:
+    """``make_machine`` for its first step; when that is stopped before it was begun, a new machine is gone again."""
+    there = (folder / FILE).exists()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    make_machine(folder, side, realm, keystore)
+    try:
+        yield
+    except BaseException:  # also who gives up at the prompt may come back with other options
+        if not there:
+            _unmake(folder, missing)
+        raise
+
+
+def _unmake(folder: Path, missing: Sequence[Path]) -> None:
+    """Remove a machine of which nothing but refusals is known, and the folders that were made for it."""
+    with suppress(ConfigError, OSError):  # somebody else works there, or has put something there
+        with _alone(folder):
+            if any(entry.event != "refused" for entry in Transcript(folder / TRANSCRIPT).entries):
+                return
+            for name in (FILE, TRANSCRIPT):
+                (folder / name).unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)
+        for path in missing:
+            path.rmdir()
 
 
 def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> None:

@@ -105,7 +105,7 @@ def offline_ca_root_certgen(
             items = {**_named(roots), **_recipient(vault, templates)}
             build = partial(Transfer, task.step, machine.realm, machine.id, skus=task.skus, items=items)
             work.send(machine.transfer_path(task.step, task.skus), build)
-            return work.finish(certificates=_lines(roots))
+            return work.finish(certificates=_lines(roots), note=_borrowed(roots))
 
 
 def offline_sku_certgen(
@@ -201,6 +201,18 @@ def _root(machine: Machine, vault: Vault, label: str, subjects: authority.Subjec
         subject = authority.subject_of(label, subjects)
         place(path, authority.make_root(vault, label, subject, machine.realm), 0o644)
     return _stored_root(machine, label)
+
+
+def _borrowed(roots: Mapping[str, bytes]) -> str:
+    """One sentence on the roots that carry the reference project's name, since nobody has given them another."""
+    names = {label: x509.load_der_x509_certificate(der).subject for label, der in roots.items()}
+    borrowed = [label for label, name in names.items() if name == authority.ROOT_NAME]
+    if not borrowed:
+        return ""
+    return (
+        f"no --subject was given for {', '.join(borrowed)}: the subject is the reference project's, "
+        f"{authority.ROOT_NAME.rfc4514_string()}"
+    )
 
 
 def _stored_root(machine: Machine, label: str) -> bytes:

@@ -69,14 +69,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who does a step, and who watches."""
+    """Who does a step, and who watches, as they were typed; ``check`` refuses what cannot stand in a transcript."""
 
     operator: str
     witness: str
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ``ConfigError`` unless these are the names of two people."""
         for role, name in (("operator", self.operator), ("witness", self.witness)):
             if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
                 raise ConfigError(f"expected the name of the {role}, up to {LONGEST_NAME} letters, saw {name[:80]!r}")
         if self.operator.strip().casefold() == self.witness.strip().casefold():
             raise ConfigError(f"expected two people, saw {self.operator!r} twice: name another witness")
+
+    def printable(self) -> People:
+        """Cut and without control characters, for the entry of a refusal."""
+        cut = ("".join(filter(str.isprintable, name))[:LONGEST_NAME] for name in (self.operator, self.witness))
+        return People(*cut)

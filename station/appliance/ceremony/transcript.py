@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -21,6 +22,7 @@ from station.build import build_text
 from station.errors import ConfigError
 
 FILE = "transcript.jsonl"
+PAPER = 96  # letters on a printed line
 GENESIS = "0" * 64
 Event = Literal["begun", "done", "refused"]
 
@@ -194,8 +196,7 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
     if entry.peer:
         yield f"    for machine {entry.peer}"
     yield f"    operator {entry.operator}, witness {entry.witness}, version {entry.version}"
-    if entry.note:
-        yield f"    {entry.note}"
+    yield from textwrap.wrap(entry.note, PAPER, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     yield from (f"    {key_text(key)}" for key in entry.keys)
     yield from (f"    {certificate_text(certificate)}" for certificate in entry.certificates)
     yield from (f"    {file_text(file)}" for file in entry.files)

@@ -47,6 +47,8 @@ from station.model import Realm
 from station.secret import Secret
 
 RSA_BITS = 3072
+LEAST_LETTERS = 12
+"""Of a new passphrase in realm production: whoever copies the sealed file can try as many as the KDF lets through."""
 _HPKE, _RSA = (names.ML_KEM_KEY, names.X25519_KEY), (names.TRANSPORT_KEY, names.RMA_PRIVATE_KEY)
 _MAKERS: Mapping[str, Callable[[], Any]] = {
     names.RSA: lambda: rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS),
@@ -225,7 +227,16 @@ def _chosen(source: SecretSource, realm: Realm) -> Secret:
     passphrase = choose_secret(source, "keystore passphrase")
     if realm is Realm.PRODUCTION and passphrase.passes(known_keys.password_is_public):
         raise ConfigError("the passphrase is a publicly known one and is refused in production: choose another")
+    if realm is Realm.PRODUCTION and passphrase.passes(_is_short):
+        raise ConfigError(
+            f"expected a passphrase of at least {LEAST_LETTERS} characters in realm production, saw a shorter one: "
+            "choose another"
+        )
     return passphrase
+
+
+def _is_short(passphrase: bytes) -> bool:
+    return len(passphrase.decode("utf-8", "replace")) < LEAST_LETTERS
 
 
 def _without(material: KeyMaterial, *labels: str) -> KeyMaterial:

@@ -26,7 +26,7 @@ from station.appliance.ceremony.transfer import (
     read_transfer,
 )
 from station.appliance.ceremony.vault import Vault
-from station.appliance.files import holds, place
+from station.appliance.files import place
 from station.errors import ConfigError, StationError
 
 NOTE_LENGTH = 600
@@ -122,7 +122,12 @@ class Work:
 
     def require_place(self, received: Received) -> None:
         """Refuse when another transfer of this step was received before."""
-        holds(self.machine.received_path(received.transfer), received.raw)
+        kept = self.machine.kept(self.machine.received_path(received.transfer))
+        if kept is not None and kept.raw != received.raw:
+            raise ConfigError(
+                f"expected the transfer of {received.transfer.step} that this machine has received before "
+                f"({grouped(kept.digest)}), saw another: copy it again from the machine that made it"
+            )
 
     def keep(self, received: Received) -> None:
         """Keep a copy of a received transfer."""
@@ -163,11 +168,12 @@ def attended(machine: Machine, people: People, task: Task) -> Iterator[Work]:
     """A step; what stops it is written down."""
     work = Work(machine, people, task)
     try:
+        people.check()
         yield work
     except StationError as error:
         sentence = "".join(letter if letter.isprintable() else " " for letter in str(error))[:NOTE_LENGTH]
         with suppress(ConfigError, OSError):  # the first error is the one to tell
-            machine.transcript.add(machine.now(), "refused", work.task, people, note=sentence)
+            machine.transcript.add(machine.now(), "refused", work.task, people.printable(), note=sentence)
         raise
 
 
