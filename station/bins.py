@@ -11,6 +11,8 @@ from station.errors import ConfigError, Finding, nearest
 from station.model import Bin, BinKind, Retest
 from station.toml_file import Strict, TomlFile, load
 
+RECOVER_TRAY = "RECOVER"
+"""The tray of parts that only the erasure of the whole part helps."""
 REQUIRED = ("pass", "bench", "communication", "burn_failed", "limits", "hold", "registration_pending", "quarantine")
 
 

@@ -7,6 +7,7 @@ final test completes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -63,6 +64,11 @@ class VerdictFacts:
     time: float
     reason: str
     pending: bool
+
+    @property
+    def moment(self) -> str:
+        """Local date and time to the minute, for a sentence."""
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self.time))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 
 from station.bins import Bins
@@ -62,7 +61,7 @@ def check_known(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, rol
     takes_back = recipe.plan.takes_back
     if (passed := record.passed(recipe.flow_name)) and not takes_back:
         limit = "; the appliance cannot be asked" if recipe.needs_appliance else ""
-        raise Refused(f"this part passed {recipe.title} at {_when(passed.time)} (as far as this station knows{limit})")
+        raise Refused(f"this part passed {recipe.title} at {passed.moment} (as far as this station knows{limit})")
     if others := sorted({flow for flow, _ in record.open_burns()} - {recipe.flow_name, *takes_back}):
         raise Refused(f"a burn of {others[0]} was interrupted on this part; finish that first")
     last = record.verdicts.get(recipe.flow_name)
@@ -75,7 +74,7 @@ def _check_retest(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, r
     if last.bin_id not in bins:
         return
     bin = bins[last.bin_id]
-    went = f"this part went to bin {bin.soft} ({bin.name}) at {_when(last.time)}"
+    went = f"this part went to bin {bin.soft} ({bin.name}) at {last.moment}"
     if bin.retest is Retest.NEVER:
         raise Refused(f"{went}; it must not be retested")
     if bin.retest is Retest.ENGINEER and not may(role, Role.ENGINEER):
@@ -91,7 +90,3 @@ def _check_retest(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, r
 def _identifier(field: str) -> str:
     match = re.match(r"\d{0,3}[A-Z]", field)
     return match[0] if match else ""
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

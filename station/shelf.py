@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from station.bins import RECOVER_TRAY, Bins
 from station.chips import DEFAULT_CHIP, Chip, chip_named, chip_of_recipe
 from station.data_folder import write_durably
 from station.deadline import Deadline
@@ -17,6 +18,8 @@ from station.protocol import Scan
 
 if TYPE_CHECKING:
     from station.journal import Journal
+    from station.journal_parts import PartRecord
+    from station.recipe import Recipe
     from station.workbench import Workbench
 
 DIES_PER_ROW = 10
@@ -26,6 +29,8 @@ WAFER = "W1"
 FILE = "shelf.json"
 AGAIN = ("hold", "bench")
 """Verdicts after which a part is put in again."""
+RECOVERED = "recovered"
+"""The bin of a part that was erased whole: for what follows it is as new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +106,39 @@ def put_next(bench: Workbench, socket: int) -> None:
         raise Refused("choose a recipe first")
     shelf = Shelf(bench.folder.path)
     chip = chip_of_recipe(recipe.name) or chip_named(DEFAULT_CHIP)
-    name = next_die(bench, shelf, recipe.label_kind, recipe.flow_name, chip)
+    name = (
+        next_to_recover(bench, shelf, recipe)
+        if recipe.plan.takes_back
+        else next_die(bench, shelf, recipe.label_kind, recipe.flow_name, chip)
+    )
     bench.handler(socket, "insert", name)
     bench.handler(socket, "lid", "closed")
     label = shelf.label(name, recipe.label_kind)
     threading.Thread(target=_scan_when_ready, args=(bench, socket, label), name=f"scan {socket}", daemon=True).start()
+
+
+def next_to_recover(bench: Workbench, shelf: Shelf, recipe: Recipe) -> str:
+    """Name of the part that a recipe which erases whole parts takes next: never one that does not need it."""
+    seated, bins, kind = bench.seated_dies(), bench.bins_of(recipe), recipe.label_kind
+    for name, printed in shelf:
+        if name not in seated and needs_erasure(bench.journal.known(kind, printed.label(kind)), recipe, bins):
+            return name
+    raise Refused(f"no part on the shelf needs {recipe.name}: it takes only those that went to tray {RECOVER_TRAY}")
+
+
+def needs_erasure(record: PartRecord, recipe: Recipe, bins: Bins) -> bool:
+    """Whether the newest verdict that says anything of the part is one that only its erasure helps.
+
+    An erasure that was begun is to be brought to its end; a part that this recipe has failed is not taken again.
+    """
+    own = record.verdicts.get(recipe.flow_name)
+    if record.quarantine or (own is not None and own.kind == "fail"):
+        return False
+    flows = {*recipe.plan.takes_back, recipe.flow_name}
+    told = [last for flow, last in record.verdicts.items() if flow in flows and last.kind != "bench"]
+    newest = max(told, key=lambda last: last.seq, default=None)
+    needs = newest is not None and newest.bin_id in bins and bins[newest.bin_id].tray == RECOVER_TRAY
+    return record.erasing or needs
 
 
 def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str, chip: Chip) -> str:
@@ -115,19 +148,29 @@ def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str, chip: Chip) -
     if kind == "die":
         place = f"{bench.lot or LOT}/{wafer_name(bench.wafer)}/"
         here = [(name, printed) for name, printed in free if printed.die.startswith(place)]
-        again = next((name for name, printed in here if may_go(bench.journal, printed, kind, flow)), None)
+        again = next(ready(bench.journal, here, kind, flow), None)
         return again or shelf.new(bench.lot, bench.wafer, bench.shelf(), chip.noun)
-    probe = chip.probed_by
-    ready = next((name for name, printed in free if may_go(bench.journal, printed, kind, flow, probe)), None)
-    if ready is None and not probe:  # it comes out of a tray, not off a wafer
+    found = next(ready(bench.journal, free, kind, flow, chip.probed_by), None)
+    if found is None and not chip.probed_by:  # it comes out of a tray, not off a wafer
         return shelf.new(bench.lot, "", bench.shelf(), chip.noun)
-    if ready is None:
+    if found is None:
         raise Refused("no die that passed Chip Probe waits on the shelf; run Chip Probe first (recipe earlgrey-cp)")
-    return ready
+    return found
+
+
+def ready(journal: Journal, dies: list[tuple[str, Printed]], kind: str, flow: str, probe: str = "") -> Iterator[str]:
+    """Names of the dies that may be taken for a flow, those that come back before those nobody has begun."""
+    may = [(name, journal.known(kind, printed.label(kind))) for name, printed in dies
+           if may_go(journal, printed, kind, flow, probe)]  # fmt: skip
+    yield from (name for name, record in may if record.starts.get(flow))
+    yield from (name for name, record in may if not record.starts.get(flow))
 
 
 def may_go(journal: Journal, printed: Printed, kind: str, flow: str, probe: str = "") -> bool:
-    """Whether this die may be taken for a flow: not begun, or ended in hold or bench; a package passed ``probe``."""
+    """Whether this die may be taken for a flow: not begun, erased since, or ended in hold or bench.
+
+    A package must have passed ``probe`` before.
+    """
     record = journal.known(kind, printed.label(kind))
     if record.quarantine:
         return False
@@ -136,7 +179,12 @@ def may_go(journal: Journal, printed: Printed, kind: str, flow: str, probe: str 
     last = record.verdicts.get(flow)
     if last is not None:
         return last.kind in AGAIN and not last.pending
-    return not record.starts.get(flow)
+    return not record.starts.get(flow) or is_recovered(record)
+
+
+def is_recovered(record: PartRecord) -> bool:
+    """Whether the part was erased whole and checked to be blank, and nothing was burnt into it since."""
+    return any(last.bin_id == RECOVERED for last in record.verdicts.values())
 
 
 def _scan_when_ready(bench: Workbench, socket: int, label: str) -> None:

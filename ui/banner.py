@@ -8,14 +8,16 @@ from PySide6.QtWidgets import QPushButton, QWidget
 
 from station.protocol import Answer
 from ui.primary import Primary
-from ui.text import TextBlock
+from ui.text import MANY, TextBlock, factors, label_size, label_width
 from ui.theme import RADIUS, Theme, button_sheet
 from ui.words import sentence
 
 NOTICE_SECONDS = 8
 ICON = 74
-QUESTION_LINES = 2
-"""What is asked must be read whole."""
+MARGIN, GAP = 16, 8
+BUTTON_TEXT = 18.0
+BUTTONS_SHARE = 0.5
+"""Of the banner's width: what is said and asked must be read whole beside them."""
 
 
 class Banner(QWidget):
@@ -28,7 +30,7 @@ class Banner(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._primary = Primary("")
-        self._button_role = ""
+        self._button_style: object = None
         self._notice = ""
         self._times = 0
         self.choices: list[QPushButton] = []
@@ -37,7 +39,7 @@ class Banner(QWidget):
         self.hint = TextBlock(theme, 16, self)
         self.button = QPushButton(self)
         self.button.clicked.connect(self.pressed)
-        self.setFixedHeight(max(96, theme.px(96)))
+        self.give_room(1000)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.end_notice)
@@ -46,6 +48,10 @@ class Banner(QWidget):
     def primary(self) -> Primary:
         """What is shown."""
         return self._primary
+
+    def give_room(self, screen_height: int) -> None:
+        """As high as the text size asks for, up to a share of the screen's height."""
+        self.setFixedHeight(max(96, min(self._theme.px(96), round(screen_height * 0.15))))
 
     def show_primary(self, primary: Primary) -> None:
         """Show what to do now."""
@@ -83,9 +89,6 @@ class Banner(QWidget):
         self.button.setVisible(bool(primary.button))
         self.button.setText(primary.button)
         self._show_choices(primary.choices)
-        if primary.role != self._button_role:
-            self._button_role = primary.role
-            self.button.setStyleSheet(self._button_style(primary.role))
         self.setAccessibleName(f"{primary.sentence}. {primary.hint}")
         self._arrange()
         self.update()
@@ -95,6 +98,7 @@ class Banner(QWidget):
         if choices == self._shown_choices:
             return
         self._shown_choices = choices
+        self._button_style = None
         for button in self.choices:
             button.hide()
             button.deleteLater()
@@ -103,13 +107,9 @@ class Banner(QWidget):
     def _choice(self, text: str, answer: Answer) -> QPushButton:
         button = QPushButton(text, self)
         button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.setStyleSheet(self._button_style(self._primary.role))
         button.clicked.connect(lambda: self.answered.emit(answer))
         button.show()
         return button
-
-    def _button_style(self, role: str) -> str:
-        return button_sheet(self._theme, "hold" if role == "neutral" else role, 18)
 
     def _ink(self) -> str:
         return "#FFFFFF" if self._primary.role == "neutral" else self._theme.ink
@@ -122,25 +122,45 @@ class Banner(QWidget):
         self._arrange()
 
     def _arrange(self) -> None:
-        width = max(260, self.button.sizeHint().width() + 8) if self._primary.button else 0
-        height = max(64, self._theme.px(64))
-        self.button.setGeometry(self.width() - width - 16, (self.height() - height) // 2, width, height)
-        width += self._arrange_choices(height)
-        room = self.width() - ICON - width - 40
-        lines = self.hint.height_at(room, QUESTION_LINES if self._primary.choices else 1)
-        total = self.sentence.line_height() + (lines + 4 if lines else 0)
-        top = (self.height() - total) // 2
-        self.sentence.setGeometry(ICON, top, room, self.sentence.line_height())
-        self.hint.setGeometry(ICON, top + self.sentence.line_height() + 4, room, max(lines, 1))
+        """Buttons from the right, then sentence and hint, as large as they can be shown whole."""
+        height = min(max(64, self._theme.px(64)), self.height() - 2 * MARGIN)
+        room = self.width() - ICON - self._place_buttons(height) - 40
+        for factor in factors(self._theme):
+            self.sentence.grow(factor)
+            self.hint.grow(factor)
+            first, second = self.sentence.height_at(room, MANY), self.hint.height_at(room, MANY)
+            total = first + (second + 4 if second else 0)
+            if total <= self.height() - 12:
+                break
+        top = max(4, (self.height() - total) // 2)
+        self.sentence.setGeometry(ICON, top, room, first)
+        self.hint.setGeometry(ICON, top + first + 4, room, max(second, 1))
 
-    def _arrange_choices(self, height: int) -> int:
-        """Place the buttons of a question from the right; returns the width that they take."""
-        right = self.width() - 16
-        for button in reversed(self.choices):
-            width = button.sizeHint().width() + 8
+    def _place_buttons(self, height: int) -> int:
+        """Place the one action, or the answers to a question; returns the width that they take."""
+        buttons = self.choices or ([self.button] if self._primary.button else [])
+        if not buttons:
+            return 0
+        texts, theme = [button.text() for button in buttons], self._theme
+        most = (self.width() * BUTTONS_SHARE - GAP * (len(texts) - 1)) / sum(map(len, texts))
+        size = min(label_size(theme, [text], most * len(text), BUTTON_TEXT) for text in texts)
+        self._style(buttons, size)
+        right = self.width() - MARGIN
+        for button, text in zip(reversed(buttons), reversed(texts), strict=True):
+            width = label_width(theme, text, size) + 8
+            width = max(260, width) if button is self.button else width
             button.setGeometry(right - width, (self.height() - height) // 2, width, height)
-            right -= width + 8
-        return self.width() - 16 - right
+            right -= width + GAP
+        return self.width() - MARGIN - right
+
+    def _style(self, buttons: list[QPushButton], size: float) -> None:
+        """A style sheet is dear: only for other buttons, another role or another size."""
+        role = "hold" if self._primary.role == "neutral" else self._primary.role
+        wanted = (role, size, [id(button) for button in buttons])
+        if wanted != self._button_style:
+            self._button_style = wanted
+            for button in buttons:
+                button.setStyleSheet(button_sheet(self._theme, role, size))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Surface, border and the sign that somebody is to do something."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QMenu, QWidget
 
 from ui.bench_view import BenchView
-from ui.settings import TEXT_SIZES, WindowSettings
+from ui.settings import WindowSettings, sizes_for
 
 
 class EngineerMenu(QMenu):
@@ -22,9 +22,13 @@ class EngineerMenu(QMenu):
     stop_chosen = Signal()
     settings_chosen = Signal(object)  # WindowSettings
 
-    def __init__(self, view: BenchView, settings: WindowSettings, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, view: BenchView, settings: WindowSettings, parent: QWidget | None = None, room: QSize | None = None
+    ) -> None:
+        """``room``: what the window has, or could have; text sizes that it cannot show are not offered."""
         super().__init__(parent)
         self._settings = settings
+        self._room = room
         if not view.locked:
             self._runs(view)
             self._queries(view)
@@ -58,7 +62,8 @@ class EngineerMenu(QMenu):
     def _text_sizes(self) -> None:
         menu = self.addMenu(self.tr("Text size"))
         group = QActionGroup(menu)
-        for size in TEXT_SIZES:
+        room = self._room or self.screen().size()
+        for size in sizes_for(room.width(), room.height()):
             action = menu.addAction(self.tr("{size} %").format(size=size))
             self._choice(group, action, replace(self._settings, text_size=size))
 

@@ -15,6 +15,10 @@ ENGINEER_KEY, LOCK_KEY = "F10", "Ctrl+L"
 """So that the whole job can be done with keys: the recipe changes between Chip Probe and Final Test."""
 
 
+TIGHT_PILL = 110
+QWIDGETSIZE_MAX = 16777215
+
+
 class ModeBand(QWidget):
     """Says permanently that this is not production."""
 
@@ -98,6 +102,7 @@ class Header(QFrame):
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
+        self._tight = False
         self.setObjectName("header")
         self.setStyleSheet(
             f"QFrame#header {{ background: {theme.card}; border: none; border-bottom: 1px solid {theme.line}; }}"
@@ -153,6 +158,13 @@ class Header(QFrame):
         if text != self.clock.text():
             self.clock.setText(text)
 
+    def set_tight(self, tight: bool) -> None:
+        """Leave out what the operator does not need, so that the rest can be read."""
+        self._tight = tight
+        for field in (self.sku, self.build):
+            field.setVisible(not tight and bool(field.value.text()))
+        self.pill.setMaximumWidth(self._theme.px(TIGHT_PILL) if tight else QWIDGETSIZE_MAX)
+
     def show_view(self, view: BenchView) -> None:
         """Show what is known now."""
         hello, lot = view.hello, view.lot
@@ -170,6 +182,7 @@ class Header(QFrame):
         self.lock_button.setEnabled(bool(signed.operator) and view.lost is None and not view.replay)
         self.build.set_value(self._build_words(view), hello.fingerprint if hello else "")
         self._show_appliance(view)
+        self.set_tight(self._tight)
 
     def _build_words(self, view: BenchView) -> str:
         if view.hello is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from ui.banner import Banner
@@ -15,6 +16,12 @@ from ui.primary import primary
 from ui.theme import GRID, Theme
 from ui.tile import SocketTile
 from ui.words import TileContext
+
+ROOMY = (1150, 700)
+"""Width and height, in pixels at a text size of 100 %, below which the cards give their room to the tiles.
+
+What an operator must read comes first; the figures of the lot and the log of a run are on the engineer's pages.
+"""
 
 
 def columns_for(sockets: int) -> int:
@@ -32,6 +39,7 @@ class OperateScreen(QWidget):
 
     def __init__(self, theme: Theme, log: LogModel, sockets: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._theme = theme
         self.sockets = sockets
         self.band = ModeBand(theme)
         self.header = Header(theme)
@@ -61,7 +69,7 @@ class OperateScreen(QWidget):
         halves.setSpacing(GRID)
         left, right = (68, 32) if self.sockets > 4 else (59, 41)
         halves.addLayout(self._tile_grid(), left)
-        halves.addLayout(self._cards(), right)
+        halves.addWidget(self._cards(), right)
         body.addLayout(halves, 1)
         page.addLayout(body, 1)
 
@@ -76,17 +84,30 @@ class OperateScreen(QWidget):
             grid.setColumnStretch(column, 1)
         return grid
 
-    def _cards(self) -> QVBoxLayout:
-        cards = QVBoxLayout()
+    def _cards(self) -> QWidget:
+        self.cards = QWidget()
+        cards, middle = QVBoxLayout(self.cards), QHBoxLayout()
+        cards.setContentsMargins(0, 0, 0, 0)
         cards.setSpacing(GRID)
-        middle = QHBoxLayout()
         middle.setSpacing(GRID)
         middle.addWidget(self.bins, 1)
         middle.addWidget(self.map, 1)
         cards.addWidget(self.lot, 31)
         cards.addLayout(middle, 31)
         cards.addWidget(self.log, 38)
-        return cards
+        return self.cards
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """With a large text on a small screen there are tiles only."""
+        scale = self._theme.scale
+        roomy = self.width() / scale >= ROOMY[0] and self.height() / scale >= ROOMY[1]
+        self.cards.setVisible(roomy)
+        self.header.set_tight(not roomy)
+        self.banner.give_room(self.height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """What does not fit is left out or drawn smaller, so that the window is never larger than its screen."""
+        return QSize(640, 480)
 
     def show_view(self, view: BenchView) -> None:
         """Show everything that is known; unchanged parts cost next to nothing."""

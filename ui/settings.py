@@ -13,6 +13,16 @@ from PySide6.QtGui import QGuiApplication, QKeySequence
 from ui.theme import LIGHT, Theme, dark
 
 TEXT_SIZES = (80, 100, 115, 130, 150, 200)
+LEAST_SCREEN = (780, 480)
+"""Width and height of a screen, in pixels at a text size of 100 %, on which everything can still be read whole."""
+
+
+def sizes_for(width: int, height: int) -> tuple[int, ...]:
+    """The text sizes that a screen has room for; up to 100 % there is always."""
+    return tuple(
+        size for size in TEXT_SIZES
+        if size <= 100 or (100 * width / size >= LEAST_SCREEN[0] and 100 * height / size >= LEAST_SCREEN[1])
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QTextLayout, QTextOption
 from PySide6.QtWidgets import QWidget
 
-from ui.theme import SMALLEST_TEXT, Theme
+from ui.theme import LABEL_PADDING, SMALLEST_TEXT, Theme
 
 
 def break_lines(text: str, font: QFont, width: float, most: int) -> list[str]:
@@ -26,6 +28,32 @@ def break_lines(text: str, font: QFont, width: float, most: int) -> list[str]:
         rest = text[pieces[most - 1][0] :]
         lines[-1] = QFontMetricsF(font).elidedText(rest, Qt.TextElideMode.ElideRight, width)
     return lines
+
+
+MANY = 99  # lines: as many as there is room for
+SHRINK = 0.9
+LEAST_TEXT = 0.7
+"""What does not fit is drawn smaller, step by step, down to this share of its size at a text size of 100 %."""
+
+
+def factors(theme: Theme, largest: float = 1.0) -> list[float]:
+    """Sizes to try for a text that must be read whole, largest first."""
+    found, least = [largest], min(largest, LEAST_TEXT / theme.scale)
+    while found[-1] * SHRINK > least:
+        found.append(found[-1] * SHRINK)
+    return [*found, least] if least < found[-1] else found
+
+
+def label_width(theme: Theme, text: str, size: float) -> int:
+    """Width of a primary button with this text (``button_sheet``)."""
+    return round(QFontMetricsF(theme.font(size, bold=True)).horizontalAdvance(text)) + 2 * LABEL_PADDING + 2
+
+
+def label_size(theme: Theme, texts: Sequence[str], width: float, size: float) -> float:
+    """The largest size up to ``size`` at which each of these labels fits a button of this width."""
+    while theme.px(size) > SMALLEST_TEXT and any(label_width(theme, text, size) > width for text in texts):
+        size *= SHRINK
+    return size
 
 
 class TextBlock(QWidget):

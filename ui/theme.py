@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor, QFont, QFontDatabase
 RADIUS = 8
 GRID = 12
 SMALLEST_TEXT = 11
+LABEL_PADDING = 22  # left and right of the text of a primary button
 READABLE = 4.5  # WCAG 1.4.3 contrast of body text
 
 
@@ -241,6 +242,6 @@ def button_sheet(theme: Theme, role: str, size: float) -> str:
     text = "#FFFFFF" if contrast("#FFFFFF", surface) >= contrast("#12181E", surface) else "#12181E"
     return (
         f"QPushButton {{ background: {surface}; color: {text}; border: none; border-radius: {RADIUS}px;"
-        f" font-size: {theme.px(size)}px; font-weight: bold; padding: 0 22px; }}"
+        f" font-size: {theme.px(size)}px; font-weight: bold; padding: 0 {LABEL_PADDING}px; }}"
         f"QPushButton:pressed {{ background: {mix(surface, '#000000', 0.2)}; }}"
     )

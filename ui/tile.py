@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from station.protocol import Answer, Command, Handle, SocketState, Stop
 from ui.checklist import Bar, Checklist, rows_of
 from ui.primary import answers
-from ui.text import FitWord, TextBlock
+from ui.text import MANY, FitWord, TextBlock, factors, label_size, label_width
 from ui.theme import GRID, RADIUS, Theme, button_sheet, mix
 from ui.words import LINE, TileContext, TileWords, lies_unwatched, tile_words, whole_words
 
 BORDER = 3
-MANY = 99  # lines: as many as there is room for
 PADDING = 16
+GAP = 8  # between buttons
+ANSWER_TEXT, PLAIN_TEXT = 16.0, 14.0
 WORD_LIMIT = 50.0
 LARGEST_WORD = 96.0
 LONG_WORD = 7.6  # width of a long state word in the condensed cut, in word heights
@@ -70,6 +71,9 @@ class SocketTile(QWidget):
         self.bar = Bar(theme, self)
         self.buttons: list[QPushButton] = []
         self._button_key: object = None
+        self._button_text = 0.0
+        self._factor = 1.0
+        self._fitted: object = None
 
     # ---- what is shown --------------------------------------------------------------------------------------------
 
@@ -149,6 +153,7 @@ class SocketTile(QWidget):
             button.hide()
             button.deleteLater()
         self.buttons = [self._button(text, command) for text, command in choices]
+        self._button_text = 0.0
         prompt = state.prompt if state else None
         self.question.set_text(prompt.text if prompt and self._live else "", self._theme.ink)
 
@@ -172,8 +177,7 @@ class SocketTile(QWidget):
             button.clicked.connect(self._want_label)
         else:
             button.clicked.connect(lambda: self.commanded.emit(command))
-        if isinstance(command, Answer):
-            button.setStyleSheet(button_sheet(self._theme, self._words.role, 16))
+        button.setProperty("answers", isinstance(command, Answer))
         button.show()
         return button
 
@@ -200,7 +204,7 @@ class SocketTile(QWidget):
 
     def _word_limit(self) -> float:
         """The largest state word: about 50 px on four sockets, more where the tile is larger."""
-        scale = self._theme.scale
+        scale = self._theme.scale * min(1.0, self._factor)
         if self._narrow():
             return WORD_LIMIT * scale
         by_size = min((self.width() - 2 * PADDING) / LONG_WORD, self.height() * 0.135)
@@ -210,15 +214,44 @@ class SocketTile(QWidget):
         lines = 1.7 if self._narrow() else 1.0
         return round(PADDING * 0.5 + self.name.line_height() + self._word_limit() * 1.22 * lines + 6)
 
-    def _grow(self) -> None:
-        """On one or two sockets there is room for larger text."""
-        factor = max(1.0, min(1.5, self.width() / 560, self.height() / 400))
+    def _fit(self, width: int) -> None:
+        """The largest text at which everything that must be read is whole; the smallest when there is none.
+
+        On one or two sockets there is room for larger text, with a large text size often not even for that.
+        """
+        words, question = self._words, self.question.text()
+        labels = [button.text() for button in self.buttons]
+        shown = (self.width(), self.height(), replace(words, clock=""), question, labels, self._live)
+        if shown == self._fitted:
+            return
+        self._fitted = shown
+        largest = max(1.0, min(1.5, self.width() / 560, self.height() / 400))
+        for factor in factors(self._theme, largest):
+            self._grow(factor)
+            if self._needed(width) <= self.height():
+                return
+
+    def _grow(self, factor: float) -> None:
+        self._factor = factor
         for block in (self.name, self.clock, self.lead, self.reason, self.notes, self.part, self.band, self.checklist):
             block.grow(factor)
+        for block in (self.question, self.stop_reason):
+            block.grow(min(1.0, factor))
+
+    def _needed(self, width: int) -> int:
+        """Height of all that must be read: where the part goes, why, what is asked, and which part it is."""
+        words = self._words
+        texts = (self.lead, self.reason, self.notes, self.question)
+        height = self._head_height() + 8 + sum(block.height_at(width, MANY) + 6 for block in texts if block.text())
+        height += self.part.line_height() + 6 if words.part else 0
+        height += self.band.height_at(width, 2) + 10 if words.band else 0
+        height += self._buttons_height(width) if self.buttons else 0
+        height += self.stop.sizeHint().height() + 6 if words.shows_stop and self._live else 0
+        return height + PADDING + (18 if words.shows_bar else 0)
 
     def _arrange(self) -> None:
         width = self.width() - 2 * PADDING
-        self._grow()
+        self._fit(width)
         name_height = self.name.line_height()
         head = self._head_height()
         name = min(width // 2, self.name.natural_width())
@@ -265,24 +298,44 @@ class SocketTile(QWidget):
         self.question.setVisible(bool(self.question.text()))
         if not self.buttons:
             return bottom
-        gap = 8
-        height = max(44, self.buttons[0].sizeHint().height())
-        wide = (width - gap * (len(self.buttons) - 1)) // len(self.buttons)
-        stacked = any(button.sizeHint().width() > wide for button in self.buttons)
-        if stacked:
-            for place, button in enumerate(reversed(self.buttons)):
-                button.setGeometry(PADDING, bottom - (place + 1) * height - place * gap, width, height)
-            bottom -= len(self.buttons) * (height + gap)
-        else:
-            for place, button in enumerate(self.buttons):
-                button.setGeometry(PADDING + place * (wide + gap), bottom - height, wide, height)
-            bottom -= height + gap
-        return self._place_question(bottom, width)
+        size, stacked, height = self._button_form(width)
+        self._style_buttons(size)
+        count = len(self.buttons)
+        wide = width if stacked else (width - GAP * (count - 1)) // count
+        top = bottom - self._buttons_height(width) + GAP
+        for place, button in enumerate(self.buttons):
+            x, y = (0, place * (height + GAP)) if stacked else (place * (wide + GAP), 0)
+            button.setGeometry(PADDING + x, top + y, wide, height)
+        return self._place_question(top - GAP, width)
+
+    def _button_form(self, width: int) -> tuple[float, bool, int]:
+        """Text size of the buttons, whether they stand one above the other, and the height of each."""
+        texts, size = [button.text() for button in self.buttons], ANSWER_TEXT * min(1.0, self._factor)
+        wide = (width - GAP * (len(texts) - 1)) // len(texts)
+        stacked = any(label_width(self._theme, text, size) > wide for text in texts)
+        size = label_size(self._theme, texts, width if stacked else wide, size)
+        line = QFontMetricsF(self._theme.font(size, bold=True)).height()
+        return size, stacked, max(round(44 * min(1.0, self._factor)), round(line * 1.6))
+
+    def _buttons_height(self, width: int) -> int:
+        _size, stacked, height = self._button_form(width)
+        return (len(self.buttons) if stacked else 1) * (height + GAP)
+
+    def _style_buttons(self, size: float) -> None:
+        """A style sheet is dear: only when the size or the buttons have changed."""
+        if size == self._button_text:
+            return
+        self._button_text = size
+        for button in self.buttons:
+            plain = f"QPushButton {{ font-size: {self._theme.px(min(size, PLAIN_TEXT))}px; padding: 0 8px; }}"
+            answers = button_sheet(self._theme, self._words.role, size)
+            button.setStyleSheet(answers if button.property("answers") else plain)
 
     def _place_question(self, bottom: int, width: int) -> int:
         if not self.question.text():
             return bottom
-        height = self.question.height_at(width, 3)
+        room = max(1, (bottom - self._head_height()) // self.question.line_height())
+        height = self.question.height_at(width, min(MANY, room))
         self.question.setGeometry(PADDING, bottom - height, width, height)
         return bottom - height - 6
 

@@ -318,7 +318,7 @@ class StationWindow(QMainWindow):
 
     @Slot()
     def _engineer(self) -> None:
-        menu = EngineerMenu(self.view, self.settings, self)
+        menu = EngineerMenu(self.view, self.settings, self, self.size().expandedTo(self.screen().availableSize()))
         menu.run_chosen.connect(self._show_run_of)
         menu.query_chosen.connect(self._show_query)
         menu.recipe_chosen.connect(self._choose_recipe)

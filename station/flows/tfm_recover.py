@@ -63,10 +63,16 @@ def _require_same(run: Run, part: Nordic) -> None:
 
 
 def _confirm(run: Run) -> None:
-    name = f"{run.label} ({run.device_id})" if run.device_id else run.label
+    name = (f"{run.label} ({run.device_id})" if run.device_id else run.label) + _passed(run)
     for text, choice in (
         (f"{name}: every key and the identity of this part will be destroyed for good.", FIRST),
         (f"{name}: once more. Nothing brings its identity back. Is the right part in socket {run.socket}?", SECOND),
     ):
         if run.ask(text, (choice, NO)) != choice:
             raise BenchError("nobody confirmed that the part may be erased; nothing was changed")
+
+
+def _passed(run: Run) -> str:
+    """When the part passed, if it did: then it is a good one that would be destroyed."""
+    moments = [passed.moment for flow in sorted(PLAN.takes_back) if (passed := run.part.passed(flow)) is not None]
+    return f" PASSED on {moments[-1]}" if moments else ""

@@ -46,7 +46,21 @@ def chip_of(folder):
         handler.close()
 
 
-def test_a_new_kit_is_provisioned_and_recovered_by_keys_alone(screen, tmp_path):
+def choose_recipe(window, key, name):
+    """The recipe before or after the present one, by the engineer's menu."""
+    window.screen.click(*ENGINEER_BUTTON)
+    window.calm(TILE, 0.3)
+    window.screen.keys("Up", "Up", "Up", "Up", "Return")  # themes, text sizes, stop, recipe
+    window.calm(MIDDLE, 0.4)
+    window.screen.keys(key, "Return")
+    wait_until("the recipe", lambda: window.last("Hello", recipe=name))
+
+
+def take_out(window):
+    window.press("space", BANNER, lambda: window.state(1)["state"] == "insert_part", "the part to be out")
+
+
+def test_a_new_kit_is_provisioned_and_the_one_that_failed_recovered_by_keys_alone(screen, tmp_path):
     place = tmp_path / "station"
     with Window(screen, tmp_path, ["--data", str(place), "--sockets", "1", "--chip", "nrf5340"]) as window:
         wait_until("the engine", lambda: window.last("SignedIn").get("operator") and window.state(1))
@@ -66,23 +80,34 @@ def test_a_new_kit_is_provisioned_and_recovered_by_keys_alone(screen, tmp_path):
         window.calm(TILE, 0.3).save(SCREENSHOTS / "xvfb_nordic_pass.png")
         provisioned = chip_of(place)
         assert provisioned["lc_state"] == "SECURED" and provisioned["double_burns"] == []
-        window.press("space", BANNER, lambda: window.state(1)["state"] == "insert_part", "the part to be out")
+        take_out(window)
 
-        screen.click(*ENGINEER_BUTTON)
-        window.calm(TILE, 0.3)
-        screen.keys("Up", "Up", "Up", "Up", "Return")  # themes, text sizes, stop, recipe
-        window.calm(MIDDLE, 0.4)
-        screen.keys("Down", "Return")
-        wait_until("the recipe", lambda: window.last("Hello", recipe="nrf5340-dk-recover"))
         insert_and_start(window)
+        answer(window, "F2", question(window))
+        failed = window.wait_state(1, *VERDICTS)
+        assert (failed["label"], failed["verdict"]["tray"]) == ("P000002", "RECOVER"), failed
+        window.calm(TILE, 0.3).save(SCREENSHOTS / "xvfb_nordic_fail.png")
+        window.press("space", BANNER, lambda: not window.state(1)["needs_acknowledge"], "the verdict to be read")
+        take_out(window)
+
+        choose_recipe(window, "Down", "nrf5340-dk-recover")
+        insert_and_start(window)
+        assert window.state(1)["label"] == "P000002", "the part that failed, not the one that passed"
         first = question(window)
+        window.screen.picture().save(SCREENSHOTS / "xvfb_nordic_recover.png")
         answer(window, "F1", first)
         second = question(window)
-        assert second["id"] != first["id"] and chip_of(place)["lc_state"] == "SECURED"
+        closed = chip_of(place)
+        assert second["id"] != first["id"] and closed["erase_alls"] == []
         answer(window, "F1", second)
         verdict = window.wait_state(1, *VERDICTS)["verdict"]
         assert (verdict["kind"], verdict["bin_id"]) == ("pass", "recovered"), verdict
         erased = chip_of(place)
-        assert erased["lc_state"] == "ASSEMBLY" and erased["device_id"] == provisioned["device_id"]
-        assert len(erased["erase_alls"]) > len(provisioned["erase_alls"])
+        assert erased["lc_state"] == "ASSEMBLY" and erased["erase_alls"] != []
+        assert erased["device_id"] == closed["device_id"] != provisioned["device_id"]
         assert not window.last("ApplianceState"), "no light on a bench without appliance"
+
+        take_out(window)
+        choose_recipe(window, "Up", "nrf5340-dk")
+        window.press("space", BANNER, lambda: window.state(1).get("may_start"), "the next part to be in")
+        assert window.state(1)["label"] == "P000002", "a recovered part comes back before a new one"

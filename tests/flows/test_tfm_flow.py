@@ -231,6 +231,7 @@ def test_a_secured_part_is_recovered_with_two_confirmations_and_provisioned_agai
     old = bench.kept()["iak_public_key"]
     result = bench.run(suffix="-recover")
     assert (result.kind, result.bin) == ("pass", "recovered") and len(result.witness.questions) == 2
+    assert all("PASSED on 20" in question for question in result.witness.questions), "it is a good part that goes"
     record = bench.journal.known("part", "P000041")
     assert (
         record.erasures == 1 + (name != "nrf9160") and record.kept == {} and record.passed("tfm_provisioning") is None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from station import shelf as shelves
+from station.bins import load_bins
 from station.chips import chip_named
 from station.errors import ConfigError, Refused
 from station.journal_rows import Context
-from station.shelf import Shelf, next_die, wafer_name
+from station.recipe import load_recipe
+from station.resources import resources_folder
+from station.shelf import Shelf, next_die, next_to_recover, put_next, wafer_name
 
 
 class ShelfBench:
@@ -21,6 +24,9 @@ class ShelfBench:
     def seated_dies(self):
         return self.in_sockets
 
+    def bins_of(self, recipe):
+        return load_bins(resources_folder() / "bins.toml").overridden(recipe.pack.bins)
+
     def shelf(self):
         return self.on_bench
 
@@ -30,11 +36,11 @@ def bench(journal):
     return ShelfBench(journal, "L24-0117", "W2")
 
 
-def judge(journal, kind, label, flow, verdict, pending=False):
+def judge(journal, kind, label, flow, verdict, pending=False, bin_id=""):
     """A run of that flow with that verdict."""
     start = journal.start(Context(socket=1, label_kind=kind, label=label, flow=flow, recipe=flow), {})
     if verdict:
-        detail = {"kind": verdict, "bin_id": verdict, "reason": "", "pending": pending}
+        detail = {"kind": verdict, "bin_id": bin_id or verdict, "reason": "", "pending": pending}
         journal.verdict(start.context, detail)
 
 
@@ -109,6 +115,99 @@ def test_a_chip_without_probe_comes_fresh_out_of_its_tray(bench, tmp_path):
     assert next_die(bench, shelf, "part", "tfm_provisioning", chip) == "part-0005"
     judge(bench.journal, "part", "P000005", "tfm_provisioning", "hold")
     assert next_die(bench, shelf, "part", "tfm_provisioning", chip) == "part-0005"
+
+
+PROVISION, RECOVER = "tfm_provisioning", "tfm_recover"
+
+
+@pytest.fixture
+def recover():
+    return load_recipe("nrf5340-dk-recover")
+
+
+def parts(bench, shelf, *verdicts):
+    """New parts with these verdicts (kind, bin) of provisioning; their names."""
+    names = []
+    for kind, bin_id in verdicts:
+        names.append(shelf.new("", "", (), "part"))
+        judge(bench.journal, "part", shelf.label(names[-1], "part"), PROVISION, kind, bin_id=bin_id)
+    return names
+
+
+def erase(bench, shelf, name, verdict="pass", bin_id="recovered"):
+    """A recovery that came to its end."""
+    label = shelf.label(name, "part")
+    start = bench.journal.start(Context(socket=1, label_kind="part", label=label, flow=RECOVER), {})
+    bench.journal.write(start.context, "waiver", "", {"reason": "recovery"})
+    bench.journal.write(start.context, "erased", "", {"reason": "recovery", "waiver": 1})
+    bench.journal.verdict(start.context, {"kind": verdict, "bin_id": bin_id, "reason": "", "pending": False})
+
+
+RECOVER_BINS = ("locked", "half_provisioned", "dummy_key", "network_core", "boot_refused")
+
+
+@pytest.mark.parametrize("bin_id", RECOVER_BINS)
+def test_a_recovery_takes_the_part_that_needs_it_and_never_a_good_one(bench, tmp_path, recover, bin_id):
+    shelf = Shelf(tmp_path)
+    passed, failed, wanted = parts(bench, shelf, ("pass", "pass"), ("fail", "attestation"), ("fail", bin_id))
+    assert next_to_recover(bench, shelf, recover) == wanted
+    bench.in_sockets = {wanted}
+    with pytest.raises(Refused, match=r"no part on the shelf needs nrf5340-dk-recover: .* tray RECOVER"):
+        next_to_recover(bench, shelf, recover)
+    assert passed != failed
+
+
+def test_every_bin_of_the_recover_tray_counts():
+    bins = load_bins(resources_folder() / "bins.toml")
+    assert {bin.id for bin in bins if bin.tray == "RECOVER"} == set(RECOVER_BINS)
+
+
+def test_a_recovery_takes_no_new_part_nor_prints_one(bench, tmp_path, recover):
+    shelf = Shelf(tmp_path)
+    shelf.new("", "", (), "part")
+    bench.recipe, bench.folder = recover, type("Folder", (), {"path": tmp_path})
+    with pytest.raises(Refused, match="no part on the shelf needs"):
+        put_next(bench, 1)
+    assert len(list(Shelf(tmp_path))) == 1
+
+
+def test_a_refused_recovery_is_asked_again_and_a_finished_one_not(bench, tmp_path, recover):
+    shelf = Shelf(tmp_path)
+    passed, wanted = parts(bench, shelf, ("pass", "pass"), ("fail", "half_provisioned"))
+    for name in (passed, wanted):  # somebody answered No
+        judge(bench.journal, "part", shelf.label(name, "part"), RECOVER, "bench")
+    assert next_to_recover(bench, shelf, recover) == wanted
+    erase(bench, shelf, wanted)
+    with pytest.raises(Refused):
+        next_to_recover(bench, shelf, recover)
+    judge(bench.journal, "part", shelf.label(wanted, "part"), PROVISION, "fail", bin_id="half_provisioned")
+    assert next_to_recover(bench, shelf, recover) == wanted, "it failed again after its recovery"
+    erase(bench, shelf, wanted, "fail", "half_provisioned")
+    with pytest.raises(Refused):  # not blank after an erasure: bin 42 may not be retested
+        next_to_recover(bench, shelf, recover)
+
+
+def test_an_erasure_that_was_begun_is_brought_to_its_end(bench, tmp_path, recover):
+    shelf = Shelf(tmp_path)
+    (name,) = parts(bench, shelf, ("pass", "pass"))
+    label = shelf.label(name, "part")
+    start = bench.journal.start(Context(socket=1, label_kind="part", label=label, flow=RECOVER), {})
+    bench.journal.write(start.context, "waiver", "", {"reason": "recovery"})
+    bench.journal.verdict(start.context, {"kind": "hold", "bin_id": "hold", "reason": "", "pending": False})
+    assert next_to_recover(bench, shelf, recover) == name
+
+
+def test_a_recovered_part_comes_back_before_new_ones(bench, tmp_path):
+    shelf, chip = Shelf(tmp_path), chip_named("nrf5340")
+    new = shelf.new("", "", (), "part")
+    _passed, wanted = parts(bench, shelf, ("pass", "pass"), ("fail", "half_provisioned"))
+    assert next_die(bench, shelf, "part", PROVISION, chip) == new
+    erase(bench, shelf, wanted)
+    assert next_die(bench, shelf, "part", PROVISION, chip) == wanted
+    judge(bench.journal, "part", shelf.label(wanted, "part"), PROVISION, "bench")
+    assert next_die(bench, shelf, "part", PROVISION, chip) == wanted, "a bench fault is not the part's"
+    judge(bench.journal, "part", shelf.label(wanted, "part"), PROVISION, "pass")
+    assert next_die(bench, shelf, "part", PROVISION, chip) == new
 
 
 def test_dies_the_bench_has_already_are_not_printed_again(bench, tmp_path):

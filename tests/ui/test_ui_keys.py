@@ -249,4 +249,4 @@ def test_a_question_is_read_whole_in_the_banner(desk):
     assert len(lines) == 2 and " ".join(lines) == CONFIRM[0].text
     assert hint.geometry().bottom() < desk.banner.height()
     desk.feed(replace(s.READY, socket=1))
-    assert desk.banner.hint.most_lines == 1
+    assert desk.banner.hint.height() == desk.banner.hint.line_height(), "an ordinary hint is one line"

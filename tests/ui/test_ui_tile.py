@@ -9,12 +9,12 @@ import ui_samples as s
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QColor, QImage
 
-from station.protocol import Answer, Handle, Stop
+from station.protocol import Answer, Handle, PromptView, Stop
 from ui.checklist import rows_of, window_of
 from ui.text import break_lines
 from ui.theme import LIGHT, SMALLEST_TEXT
 from ui.tile import SocketTile
-from ui.words import TileContext
+from ui.words import LINE, TileContext
 
 FOUR = (464, 400)  # a tile of four sockets at 1600 × 1000
 EIGHT = (226, 400)
@@ -165,6 +165,43 @@ def test_a_failed_part_shows_no_pending_steps(make):
 def test_text_size_setting_enlarges_the_tile(make):
     large = make(s.FAIL, (700, 600), replace(LIGHT, scale=1.5))
     assert large.lead.pixel_size() >= 36
+
+
+def whole(block):
+    """Whether the lines that are drawn hold all of the text."""
+    lines = block._lines(block.width(), max(1, min(block.most_lines, block.height() // block.line_height())))
+    return block.isVisible() and " ".join(lines).split() == block.text().replace(LINE, " ").split()
+
+
+ERASE = (
+    "Part P000002: the debug port is closed, as with every new part. It is erased whole: if it holds keys, they are "
+    "gone for good."
+)
+HALF = (
+    "'Provision: run the image that makes the keys' is half done, and can be neither finished nor repeated (the "
+    "firmware stopped: ZEPHYR FATAL ERROR 4: Kernel panic on CPU 0)"
+)
+ERASING = replace(s.PROMPT, prompt=PromptView(3, ERASE, ("The part is new: erase", "No: the part goes to RECOVER")))
+HALF_DONE = replace(s.FAIL, verdict=replace(s.FAIL.verdict, tray="RECOVER", reason=HALF))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.15, 1.3, 1.5, 2.0])
+@pytest.mark.parametrize("state", [ERASING, HALF_DONE, *s.TILE_STATES.values()])
+def test_what_must_be_read_is_whole_at_every_text_size(make, state, scale):
+    """Tiles of four sockets on a screen of 1600 x 1000, with the cards beside them or without."""
+    tile = make(state, (464, 380) if scale < 1.4 else (776, 324), replace(LIGHT, scale=scale), virtual=True)
+    for block in (tile.lead, tile.reason, tile.notes, tile.question, tile.band):
+        assert not block.text() or whole(block), block.text()
+    parts = [tile.name, tile.word, tile.band, tile.lead, tile.reason, tile.notes, tile.part, tile.checklist]
+    boxes = [part.geometry() for part in (*parts, tile.question, *tile.buttons, tile.stop, tile.bar)
+             if part.isVisible()]  # fmt: skip
+    assert all(tile.rect().contains(box) for box in boxes)
+    for i, box in enumerate(boxes):
+        assert not any(box.intersects(other.adjusted(1, 1, -1, -1)) for other in boxes[i + 1 :])
+    for button in tile.buttons:
+        button.ensurePolished()
+        assert button.fontMetrics().horizontalAdvance(button.text()) <= button.width() - 4
+        assert button.fontMetrics().height() <= button.height()
 
 
 class Paints(QObject):

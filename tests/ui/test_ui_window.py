@@ -7,6 +7,7 @@ import pytest
 import ui_samples as s
 from PySide6.QtCore import QDateTime, Qt
 from PySide6.QtWidgets import QApplication
+from test_ui_tile import ERASE, whole
 from ui_desk import Desk
 
 from station.protocol import (
@@ -19,7 +20,7 @@ from station.protocol import (
 )
 from ui.event_lines import BadLine
 from ui.operate import columns_for
-from ui.settings import WindowSettings, load
+from ui.settings import TEXT_SIZES, WindowSettings, load, sizes_for
 from ui.theme import LIGHT
 
 
@@ -41,7 +42,8 @@ def test_a_bench_is_shown_whole(desk):
 
 @pytest.mark.parametrize(("sockets", "columns"), [(1, 1), (2, 2), (4, 2), (8, 4)])
 def test_layouts(desk, sockets, columns):
-    desk.feed(*s.bench(sockets, states=[replace(s.INSERT, socket=n + 1) for n in range(sockets)]))
+    states = [replace(s.INSERT, socket=n + 1) for n in range(1, sockets)]
+    desk.feed(*s.bench(sockets, states=[replace(s.READY, socket=1), *states]))
     QApplication.processEvents()
     tiles = list(desk.window.operate.tiles.values())
     assert len(tiles) == sockets and columns_for(sockets) == columns
@@ -50,6 +52,39 @@ def test_layouts(desk, sockets, columns):
     assert desk.window.width() == 1600 and desk.banner.button.height() >= 64 and desk.banner.sentence.pixel_size() == 30
     if sockets == 4:
         assert tiles[0].word.pixel_size() >= 50
+
+
+@pytest.mark.parametrize("sockets", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [150, 200])
+def test_a_large_text_gives_its_room_to_the_tiles(qtbot, styled, clock, sockets, size):
+    desk = Desk(qtbot, clock)
+    desk.window.apply_settings(WindowSettings(theme="light", text_size=size))
+    others = [replace(s.FAIL, socket=n) for n in range(2, sockets + 1)]
+    asking = replace(s.PROMPT, socket=1, prompt=replace(s.PROMPT.prompt, text=ERASE))
+    desk.feed(*s.bench(sockets, states=[asking, *others]))
+    QApplication.processEvents()
+    screen = desk.window.operate
+    assert (desk.window.width(), desk.window.height()) == (1600, 1000), "no larger than its screen"
+    assert not screen.cards.isVisible() and screen.tiles[sockets].geometry().right() > 1560
+    assert all(tile.geometry().bottom() < 1000 for tile in screen.tiles.values())
+    for block in (desk.banner.sentence, desk.banner.hint, screen.tiles[1].question):
+        assert whole(block), block.text()
+    assert ERASE in desk.banner.hint.text()
+    for tile in list(screen.tiles.values())[1:]:
+        assert whole(tile.lead) and tile.lead.text() == "→ tray RED"
+    desk.feed(replace(s.PASS, socket=1), *others)
+    assert "tray RED" in desk.banner.hint.text() + desk.banner.sentence.text() or sockets == 1
+    assert whole(desk.banner.hint) and whole(desk.banner.sentence)
+    desk.window.apply_settings(WindowSettings(theme="light"))
+    QApplication.processEvents()
+    assert desk.window.operate.cards.isVisible()
+
+
+def test_a_text_size_that_cannot_be_read_is_not_offered():
+    assert sizes_for(1600, 1000) == TEXT_SIZES == sizes_for(1920, 1080)
+    assert sizes_for(1366, 768) == (80, 100, 115, 130, 150)
+    assert sizes_for(1024, 768) == (80, 100, 115, 130)
+    assert sizes_for(640, 480) == (80, 100)
 
 
 def test_an_appliance_that_was_not_asked_yet_is_no_alarm(desk):
