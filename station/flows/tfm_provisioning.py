@@ -125,7 +125,7 @@ def _contact(run: Run, part: Nordic) -> Look:
 
 def _prepare(run: Run, part: Nordic, found: Look, digests: Mapping[str, str]) -> None:
     """An open part in ASSEMBLY without any key, whose network core has what it needs before the image runs."""
-    if not found.is_open or _network_is_closed(part):
+    if not found.is_open or part.network.closes():
         with run.step(PLAN.recover):
             if found.is_open:
                 _require_blank(run, part.evidence())
@@ -139,11 +139,8 @@ def _prepare(run: Run, part: Nordic, found: Look, digests: Mapping[str, str]) ->
             run.log(f"{pages} pages of flash held something and were erased", "dut")
         if part.network.has_image and not part.network.child_locks:
             _put_network_image(run, part)
-
-
-def _network_is_closed(part: Nordic) -> bool:
-    """Whether the network core's port is shut, or about to be, although it is needed open."""
-    return part.network.closes()
+        elif part.network.host_locks:
+            part.network.keep_open()
 
 
 def _require_blank(run: Run, seen: Evidence) -> None:
@@ -209,7 +206,7 @@ def _judge_console(run: Run, part: Nordic) -> None:
 
 def _install_network(run: Run, part: Nordic) -> None:
     """The network core's production image, once; without one its child image is taken away all the same."""
-    if run.kept(NETWORK_IMAGE) is not None:
+    if run.kept(NETWORK_IMAGE) is not None and (not part.look().is_open or part.network.holds_image()):
         return
     if part.network.has_image:
         _put_network_image(run, part)

@@ -17,6 +17,7 @@ from station.flows.tfm_provisioning import PLAN
 from station.formats import tfm_console
 from station.journal import Journal
 from station.model import ResetKind, Segment, Span
+from station.parts import PartServices
 
 YES = 0
 
@@ -82,6 +83,36 @@ def test_a_network_core_that_closed_before_its_word_was_written_is_not_called_lo
     result = bench.run()
     assert (result.kind, result.bin) == ("fail", "network_core") and "closed before this station" in result.reason
     assert bench.chip["cores"]["net"]["approtect"] == 0x50FA50FA
+
+
+def test_an_open_part_keeps_its_network_core_open_until_its_word_is_written(nordic):
+    """It was erased elsewhere and has nothing in the network core that would open that port after the next reset."""
+    bench = nordic("nrf5340", net_lock="host")
+    without_network_image(bench, "host", starts_net=False)
+    assert bench.run(suffix="-recover").bin == "recovered"
+    probe = bench.ports()["probe"]
+    probe.attach()
+    part_of(bench).network.access()
+    probe.erase("net", [Span(0x0100_0000, 4)])
+    another_station(bench)
+    passed(bench.run())
+    assert bench.chip["cores"]["net"]["approtect"] == 0
+
+
+def part_of(bench):
+    recipe = bench.recipe()
+    services = PartServices(lambda *_: None, lambda _: None, None, {**recipe.pack.settings, **recipe.settings})
+    return recipe.part(bench.ports(), services)
+
+
+def test_a_network_core_that_lost_its_image_gets_it_again(nordic):
+    bench = nordic("nrf5340")
+    assert bench.run(before=stop_before("network")).kind == "hold"
+    probe = bench.ports()["probe"]
+    probe.attach()
+    probe.erase("net", [Span(0x0100_0000, 4)])
+    passed(bench.run())
+    assert bench.chip["cores"]["net"]["image"] == "tfm_net"
 
 
 def test_a_pack_whose_firmware_is_to_close_a_core_without_firmware_is_refused(nordic):

@@ -44,20 +44,20 @@ def write_blank(probe: Probe, words: Mapping[int, int]) -> None:
             probe.write_once("app", address, [value])
 
 
-def flash_holds(probe: Probe, image: CoreImage) -> bool:
-    """Whether the application core's flash holds the image; the vector table is looked at first."""
+def flash_holds(probe: Probe, image: CoreImage, core: str = "app") -> bool:
+    """Whether a core's flash holds the image; the vector table is looked at first."""
     blocks = sorted(image.blocks, key=lambda block: block.address)
     return all(
-        _holds(probe, block.address, block.data[: WORD * FIRST_WORDS] if first else block.data)
+        _holds(probe, core, block.address, block.data[: WORD * FIRST_WORDS] if first else block.data)
         for first in (True, False)
         for block in (blocks[:1] if first else blocks)
     )
 
 
-def _holds(probe: Probe, address: int, data: bytes) -> bool:
+def _holds(probe: Probe, core: str, address: int, data: bytes) -> bool:
     """Every byte; of the words at its ends, which are read whole, what lies outside is not compared."""
     before = address % WORD
-    words = probe.read_words("app", address - before, -(-(before + len(data)) // WORD))
+    words = probe.read_words(core, address - before, -(-(before + len(data)) // WORD))
     found = b"".join(word.to_bytes(WORD, "little") for word in words)
     return found[before : before + len(data)] == data
 

@@ -14,7 +14,7 @@ from station.formats.console_lines import Heard
 from station.formats.firmware_image import CoreImage
 from station.formats.nordic_family import CLOSED, ERASED
 from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, DebugAccess
-from station.parts.nordic import images
+from station.parts.nordic import content, images
 from station.parts.nordic.consoles import Consoles
 from station.parts.nordic.debug_port import NordicDebugPort
 from station.parts.nordic.evidence import NETWORK, ONLY_RECOVERY
@@ -121,6 +121,16 @@ class NetworkCore:
                             "is closed; erase the whole part first", "locked")  # fmt: skip
         self._recovery.keep_network_open()
         self._probe.program("net", images.segments(self._image("provisioning")))
+
+    def keep_open(self) -> None:
+        """See that a core without an image of its own stays open over the reset that starts the provisioning image."""
+        self._recovery.keep_network_open(with_firmware=True)
+
+    def holds_image(self) -> bool:
+        """Whether the production image lies in its flash, as far as that can be read."""
+        return self.access() is not DebugAccess.OPEN or content.flash_holds(
+            self._probe, self._image("production"), "net"
+        )
 
     def install(self) -> None:
         """Program the production image and read it back; ``PartError`` when the port is closed."""

@@ -57,10 +57,10 @@ class Recovery:
         """
         self._keep_open(self._family.app, with_firmware=False)
 
-    def keep_network_open(self) -> None:
-        """The same for the network core, whose port must be open."""
+    def keep_network_open(self, with_firmware: bool = False) -> None:
+        """The same for the network core, whose port must be open; a core that gets no firmware needs that, too."""
         if self._family.net is not None:
-            self._keep_open(self._family.net, with_firmware=False)
+            self._keep_open(self._family.net, with_firmware)
 
     def _restart(self) -> None:
         """Hardened parts stay open over the CTRL-AP's reset; the nRF9160 looks at its UICR at the reset pin only."""
