@@ -120,6 +120,7 @@ class SocketState:
 
     ``state``: insert_part, scan, checking, running, burning, pass, fail, hold, quarantine, bench_fault, interrupted.
     ``epoch`` grows with every change of what a start or acknowledge would do; a command with another epoch is refused.
+    ``settling``: while burning, nothing is done any more but wait until the chip's worst case has passed.
     """
 
     socket: int
@@ -138,6 +139,7 @@ class SocketState:
     typical: float = 0.0
     percent: int = 0
     burn_title: str = ""
+    settling: bool = False
     stop_allowed: bool = True
     stop_requested: bool = False
     verdict: Verdict | None = None

@@ -377,7 +377,9 @@ class SocketWorker:
         left = max((settle_left(facts, self._bench.journal.boot) for facts in open_burns), default=0.0)
         if left > 0:
             self._log(f"waiting {left:.1f} s: the chip may still be burning")
+            self.view.change(expects="waiting until the chip's worst case has passed")
             time.sleep(left)
+            self.view.change(expects="")
 
     def _show_verdict(self, verdict: Verdict, run: Run) -> None:
         state = "bench_fault" if verdict.kind == BinKind.BENCH else str(verdict.kind)

@@ -109,6 +109,12 @@ def retest_words(retest: str) -> str:
     return rules.get(retest, retest)
 
 
+def part_state_words(part_state: str, reason: str) -> str:
+    """What is known of the part, without what the reason has said already."""
+    said, _, news = part_state.rpartition(": ")
+    return news if said and reason.startswith(said) else part_state
+
+
 def choice_words(choice: str) -> str:
     """The label of an answer; choices that are not known here are shown as the engine wrote them."""
     known = {
@@ -217,7 +223,22 @@ def _checking(state: SocketState) -> TileWords:
     )
 
 
+def _asking(state: SocketState) -> TileWords:
+    """The run waits for its operator: nothing runs, and the question has the room."""
+    return TileWords(
+        word=translate("words", "ANSWER"),
+        role="wait",
+        lead=translate("words", "Waits for your answer."),
+        part=part_words(state),
+        clock=clock_words(state),
+        shows_plan=True,
+        shows_stop=True,
+    )
+
+
 def _running(state: SocketState) -> TileWords:
+    if state.prompt is not None:
+        return _asking(state)
     stopping = translate("words", "Stops at the next wait.") if state.stop_requested else ""
     return TileWords(
         word=translate("words", "RUNNING {percent} %").format(percent=state.percent),
@@ -238,15 +259,19 @@ def _burning(state: SocketState) -> TileWords:
         stop = translate("words", "Stops after this burn: a burn is never torn.")
     else:
         stop = translate("words", "Stop waits: a burn is never torn.")
+    if state.settling:
+        band = translate("words", "◆ Waiting until the chip's worst case has passed")
+    else:
+        band = translate("words", "{percent} %   ◆ {title}")
     return TileWords(
         word=translate("words", "DO NOT REMOVE"),
         role="burn",
-        band=translate("words", "{percent} %   ◆ {title}").format(percent=state.percent, title=title),
+        band=band.format(percent=state.percent, title=title),
         part=part_words(state),
         clock=clock_words(state),
         stop_reason=stop,
         shows_plan=True,
-        shows_bar=True,
+        shows_bar=not state.settling,
         shows_stop=True,
     )
 
@@ -280,7 +305,8 @@ def _fail(state: SocketState) -> TileWords:
 def _verdict_notes(verdict: Verdict | None) -> tuple[str, ...]:
     if verdict is None:
         return ()
-    return tuple(sentence(text) for text in (verdict.part_state, retest_words(verdict.retest)) if text)
+    state = part_state_words(verdict.part_state, verdict.reason)
+    return tuple(sentence(text) for text in (state, retest_words(verdict.retest)) if text)
 
 
 def _hold(state: SocketState) -> TileWords:

@@ -279,6 +279,7 @@
 </context>
 <context>
     <name>words</name>
+    <message><source>ANSWER</source><translation type="unfinished"></translation></message>
     <message><source>BENCH FAULT</source><translation type="unfinished"></translation></message>
     <message><source>Being written when the engine stopped: {title}</source><translation type="unfinished"></translation></message>
     <message><source>CHECKING</source><translation type="unfinished"></translation></message>
@@ -330,6 +331,7 @@
     <message><source>The record cannot be written.</source><translation type="unfinished"></translation></message>
     <message><source>VIRTUAL · simulated bench, nothing counts in yield</source><translation type="unfinished"></translation></message>
     <message><source>Waiting for the engine</source><translation type="unfinished"></translation></message>
+    <message><source>Waits for your answer.</source><translation type="unfinished"></translation></message>
     <message><source>Yes</source><translation type="unfinished"></translation></message>
     <message><source>Yes: check it</source><translation type="unfinished"></translation></message>
     <message><source>bin {bin}</source><translation type="unfinished"></translation></message>
@@ -343,5 +345,6 @@
     <message><source>{percent} %   ◆ {title}</source><translation type="unfinished"></translation></message>
     <message><source>{seconds:.1f} s</source><translation type="unfinished"></translation></message>
     <message><source>→ tray {tray}</source><translation type="unfinished"></translation></message>
+    <message><source>◆ Waiting until the chip's worst case has passed</source><translation type="unfinished"></translation></message>
 </context>
 </TS>

@@ -49,6 +49,7 @@ PUBLIC_KEY, TOKEN = "iak_public_key", "attestation_token"
 
 def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
     """A blank part in ASSEMBLY gets its keys, the production firmware and a closed debug port, and proves all three."""
+    run.remedy = _recovery(run)
     with run.step(PLAN.images):
         digests = part.load({name: run.image(name) for name in run.pack.images}).digests
         _refuse_other_images(run, digests)
@@ -214,7 +215,8 @@ def _install_network(run: Run, part: Nordic) -> None:
     if part.network.has_image:
         _put_network_image(run, part)
         return
-    run.log("the pack has no image for the network core")
+    if part.network.is_there:
+        run.log("the pack has no image for the network core")
     if part.network.child_locks:
         part.network.clear_child()
         run.keep(NETWORK_IMAGE, "none: the provisioning image was erased")
@@ -235,7 +237,7 @@ def _keep_network_lock(run: Run, part: Nordic) -> None:
         return
     lock = part.network.lock(begun=run.part.begun(run.context.flow, PLAN.net_lock.id))
     run.require(bool(lock), bin="network_core", sentence="the part is provisioned, but nothing shows that the debug "
-                f"port of its network core is closed for good: {ONLY_RECOVERY}")  # fmt: skip
+                f"port of its network core is closed for good: {ONLY_RECOVERY} ({_recovery(run)})")  # fmt: skip
     run.keep(NETWORK_LOCK, lock)
 
 

@@ -34,6 +34,8 @@ WORDS = {
     "quarantine": ("⚠ QUARANTINE", "quarantine"),
     "bench_fault": ("⚠ BENCH FAULT", "neutral"),
     "interrupted": ("INTERRUPTED", "wait"),
+    "prompt": ("ANSWER", "wait"),
+    "settling": ("DO NOT REMOVE", "burn"),
 }
 
 
@@ -48,6 +50,26 @@ def test_burning_names_percent_and_title_and_why_stop_waits():
     assert "54 %" in words.band and "Personalize: seeds are being written" in words.band
     assert "never torn" in words.stop_reason
     assert "after this burn" in tile_words(replace(s.BURNING, stop_requested=True)).stop_reason
+
+
+def test_an_open_question_waits_and_nothing_runs():
+    words = tile_words(s.PROMPT)
+    assert words.lead == "Waits for your answer." and not words.shows_bar and words.shows_stop
+    assert tile_words(replace(s.PROMPT, prompt=None)).shows_bar
+
+
+def test_a_chip_that_settles_counts_no_percent():
+    words = tile_words(s.SETTLING)
+    assert words.band == "◆ Waiting until the chip's worst case has passed" and not words.shows_bar
+
+
+def test_a_half_done_part_says_each_thing_once():
+    said = "'Provision: make the keys' is half done"
+    state = f"{said}: only the erasure of the whole part, with all its keys, helps (recipe x-recover)"
+    half = replace(s.FAIL.verdict, reason=f"{said}, and can be neither finished nor repeated", part_state=state)
+    words = tile_words(replace(s.FAIL, verdict=half))
+    assert words.notes[0] == "Only the erasure of the whole part, with all its keys, helps (recipe x-recover)"
+    assert tile_words(replace(s.HOLD, verdict=replace(half, reason="stopped"))).notes[-1] == state
 
 
 def test_verdicts_say_where_the_part_goes():
