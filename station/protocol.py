@@ -32,7 +32,7 @@ class ProtocolError(StationError):
 
 @dataclass(frozen=True, slots=True)
 class PlanItem:
-    """One title of the plan: the operator's checklist line."""
+    """One title of the plan: the operator's checklist line; ``burn``: irreversible, a burn or an erasure."""
 
     id: str
     title: str
@@ -98,7 +98,7 @@ class MapCell:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First event after start."""
+    """First event after start; ``on_trays``: those of its recipes whose parts come on trays, not on wafers."""
 
     schema: int
     station: str
@@ -112,6 +112,7 @@ class Hello:
     recipe_revision: str = ""
     sku: str = ""
     fingerprint: str = ""
+    on_trays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class SocketState:
     device_id: str = ""
     present: bool = False
     lid_closed: bool = False
+    has_lid: bool = True
     contacts: int = 0
     contacts_limit: int = 0
     plan: tuple[PlanItem, ...] = ()

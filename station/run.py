@@ -24,7 +24,7 @@ from station.journal_rows import Context, Row
 from station.journal_search import Parts, parts_begun_without, parts_keeping
 from station.lot_answers import LotAnswers
 from station.model import Answer, EraseWaiver, Registration
-from station.plan import Burn, Plan, Title
+from station.plan import Burn, Erasure, Plan, Title
 from station.ports import Appliance
 from station.protocol import Verdict
 from station.registrations import acknowledge, deliver, seal_registration
@@ -33,7 +33,7 @@ from station.secret import Sealed, Secret
 from station.stop_signal import StopSignal
 from station.verdict import Facts, derive, sentence_of
 
-__all__ = ["STOPPED", "Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
+__all__ = ["STOPPED", "Burn", "Erasure", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
 
 STOPPED = "the operator stopped the run"
 

@@ -69,7 +69,7 @@ class SocketView:
         """A run starts: clean checklist, clock at zero."""
         with self._guard:
             self._began, self._asked = time.monotonic(), 0.0
-            items = tuple(PlanItem(title.id, title.text, title.burn) for title in plan)
+            items = tuple(PlanItem(title.id, title.text, title.irreversible) for title in plan)
             self.change(
                 state="checking", plan=items, steps=(), typical=typical, verdict=None, prompt=None, percent=0,
                 may_start=False, needs_acknowledge=False, stop_allowed=True, stop_requested=False, device_id="",

@@ -273,7 +273,8 @@ class SocketWorker:
         if contact.usable and not self._was_usable:
             self.touchdown += 1
         self._was_usable = contact.usable
-        self.view.change(present=contact.present, lid_closed=contact.lid_closed, contacts=self.touchdown)
+        self.view.change(present=contact.present, lid_closed=contact.lid_closed,
+                         has_lid=contact.has_lid, contacts=self.touchdown)  # fmt: skip
 
     def _move(self, state: str, contact: Contact) -> None:
         if self._take_out:

@@ -178,15 +178,19 @@ def step_glyph(step: StepState | None) -> str:
 def _insert_part(state: SocketState) -> TileWords:
     if lies_unwatched(state):
         return TileWords(word=translate("words", "TAKE OUT"), role="wait", lead=state.expects)
-    lid = translate("words", "Lid closed") if state.lid_closed else translate("words", "Lid open")
-    contacts = translate("words", "contacts {n} of {limit}").format(
-        n=count_words(state.contacts), limit=count_words(state.contacts_limit)
-    )
+    notes = []
+    lead = translate("words", "Put the part in. It is there when it answers.")
+    if state.has_lid:
+        lead = translate("words", "Pin 1 towards the red dot. Wait for the lid click.")
+        notes = [translate("words", "Lid closed") if state.lid_closed else translate("words", "Lid open")]
+    if state.contacts_limit:
+        contacts = translate("words", "contacts {n} of {limit}")
+        notes.append(contacts.format(n=count_words(state.contacts), limit=count_words(state.contacts_limit)))
     return TileWords(
         word=translate("words", "INSERT PART"),
         role="wait",
-        lead=state.expects or translate("words", "Pin 1 towards the red dot. Wait for the lid click."),
-        notes=(f"{lid} · {contacts}" if state.contacts_limit else lid,),
+        lead=state.expects or lead,
+        notes=(" · ".join(notes),) if notes else (),
         part=part_words(state),
     )
 

@@ -19,7 +19,7 @@ from station.model import Answer
 from station.parts.nordic import Evidence, Look, Nordic
 from station.parts.nordic.evidence import ONLY_RECOVERY
 from station.ports import Appliance
-from station.run import Burn, Plan, Run
+from station.run import Burn, Erasure, Plan, Run
 
 PART = "nordic"
 NEEDS_APPLIANCE = False
@@ -27,7 +27,7 @@ NEEDS_APPLIANCE = False
 PLAN = Plan(
     images="Check the images",
     contact="Look at the part and its debug port",
-    recover="Erase a new part whose debug port is closed",
+    recover=Erasure("Erase a new part whose debug port is closed"),
     before="Read life cycle and key slots",
     provision=Burn("Provision: run the image that makes the keys", settle=20.0),
     console="Judge what the image said",

@@ -106,6 +106,13 @@ def test_insert_part_shows_lid_and_contacts():
     assert tile_words(replace(s.INSERT, lid_closed=True, contacts_limit=0)).notes == ("Lid closed",)
 
 
+def test_a_socket_without_a_lid_has_no_word_of_one():
+    words = tile_words(replace(s.INSERT, has_lid=False, lid_closed=True))
+    assert words.lead == "Put the part in. It is there when it answers."
+    assert words.notes == ("contacts 4 112 of 50 000",)
+    assert tile_words(replace(s.INSERT, has_lid=False, contacts_limit=0)).notes == ()
+
+
 def test_engine_lost_says_what_was_in_flight():
     lost = TileContext(lost="gone")
     burning = tile_words(s.BURNING, lost)
