@@ -111,7 +111,7 @@ class Burning:
             self._do()
         except BaseException as error:  # the part is asked again whatever happened
             self._run.log(f"{self._title.text}: {sentence_of(error)}", level="warning")
-            time.sleep(self._title.settle)  # the chip may still be burning: its worst case passes before it is asked
+            self._run.settle(self._title, self._title.settle)  # before the part is asked
             return error
         return None
 
@@ -161,10 +161,7 @@ class Burning:
         self._run.feed(self._run.journal.append(self._run.context, "outcome", self._title.id, detail))
 
     def _wait_settled(self) -> None:
-        left = settle_left(self._facts, self._run.journal.boot)
-        if left > 0:
-            self._run.log(f"waiting {left:.1f} s: the chip may still be burning")
-            time.sleep(left)
+        self._run.settle(self._title, settle_left(self._facts, self._run.journal.boot))
 
 
 def settle_left(facts: BurnFacts, boot: str) -> float:

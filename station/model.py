@@ -166,11 +166,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What the socket's presence, lid and supply sensors say."""
+    """What the socket's presence, lid and supply sensors say; without a lid (``has_lid``) it counts as closed."""
 
     present: bool
     lid_closed: bool
     power_good: bool
+    has_lid: bool = True
 
     @property
     def usable(self) -> bool:

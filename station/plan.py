@@ -17,13 +17,26 @@ class Burn:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """A title of a step that destroys what was burnt: it may be repeated, but nothing brings back what it erased."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Title:
-    """One line of the operator's checklist: stable id, words for the screen, whether it burns."""
+    """One line of the operator's checklist: stable id, words for the screen, whether it burns, whether it erases."""
 
     id: str
     text: str
     burn: bool = False
     settle: float = 0.0
+    erases: bool = False
+
+    @property
+    def irreversible(self) -> bool:
+        """What the operator's sign for it says: afterwards nothing is as it was."""
+        return self.burn or self.erases
 
 
 class Plan:
@@ -32,7 +45,7 @@ class Plan:
     ``takes_back``: flows whose burns this one undoes; ``ends_in``: the bin of a part that came to the end.
     """
 
-    def __init__(self, **titles: str | Burn) -> None:
+    def __init__(self, **titles: str | Burn | Erasure) -> None:
         self._titles = {id: _title(id, text) for id, text in titles.items()}
         self.takes_back: frozenset[str] = frozenset()
         self.ends_in = "pass"
@@ -69,5 +82,7 @@ class Plan:
             raise ConfigError(f"the title '{title.id}' of the plan must be run with {verb}")
 
 
-def _title(id: str, text: str | Burn) -> Title:
+def _title(id: str, text: str | Burn | Erasure) -> Title:
+    if isinstance(text, Erasure):
+        return Title(id, text.text, erases=True)
     return Title(id, text.text, True, text.settle) if isinstance(text, Burn) else Title(id, text)

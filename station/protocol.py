@@ -32,7 +32,7 @@ class ProtocolError(StationError):
 
 @dataclass(frozen=True, slots=True)
 class PlanItem:
-    """One title of the plan: the operator's checklist line."""
+    """One title of the plan: the operator's checklist line; ``burn``: irreversible, a burn or an erasure."""
 
     id: str
     title: str
@@ -98,7 +98,7 @@ class MapCell:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First event after start."""
+    """First event after start; ``on_trays``: those of its recipes whose parts come on trays, not on wafers."""
 
     schema: int
     station: str
@@ -112,6 +112,7 @@ class Hello:
     recipe_revision: str = ""
     sku: str = ""
     fingerprint: str = ""
+    on_trays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class SocketState:
 
     ``state``: insert_part, scan, checking, running, burning, pass, fail, hold, quarantine, bench_fault, interrupted.
     ``epoch`` grows with every change of what a start or acknowledge would do; a command with another epoch is refused.
+    ``settling``: while burning, nothing is done any more but wait until the chip's worst case has passed.
     """
 
     socket: int
@@ -130,6 +132,7 @@ class SocketState:
     device_id: str = ""
     present: bool = False
     lid_closed: bool = False
+    has_lid: bool = True
     contacts: int = 0
     contacts_limit: int = 0
     plan: tuple[PlanItem, ...] = ()
@@ -138,6 +141,7 @@ class SocketState:
     typical: float = 0.0
     percent: int = 0
     burn_title: str = ""
+    settling: bool = False
     stop_allowed: bool = True
     stop_requested: bool = False
     verdict: Verdict | None = None

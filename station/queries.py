@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from station.errors import Refused
 from station.journal_parts import PartRecord
+from station.protocol import SocketState
 from station.records import views
 from station.records.history import History
 
@@ -63,11 +64,16 @@ def _bench(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
     rows = []
     for number, worker in bench.workers.items():
         now, physical = worker.view.now, worker.physical
-        rows.append((number, physical.entry.driver, physical.identity, now.state, now.contacts, now.contacts_limit,
-                     now.present, now.lid_closed))  # fmt: skip
+        rows.append((number, physical.entry.driver, physical.identity, _state(now), now.contacts,
+                     now.contacts_limit, now.present, now.lid_closed if now.has_lid else ""))  # fmt: skip
     if bench.config.virtual_bench is None:
         return columns, rows
     return (*columns, "armed"), [(*row, bench.armed(row[0])) for row in rows]
+
+
+def _state(now: SocketState) -> str:
+    """The state as its tile says it."""
+    return ("ready" if now.may_start else now.state).replace("_", " ")
 
 
 def _faults(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:

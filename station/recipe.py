@@ -106,6 +106,14 @@ def recipe_names(folders: tuple[Path, ...] = ()) -> list[str]:
     return sorted({path.stem for folder in places for path in (folder / "recipes").glob("*.toml")})
 
 
+def map_kind(name: str, folders: tuple[Path, ...] = ()) -> str:
+    """Whether a recipe's parts come on a ``wafer`` or a ``tray``; empty for one that cannot be read (yet)."""
+    try:
+        return load(file_in(folders, f"recipes/{name}.toml"), RecipeFile)[0].map
+    except ConfigError:
+        return ""
+
+
 def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
     """Read a recipe with its pack, flow and part; raises ``ConfigError`` with every finding."""
     path = file_in(folders, f"recipes/{name}.toml")

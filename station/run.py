@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from station.burning import Burning
 from station.decision import Terms
@@ -24,7 +24,7 @@ from station.journal_rows import Context, Row
 from station.journal_search import Parts, parts_begun_without, parts_keeping
 from station.lot_answers import LotAnswers
 from station.model import Answer, EraseWaiver, Registration
-from station.plan import Burn, Plan, Title
+from station.plan import Burn, Erasure, Plan, Title
 from station.ports import Appliance
 from station.protocol import Verdict
 from station.registrations import acknowledge, deliver, seal_registration
@@ -33,7 +33,7 @@ from station.secret import Sealed, Secret
 from station.stop_signal import StopSignal
 from station.verdict import Facts, derive, sentence_of
 
-__all__ = ["STOPPED", "Burn", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
+__all__ = ["STOPPED", "Burn", "Erasure", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
 
 STOPPED = "the operator stopped the run"
 
@@ -59,6 +59,9 @@ class Run:
         self.socket = context.socket
         self.label = context.label
         self.part = part or self._journal.known(context.label_kind, context.label, context.device_id)
+        self.remedy = ""
+        """What helps a part that is half done, in words for its verdict; the flow says it."""
+        self._waited = 0.0
         self._began = time.monotonic()
         attempt = self.part.starts.get(context.flow, 0) + 1
         first = context.but(attempt=attempt, device_id=context.device_id or self.part.device_id)
@@ -86,8 +89,20 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken so far."""
-        return time.monotonic() - self._began
+        """How long the run has taken so far, without the time for which it waited for an answer."""
+        return self._clock() - self._began
+
+    def _clock(self) -> float:
+        return time.monotonic() - self._waited
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """What an operator takes to answer is no time of the run's or of its step's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited += time.monotonic() - began
 
     def image(self, name: str) -> bytes:
         """An image of the SKU pack."""
@@ -171,6 +186,13 @@ class Run:
         self._burning = True
         self._listener.burning(title)
 
+    def settle(self, title: Title, seconds: float) -> None:
+        """Wait until the chip's worst case has passed: it may still be burning. Nothing ends this wait."""
+        if seconds > 0:
+            self.log(f"waiting {seconds:.1f} s: the chip may still be burning")
+            self._listener.settling(title)
+            time.sleep(seconds)
+
     def let_go(self) -> None:
         """Nothing is being burnt any more."""
         self._burning = False
@@ -180,13 +202,13 @@ class Run:
         """Check that the title may be run now, and tell it; returns when it began."""
         self._plan.check(title, burn)
         self.check_stop()
-        began = time.monotonic()
+        began = self._clock()
         self._listener.step(title, "running", 0.0)
         return began
 
     def end_title(self, title: Title, status: str, began: float, sentence: str = "") -> None:
         """Record how a title ended and tell it; ``sentence`` says what ended it early."""
-        seconds = round(time.monotonic() - began, 6)
+        seconds = round(self._clock() - began, 6)
         detail: dict[str, object] = {"status": status, "seconds": seconds}
         if sentence:
             detail["sentence"] = sentence
@@ -250,7 +272,8 @@ class Run:
     def ask(self, text: str, choices: Sequence[str]) -> str:
         """Put a question to the operator; the answer is recorded."""
         self.check_stop()
-        choice = self._listener.ask(text, choices)
+        with self._waiting():
+            choice = self._listener.ask(text, choices)
         self.check_stop()
         self._journal.note(self._context, "answer", "", {"question": text, "choice": choice})
         return choice
@@ -258,7 +281,9 @@ class Run:
     def confirmed_for_lot(self, name: str, text: str, choices: Sequence[str]) -> bool:
         """Put a question once per lot and recipe; True when the first choice was or is given. Both are recorded."""
         answers = self._services.lot_answers or LotAnswers(self._journal)
-        with answers.turn(self.check_stop):
+        with ExitStack() as stack:
+            with self._waiting():  # for the socket that asks just now
+                stack.enter_context(answers.turn(self.check_stop))
             if answers.has(self._context, name):
                 return True
             choice = self.ask(text, choices)
@@ -396,7 +421,7 @@ class Run:
         return Facts(
             error, self._quarantine, [words.get(id, id) for id in open_now],
             [words.get(id, id) for id in open_ids if id not in open_now], self._burns_in(BurnState.DONE),
-            self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in, self.part.erasing,
+            self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in, self.part.erasing, self.remedy,
         )  # fmt: skip
 
     def _burns_in(self, state: BurnState) -> list[str]:

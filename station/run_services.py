@@ -23,6 +23,9 @@ class Listener(Protocol):
     def burning(self, title: Title | None) -> None:
         """A burn is open (DO NOT REMOVE), or none is any more."""
 
+    def settling(self, title: Title) -> None:
+        """Its chip may still be burning: nothing is done until the worst case has passed."""
+
     def log(self, text: str, source: str, level: str) -> None:
         """One line for the log."""
 
@@ -40,6 +43,9 @@ class Silent:
         """Nothing."""
 
     def burning(self, title: Title | None) -> None:
+        """Nothing."""
+
+    def settling(self, title: Title) -> None:
         """Nothing."""
 
     def log(self, text: str, source: str, level: str) -> None:

@@ -24,6 +24,7 @@ class SocketView:
         self._emit = emit
         self._guard = threading.RLock()
         self._began = 0.0
+        self._asked = 0.0  # since when a question has been open: the clock of the run stands
         self._now = SocketState(
             socket=socket, epoch=1, state="insert_part", contacts_limit=contacts_limit, since=time.time()
         )
@@ -47,6 +48,8 @@ class SocketView:
                 return
             if STARTING_FIELDS & set(different):
                 different["epoch"] = self._now.epoch + 1
+            if "prompt" in different:
+                self._hold_clock(different["prompt"] is not None)
             if "state" in different:
                 different["since"] = time.time()
             if different.get("state", self._now.state) in RUNNING:
@@ -65,8 +68,8 @@ class SocketView:
     def begin(self, plan: Plan, typical: float) -> None:
         """A run starts: clean checklist, clock at zero."""
         with self._guard:
-            self._began = time.monotonic()
-            items = tuple(PlanItem(title.id, title.text, title.burn) for title in plan)
+            self._began, self._asked = time.monotonic(), 0.0
+            items = tuple(PlanItem(title.id, title.text, title.irreversible) for title in plan)
             self.change(
                 state="checking", plan=items, steps=(), typical=typical, verdict=None, prompt=None, percent=0,
                 may_start=False, needs_acknowledge=False, stop_allowed=True, stop_requested=False, device_id="",
@@ -84,9 +87,15 @@ class SocketView:
             if self._now.state not in RUNNING:
                 return
             if title is None:
-                self.change(state="running", burn_title="", stop_allowed=True)
+                self.change(state="running", burn_title="", settling=False, stop_allowed=True)
             else:
-                self.change(state="burning", burn_title=title.text, stop_allowed=False)
+                self.change(state="burning", burn_title=title.text, settling=False, stop_allowed=False)
+
+    def settling(self, title: Title) -> None:
+        """DO NOT REMOVE: the chip may still be burning, and its worst case passes before it is asked."""
+        with self._guard:
+            if self._now.state in RUNNING:
+                self.change(state="burning", burn_title=title.text, settling=True, stop_allowed=False)
 
     def progress(self) -> None:
         """Send a small progress event while running."""
@@ -97,11 +106,21 @@ class SocketView:
     def finish(self, state: str, **changes: Any) -> None:
         """The run is over: freeze the clock."""
         with self._guard:
+            self._hold_clock(False)
             elapsed = round(time.monotonic() - self._began, 3) if self._began else 0.0
-            self.change(state=state, elapsed=elapsed, percent=100, burn_title="", stop_allowed=False, **changes)
+            self.change(state=state, elapsed=elapsed, percent=100, burn_title="", settling=False, stop_allowed=False,
+                        **changes)  # fmt: skip
+
+    def _hold_clock(self, asked: bool) -> None:
+        """What an operator takes to answer is no time of the run."""
+        if asked:
+            self._asked = self._asked or time.monotonic()
+        elif self._asked:
+            self._began += time.monotonic() - self._asked
+            self._asked = 0.0
 
     def _clock(self, steps: tuple[StepState, ...]) -> dict[str, Any]:
-        elapsed = round(time.monotonic() - self._began, 3)
+        elapsed = round((self._asked or time.monotonic()) - self._began, 3)
         return {"elapsed": elapsed, "percent": self._percent(elapsed, steps)}
 
     def _percent(self, elapsed: float, steps: tuple[StepState, ...]) -> int:

@@ -273,7 +273,8 @@ class SocketWorker:
         if contact.usable and not self._was_usable:
             self.touchdown += 1
         self._was_usable = contact.usable
-        self.view.change(present=contact.present, lid_closed=contact.lid_closed, contacts=self.touchdown)
+        self.view.change(present=contact.present, lid_closed=contact.lid_closed,
+                         has_lid=contact.has_lid, contacts=self.touchdown)  # fmt: skip
 
     def _move(self, state: str, contact: Contact) -> None:
         if self._take_out:
@@ -377,7 +378,9 @@ class SocketWorker:
         left = max((settle_left(facts, self._bench.journal.boot) for facts in open_burns), default=0.0)
         if left > 0:
             self._log(f"waiting {left:.1f} s: the chip may still be burning")
+            self.view.change(expects="waiting until the chip's worst case has passed")
             time.sleep(left)
+            self.view.change(expects="")
 
     def _show_verdict(self, verdict: Verdict, run: Run) -> None:
         state = "bench_fault" if verdict.kind == BinKind.BENCH else str(verdict.kind)

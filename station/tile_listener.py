@@ -35,6 +35,10 @@ class TileListener:
         if title is not None:
             self.log(f"◆ {title.text}: irreversible, do not remove", "station", "info")
 
+    def settling(self, title: Title) -> None:
+        """DO NOT REMOVE, and nothing else happens for a while."""
+        self._view.settling(title)
+
     def log(self, text: str, source: str, level: str) -> None:
         """One line for the log."""
         self._emit(Log(time.time(), self._socket, source, level, text))

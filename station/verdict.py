@@ -26,7 +26,8 @@ class Facts:
     ``open_now``: burns begun or asked about in this run whose outcome is unknown; ``open_before``: burns begun earlier
     that this run never came to ask about; ``burnt``: titles known to have been burnt; ``half``: titles of which the
     part shows a half; ``pending``: a registration that the appliance has not acknowledged; ``ends_in``: the bin of a
-    flow that came to its end; ``erasing``: the erasure of the whole part was begun, and its end is not known.
+    flow that came to its end; ``erasing``: the erasure of the whole part was begun, and its end is not known;
+    ``remedy``: what helps a part that is half done, if the flow knows.
     """
 
     error: BaseException | None
@@ -38,6 +39,7 @@ class Facts:
     pending: bool = False
     ends_in: str = "pass"
     erasing: bool = False
+    remedy: str = ""
 
 
 def derive(facts: Facts, bins: Bins) -> Verdict:
@@ -131,7 +133,10 @@ def _part_state(facts: Facts) -> str:
     if facts.erasing:
         return "its erasure was begun: whatever was in it counts as gone, until it is erased to the end"
     if facts.half:
-        return f"{_names(facts.half)} is half done: only the erasure of the whole part, with all its keys, helps"
+        helps = (
+            f"only the erasure of the whole part, with all its keys, helps{f' ({facts.remedy})' * bool(facts.remedy)}"
+        )
+        return f"{_names(facts.half)} is half done: {helps}"
     if not facts.burnt:
         return "nothing was burnt"
     return f"burnt up to '{facts.burnt[-1]}'"

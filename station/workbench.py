@@ -38,7 +38,7 @@ from station.protocol import (
     SignedIn,
     Verdict,
 )
-from station.recipe import Recipe, load_recipe, recipe_names
+from station.recipe import Recipe, load_recipe, map_kind, recipe_names
 from station.resources import file_in
 from station.socket_view import SocketView
 from station.socket_worker import SocketWorker
@@ -80,6 +80,7 @@ class Workbench:
         self.book: LotBook | None = None
         self._subscribers: list[Subscriber] = []
         self._recipes: dict[str, Recipe] = {}
+        self._maps: dict[str, str] = {}
         self._typical: dict[str, float] = {}
         self._guard = threading.RLock()
         self._closed = False
@@ -207,7 +208,7 @@ class Workbench:
             mode=self.config.mode, sockets=len(self.workers), recipes=tuple(self.recipes()),
             recipe=recipe.name if recipe else "", recipe_title=recipe.title if recipe else "",
             recipe_revision=recipe.revision if recipe else "", sku=recipe.pack.sku if recipe else "",
-            fingerprint=recipe.pack_digest if recipe else "",
+            fingerprint=recipe.pack_digest if recipe else "", on_trays=self._on_trays(),
         )  # fmt: skip
 
     def handle(self, command: Command) -> bool:
@@ -236,6 +237,13 @@ class Workbench:
     def recipes(self) -> list[str]:
         """Names of the recipes this station may run."""
         return list(self.config.recipes) or recipe_names(self.config.resources)
+
+    def _on_trays(self) -> tuple[str, ...]:
+        """Recipes whose parts come on trays; what a recipe says is looked at once."""
+        for name in self.recipes():
+            if name not in self._maps:
+                self._maps[name] = map_kind(name, self.config.resources)
+        return tuple(name for name in self.recipes() if self._maps[name] == "tray")
 
     def load_recipe(self, name: str) -> Recipe:
         """A recipe of this station's realm, checked and cached."""

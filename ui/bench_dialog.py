@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from station.protocol import Handle, Query, Rows
+from station.protocol import Handle, Query, Rows, SocketState
 from ui.query_dialogs import QueryDialog
 from ui.theme import Theme
 
+SOON = 250  # milliseconds
 RIGHT_AGAIN = (("replug", ""), ("power", "on"), ("fault", "clear"))
 """What a hand does after a rehearsal: cable in, supply on, nothing armed."""
+
+
+def bench_row(state: SocketState) -> tuple[object, ...]:
+    """What the page shows of a socket."""
+    return (state.state, state.may_start, state.present, state.lid_closed, state.contacts)
 
 
 class BenchDialog(QueryDialog):
@@ -18,7 +24,11 @@ class BenchDialog(QueryDialog):
 
     hears = ("Query", "Handle")
 
-    def __init__(self, theme: Theme, sockets: int, virtual: bool, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, theme: Theme, sockets: int, virtual: bool, parent: QWidget | None = None, has_lid: bool = True
+    ) -> None:
+        """``has_lid``: the sockets have lids that a hand opens and closes."""
+        self._has_lid = has_lid
         self.hands = QWidget()
         super().__init__(theme, "bench", "", parent)
         self.heading.setText(self.tr("Bench"))
@@ -35,6 +45,10 @@ class BenchDialog(QueryDialog):
         self._faults_request = 0
         self._meanings: dict[str, str] = {}
         self._refusal = ""
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON)
+        self._soon.timeout.connect(self.ask)
         self.bar.addWidget(self._button(self.tr("Ask again"), self.ask))
         self.hands.setVisible(virtual)
         if virtual:
@@ -59,11 +73,11 @@ class BenchDialog(QueryDialog):
     def _add_hands(self, sockets: int) -> None:
         for number in range(1, sockets + 1):
             self.socket.addItem(self.tr("Socket {n}").format(n=number), number)
+        lid = ((self.tr("Open lid"), "lid", "open"), (self.tr("Close lid"), "lid", "close"))
         for title, action, argument in (
             (self.tr("Insert part"), "insert", ""),
             (self.tr("Remove part"), "remove", ""),
-            (self.tr("Open lid"), "lid", "open"),
-            (self.tr("Close lid"), "lid", "close"),
+            *(lid if self._has_lid else ()),
             (self.tr("Power off"), "power", "off"),
             (self.tr("Power on"), "power", "on"),
             (self.tr("Unplug adapter"), "unplug", ""),
@@ -123,11 +137,20 @@ class BenchDialog(QueryDialog):
         self._refusal = sentence
         super().refused(sentence)
 
+    def changed(self) -> None:
+        """A socket is not what it was: ask again soon, once for all that changes meanwhile."""
+        if not self._soon.isActive():
+            self._soon.start()
+
     @Slot(str)
     def _explain(self, text: str) -> None:
         """What the fault does; an argument may follow its name."""
         known = [name for name in self._meanings if text == name or text.startswith(f"{name}:")]
-        self.meaning.setText(self._meanings[max(known, key=len)] if known else "")
+        name = max(known, key=len, default="")
+        words = self._meanings.get(name, "")
+        if "argument" in words:
+            words += " " + self.tr("An argument is typed behind a colon: {name}:ARGUMENT").format(name=name)
+        self.meaning.setText(words)
 
     # ---- hands ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent
@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from station.protocol import PlanItem, StepState
 from ui.theme import Theme
-from ui.words import step_glyph, step_time, translate
+from ui.words import STEP_GLYPHS, step_glyph, step_time, translate
 
 BURN_SIGN = "◆"
 
@@ -34,6 +34,15 @@ def rows_of(plan: tuple[PlanItem, ...], steps: tuple[StepState, ...]) -> list[Ro
         step = by_id.get(item.id)
         rows.append(Row(step_glyph(step), item.title, item.burn, step_time(step), step.status if step else "pending"))
     return rows
+
+
+def finished(rows: list[Row]) -> list[Row]:
+    """The rows of a part that passed: what its run left out was not needed."""
+    words = translate("Checklist", "not needed")
+    return [
+        replace(row, glyph=STEP_GLYPHS["skipped"], time=words, status="skipped") if row.status == "pending" else row
+        for row in rows
+    ]
 
 
 def window_of(rows: list[Row], room: int) -> tuple[int, int]:

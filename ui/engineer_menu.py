@@ -41,7 +41,7 @@ class EngineerMenu(QMenu):
 
     def _runs(self, view: BenchView) -> None:
         for number in sorted(view.sockets):
-            text = self.tr("Run in socket {n}").format(n=number)
+            text = self.tr("Show the last run of socket {n}").format(n=number)
             self.addAction(text, partial(self.run_chosen.emit, number))
         self.addSeparator()
 

@@ -57,7 +57,16 @@ class RecipeDialog(QDialog):
 
     commanded = Signal(object)  # SelectRecipe
 
-    def __init__(self, recipes: tuple[str, ...], current: str, lot: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        recipes: tuple[str, ...],
+        current: str,
+        lot: str,
+        parent: QWidget | None = None,
+        on_trays: tuple[str, ...] = (),
+    ) -> None:
+        """``on_trays``: recipes whose parts come on trays."""
+        self._on_trays = on_trays
         super().__init__(parent)
         self.setWindowTitle(self.tr("Recipe and lot"))
         self.setMinimumWidth(460)
@@ -75,13 +84,22 @@ class RecipeDialog(QDialog):
         form.addRow(heading(self.windowTitle()))
         form.addRow(self.tr("Recipe"), self.recipe)
         form.addRow(self.tr("Lot"), self.lot)
-        form.addRow(self.tr("Wafer / tray"), self.wafer)
+        self.place = QLabel()
+        form.addRow(self.place, self.wafer)
+        self._name_place()
+        self.recipe.currentTextChanged.connect(self._name_place)
         form.addRow(button)
         button.clicked.connect(self._submit)
 
     def take_scan(self, text: str) -> None:
         """A scanned traveller names the lot."""
         self.lot.setText(text.strip())
+
+    @Slot()
+    def _name_place(self) -> None:
+        """What the parts of the chosen recipe come on."""
+        on_tray = self.recipe.currentText() in self._on_trays
+        self.place.setText(self.tr("Tray") if on_tray else self.tr("Wafer"))
 
     @Slot()
     def _submit(self) -> None:

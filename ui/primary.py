@@ -238,9 +238,14 @@ def _insert(state: SocketState, virtual: bool) -> Primary:
             button = translate("primary", "Close lid {n}   [Space]").format(n=state.socket)
             return _handle(state, "lid", sentence, "", button=button, argument="close")
         return Primary(sentence, socket=state.socket)
-    sentence = translate("primary", "Socket {n}: insert the next part and close the lid").format(n=state.socket)
-    if virtual:
+    if state.has_lid:
+        sentence = translate("primary", "Socket {n}: insert the next part and close the lid")
         hint = translate("primary", "On the virtual bench the key puts a part in and closes the lid.")
+    else:
+        sentence = translate("primary", "Socket {n}: insert the next part")
+        hint = translate("primary", "On the virtual bench the key puts a part in.")
+    sentence = sentence.format(n=state.socket)
+    if virtual:
         button = translate("primary", "Insert virtual part {n}   [Space]").format(n=state.socket)
         return _handle(state, "insert", sentence, hint, button=button)
     return Primary(sentence, state.expects or translate("primary", "Then scan it."), socket=state.socket)

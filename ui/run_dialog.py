@@ -13,7 +13,7 @@ from ui.log_lines import LogRow
 from ui.query_dialogs import QueryDialog
 from ui.rows_table import SIGNS, RowsModel, cell_text, rows_view
 from ui.theme import RADIUS, Theme
-from ui.words import sentence
+from ui.words import part_state_words, sentence
 
 LogOf = Callable[[int, float, float], Sequence[LogRow]]
 FACTS = ("label", "device_id", "recipe", "attempt", "socket", "time", "seconds", "operator", "mode", "build", "fixture")
@@ -191,7 +191,8 @@ class RunDialog(QueryDialog):
         words = [f"{SIGNS.get(kind, '▸')} {kind.upper() or self.tr('RUNNING')}"]
         if kind:
             words.append(self.tr("bin {bin} → {tray}").format(bin=run.get("bin"), tray=run.get("tray")))
-        words += [sentence(str(run[name])) for name in ("reason", "part_state") if run.get(name)]
+        reason, state = str(run.get("reason") or ""), str(run.get("part_state") or "")
+        words += [sentence(text) for text in (reason, part_state_words(state, reason)) if text]
         self.verdict.setText("   ".join(words))
         self.verdict.setStyleSheet(
             f"background: {pair.surface}; color: {pair.ink}; border: 2px solid {pair.edge}; font-weight: bold;"

@@ -13,7 +13,7 @@ from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QPainter, QPainterPath,
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from station.protocol import Answer, Command, Handle, SocketState, Stop
-from ui.checklist import Bar, Checklist, rows_of
+from ui.checklist import Bar, Checklist, finished, rows_of
 from ui.primary import answers
 from ui.text import MANY, FitWord, TextBlock, factors, label_size, label_width
 from ui.theme import GRID, RADIUS, Theme, button_sheet, mix
@@ -127,6 +127,8 @@ class SocketTile(QWidget):
         rows = rows_of(state.plan, state.steps) if state and words.shows_plan else []
         if words.role == "fail":
             rows = [row for row in rows if row.status != "pending"]
+        elif words.role == "pass":
+            rows = finished(rows)
         self.checklist.set_rows(rows)
         self.bar.set_value(state.percent if state else 0, colour)
         self.stop_reason.set_text(words.stop_reason, self._theme.muted)

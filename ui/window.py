@@ -27,7 +27,7 @@ from station.protocol import (
     SocketState,
     Stop,
 )
-from ui.bench_dialog import BenchDialog
+from ui.bench_dialog import BenchDialog, bench_row
 from ui.bench_view import BenchView
 from ui.engine_link import EngineLink
 from ui.engineer_menu import EngineerMenu
@@ -146,6 +146,8 @@ class StationWindow(QMainWindow):
     def _event(self, event: Event) -> None:
         if self._went_well(event):
             self.operate.banner.end_notice()
+        if isinstance(event, SocketState):
+            self._tell_bench(event)
         self.view.apply(event)
         if isinstance(event, CommandRefused):
             where = self.tr("Socket {n}: ").format(n=event.socket) if event.socket else ""
@@ -165,6 +167,14 @@ class StationWindow(QMainWindow):
             self._log("info", event.sentence)
         if self.view.hello is not None and event is self.view.hello:
             self._hello(event.schema, event.sockets)
+
+    def _tell_bench(self, state: SocketState) -> None:
+        """The page of the bench follows what its hands have done."""
+        before = self.view.sockets.get(state.socket)
+        if before is None or bench_row(before) != bench_row(state):
+            for dialog in self._dialogs:
+                if isinstance(dialog, BenchDialog):
+                    dialog.changed()
 
     def _went_well(self, event: Event) -> bool:
         """A scan was taken, a run begins, or somebody signed in or out: what was refused before is over."""
@@ -331,7 +341,7 @@ class StationWindow(QMainWindow):
     def _choose_recipe(self) -> None:
         hello, lot = self.view.hello, self.view.lot
         if hello is not None:
-            dialog = RecipeDialog(hello.recipes, hello.recipe, lot.lot if lot else "", self)
+            dialog = RecipeDialog(hello.recipes, hello.recipe, lot.lot if lot else "", self, hello.on_trays)
             self._open(dialog, dialog.commanded)
 
     @Slot()
@@ -387,7 +397,8 @@ class StationWindow(QMainWindow):
                 dialog.activateWindow()
                 dialog.ask()
                 return
-        self._show_dialog(BenchDialog(self.theme, self.operate.sockets, self.view.virtual, self))
+        has_lid = any(state.has_lid for state in self.view.sockets.values())
+        self._show_dialog(BenchDialog(self.theme, self.operate.sockets, self.view.virtual, self, has_lid))
 
     def _arguments(self, query: str) -> dict[str, str]:
         """Figures of one mode and one recipe only: nothing else can be compared."""

@@ -109,6 +109,12 @@ def retest_words(retest: str) -> str:
     return rules.get(retest, retest)
 
 
+def part_state_words(part_state: str, reason: str) -> str:
+    """What is known of the part, without what the reason has said already."""
+    said, _, news = part_state.rpartition(": ")
+    return news if said and reason.startswith(said) else part_state
+
+
 def choice_words(choice: str) -> str:
     """The label of an answer; choices that are not known here are shown as the engine wrote them."""
     known = {
@@ -172,15 +178,19 @@ def step_glyph(step: StepState | None) -> str:
 def _insert_part(state: SocketState) -> TileWords:
     if lies_unwatched(state):
         return TileWords(word=translate("words", "TAKE OUT"), role="wait", lead=state.expects)
-    lid = translate("words", "Lid closed") if state.lid_closed else translate("words", "Lid open")
-    contacts = translate("words", "contacts {n} of {limit}").format(
-        n=count_words(state.contacts), limit=count_words(state.contacts_limit)
-    )
+    notes = []
+    lead = translate("words", "Put the part in. It is there when it answers.")
+    if state.has_lid:
+        lead = translate("words", "Pin 1 towards the red dot. Wait for the lid click.")
+        notes = [translate("words", "Lid closed") if state.lid_closed else translate("words", "Lid open")]
+    if state.contacts_limit:
+        contacts = translate("words", "contacts {n} of {limit}")
+        notes.append(contacts.format(n=count_words(state.contacts), limit=count_words(state.contacts_limit)))
     return TileWords(
         word=translate("words", "INSERT PART"),
         role="wait",
-        lead=state.expects or translate("words", "Pin 1 towards the red dot. Wait for the lid click."),
-        notes=(f"{lid} · {contacts}" if state.contacts_limit else lid,),
+        lead=state.expects or lead,
+        notes=(" · ".join(notes),) if notes else (),
         part=part_words(state),
     )
 
@@ -217,7 +227,22 @@ def _checking(state: SocketState) -> TileWords:
     )
 
 
+def _asking(state: SocketState) -> TileWords:
+    """The run waits for its operator: nothing runs, and the question has the room."""
+    return TileWords(
+        word=translate("words", "ANSWER"),
+        role="wait",
+        lead=translate("words", "Waits for your answer."),
+        part=part_words(state),
+        clock=clock_words(state),
+        shows_plan=True,
+        shows_stop=True,
+    )
+
+
 def _running(state: SocketState) -> TileWords:
+    if state.prompt is not None:
+        return _asking(state)
     stopping = translate("words", "Stops at the next wait.") if state.stop_requested else ""
     return TileWords(
         word=translate("words", "RUNNING {percent} %").format(percent=state.percent),
@@ -238,15 +263,19 @@ def _burning(state: SocketState) -> TileWords:
         stop = translate("words", "Stops after this burn: a burn is never torn.")
     else:
         stop = translate("words", "Stop waits: a burn is never torn.")
+    if state.settling:
+        band = translate("words", "◆ Waiting until the chip's worst case has passed")
+    else:
+        band = translate("words", "{percent} %   ◆ {title}")
     return TileWords(
         word=translate("words", "DO NOT REMOVE"),
         role="burn",
-        band=translate("words", "{percent} %   ◆ {title}").format(percent=state.percent, title=title),
+        band=band.format(percent=state.percent, title=title),
         part=part_words(state),
         clock=clock_words(state),
         stop_reason=stop,
         shows_plan=True,
-        shows_bar=True,
+        shows_bar=not state.settling,
         shows_stop=True,
     )
 
@@ -280,7 +309,8 @@ def _fail(state: SocketState) -> TileWords:
 def _verdict_notes(verdict: Verdict | None) -> tuple[str, ...]:
     if verdict is None:
         return ()
-    return tuple(sentence(text) for text in (verdict.part_state, retest_words(verdict.retest)) if text)
+    state = part_state_words(verdict.part_state, verdict.reason)
+    return tuple(sentence(text) for text in (state, retest_words(verdict.retest)) if text)
 
 
 def _hold(state: SocketState) -> TileWords:

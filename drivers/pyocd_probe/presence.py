@@ -5,8 +5,8 @@ from __future__ import annotations
 from drivers.pyocd_probe.link import Link
 from station.model import Contact
 
-ANSWERS = Contact(present=True, lid_closed=True, power_good=True)
-SILENT = Contact(present=False, lid_closed=True, power_good=False)
+ANSWERS = Contact(present=True, lid_closed=True, power_good=True, has_lid=False)
+SILENT = Contact(present=False, lid_closed=True, power_good=False, has_lid=False)
 
 
 class SwdPresence:

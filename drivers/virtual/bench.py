@@ -213,6 +213,8 @@ def _list_faults(chip: str, as_json: bool) -> int:
     else:
         for name, text in faults.items():
             print(f"{name:22} {text}")
+        example = "panic:identity" if "panic" in faults else "unplug:12"
+        print(f"\nThe argument of a fault is written behind its name and a colon, as in {example}.")
     return 0
 
 

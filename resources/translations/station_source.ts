@@ -3,6 +3,7 @@
 <TS version="2.1" sourcelanguage="en">
 <context>
     <name>BenchDialog</name>
+    <message><source>An argument is typed behind a colon: {name}:ARGUMENT</source><translation type="unfinished"></translation></message>
     <message><source>Arm fault</source><translation type="unfinished"></translation></message>
     <message><source>Armed in {list}</source><translation type="unfinished"></translation></message>
     <message><source>Ask again</source><translation type="unfinished"></translation></message>
@@ -27,6 +28,7 @@
 </context>
 <context>
     <name>Checklist</name>
+    <message><source>not needed</source><translation type="unfinished"></translation></message>
     <message><source>{n} more steps</source><translation type="unfinished"></translation></message>
 </context>
 <context>
@@ -44,7 +46,7 @@
     <message><source>Pareto of bins</source><translation type="unfinished"></translation></message>
     <message><source>Recipe and lot…</source><translation type="unfinished"></translation></message>
     <message><source>Registrations</source><translation type="unfinished"></translation></message>
-    <message><source>Run in socket {n}</source><translation type="unfinished"></translation></message>
+    <message><source>Show the last run of socket {n}</source><translation type="unfinished"></translation></message>
     <message><source>Sockets compared</source><translation type="unfinished"></translation></message>
     <message><source>Step times</source><translation type="unfinished"></translation></message>
     <message><source>Stop all sockets</source><translation type="unfinished"></translation></message>
@@ -133,8 +135,9 @@
     <message><source>Lot</source><translation type="unfinished"></translation></message>
     <message><source>Recipe</source><translation type="unfinished"></translation></message>
     <message><source>Recipe and lot</source><translation type="unfinished"></translation></message>
+    <message><source>Tray</source><translation type="unfinished"></translation></message>
     <message><source>Use this recipe</source><translation type="unfinished"></translation></message>
-    <message><source>Wafer / tray</source><translation type="unfinished"></translation></message>
+    <message><source>Wafer</source><translation type="unfinished"></translation></message>
 </context>
 <context>
     <name>ReleaseDialog</name>
@@ -231,6 +234,7 @@
     <message><source>No new parts are started.</source><translation type="unfinished"></translation></message>
     <message><source>Nothing to do</source><translation type="unfinished"></translation></message>
     <message><source>On the virtual bench the key puts a part in and closes the lid.</source><translation type="unfinished"></translation></message>
+    <message><source>On the virtual bench the key puts a part in.</source><translation type="unfinished"></translation></message>
     <message><source>On the virtual bench the key takes the part out.</source><translation type="unfinished"></translation></message>
     <message><source>Part {label} is ready.</source><translation type="unfinished"></translation></message>
     <message><source>Press Space or scan the tray; then remove the part {tray}</source><translation type="unfinished"></translation></message>
@@ -244,6 +248,7 @@
     <message><source>Socket {n} asks a question</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: bench fault, the part is not blamed</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: close the lid</source><translation type="unfinished"></translation></message>
+    <message><source>Socket {n}: insert the next part</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: insert the next part and close the lid</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: is the part {label} still in it?</source><translation type="unfinished"></translation></message>
     <message><source>Socket {n}: quarantine, call an engineer</source><translation type="unfinished"></translation></message>
@@ -279,6 +284,7 @@
 </context>
 <context>
     <name>words</name>
+    <message><source>ANSWER</source><translation type="unfinished"></translation></message>
     <message><source>BENCH FAULT</source><translation type="unfinished"></translation></message>
     <message><source>Being written when the engine stopped: {title}</source><translation type="unfinished"></translation></message>
     <message><source>CHECKING</source><translation type="unfinished"></translation></message>
@@ -312,6 +318,7 @@
     <message><source>Part {label}</source><translation type="unfinished"></translation></message>
     <message><source>Pin 1 towards the red dot. Wait for the lid click.</source><translation type="unfinished"></translation></message>
     <message><source>Press again: quarantine {label}</source><translation type="unfinished"></translation></message>
+    <message><source>Put the part in. It is there when it answers.</source><translation type="unfinished"></translation></message>
     <message><source>QUARANTINE</source><translation type="unfinished"></translation></message>
     <message><source>READY</source><translation type="unfinished"></translation></message>
     <message><source>REPLAY · recorded events, nothing is sent to any bench</source><translation type="unfinished"></translation></message>
@@ -330,6 +337,7 @@
     <message><source>The record cannot be written.</source><translation type="unfinished"></translation></message>
     <message><source>VIRTUAL · simulated bench, nothing counts in yield</source><translation type="unfinished"></translation></message>
     <message><source>Waiting for the engine</source><translation type="unfinished"></translation></message>
+    <message><source>Waits for your answer.</source><translation type="unfinished"></translation></message>
     <message><source>Yes</source><translation type="unfinished"></translation></message>
     <message><source>Yes: check it</source><translation type="unfinished"></translation></message>
     <message><source>bin {bin}</source><translation type="unfinished"></translation></message>
@@ -343,5 +351,6 @@
     <message><source>{percent} %   ◆ {title}</source><translation type="unfinished"></translation></message>
     <message><source>{seconds:.1f} s</source><translation type="unfinished"></translation></message>
     <message><source>→ tray {tray}</source><translation type="unfinished"></translation></message>
+    <message><source>◆ Waiting until the chip's worst case has passed</source><translation type="unfinished"></translation></message>
 </context>
 </TS>

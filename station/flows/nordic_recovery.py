@@ -10,7 +10,8 @@ from station.run import Run
 RECOVER_RECIPE = "-recover"
 """How the recipe is called that erases a part for good: the ordinary one's name with this behind it."""
 NEW_PARTS = "new_parts"
-NEW, NOT_NEW = "All its parts are new: erase", "No"
+NEW_LOT, NEW_PART = "All its parts are new: erase", "The part is new: erase"
+NOT_NEW = "No: the part goes to RECOVER"
 
 
 def recover_new(run: Run, part: Nordic, found: Look) -> None:
@@ -26,9 +27,9 @@ def recover_new(run: Run, part: Nordic, found: Look) -> None:
                      bin="locked")  # fmt: skip
     if not part.family.hardened:
         raise Reject(f"{closed}: somebody closed it, since a new {part.family.title} is open; {recipe}", bin="locked")
-    lot = f"Lot {run.context.lot}" if run.context.lot else f"Part {run.label}"
-    text = f"{lot}: {closed}, as with every new part. It is erased whole: if it holds keys, they are gone for good."
-    if not run.confirmed_for_lot(NEW_PARTS, text, (NEW, NOT_NEW)):
+    name, new = (f"Lot {run.context.lot}", NEW_LOT) if run.context.lot else (f"Part {run.label}", NEW_PART)
+    text = f"{name}: {closed}, as with every new part. It is erased whole: if it holds keys, they are gone for good."
+    if not run.confirmed_for_lot(NEW_PARTS, text, (new, NOT_NEW)):
         raise Reject(f"{closed}, and nobody has confirmed that the part is new; {recipe}", bin="locked")
     erase(run, part, f"new part, {closed}")
 

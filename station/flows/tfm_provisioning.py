@@ -19,7 +19,7 @@ from station.model import Answer
 from station.parts.nordic import Evidence, Look, Nordic
 from station.parts.nordic.evidence import ONLY_RECOVERY
 from station.ports import Appliance
-from station.run import Burn, Plan, Run
+from station.run import Burn, Erasure, Plan, Run
 
 PART = "nordic"
 NEEDS_APPLIANCE = False
@@ -27,7 +27,7 @@ NEEDS_APPLIANCE = False
 PLAN = Plan(
     images="Check the images",
     contact="Look at the part and its debug port",
-    recover="Erase a new part whose debug port is closed",
+    recover=Erasure("Erase a new part whose debug port is closed"),
     before="Read life cycle and key slots",
     provision=Burn("Provision: run the image that makes the keys", settle=20.0),
     console="Judge what the image said",
@@ -49,6 +49,7 @@ PUBLIC_KEY, TOKEN = "iak_public_key", "attestation_token"
 
 def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
     """A blank part in ASSEMBLY gets its keys, the production firmware and a closed debug port, and proves all three."""
+    run.remedy = _recovery(run)
     with run.step(PLAN.images):
         digests = part.load({name: run.image(name) for name in run.pack.images}).digests
         _refuse_other_images(run, digests)
@@ -211,7 +212,8 @@ def _install_network(run: Run, part: Nordic) -> None:
     if part.network.has_image:
         _put_network_image(run, part)
         return
-    run.log("the pack has no image for the network core")
+    if part.network.is_there:
+        run.log("the pack has no image for the network core")
     if part.network.child_locks:
         part.network.clear_child()
         run.keep(NETWORK_IMAGE, "none: the provisioning image was erased")
@@ -232,7 +234,7 @@ def _keep_network_lock(run: Run, part: Nordic) -> None:
         return
     lock = part.network.lock(begun=run.part.begun(run.context.flow, PLAN.net_lock.id))
     run.require(bool(lock), bin="network_core", sentence="the part is provisioned, but nothing shows that the debug "
-                f"port of its network core is closed for good: {ONLY_RECOVERY}")  # fmt: skip
+                f"port of its network core is closed for good: {ONLY_RECOVERY} ({_recovery(run)})")  # fmt: skip
     run.keep(NETWORK_LOCK, lock)
 
 

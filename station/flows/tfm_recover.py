@@ -12,7 +12,7 @@ from station.flows.nordic_identity import INSTANCE_ID, attested, identify
 from station.flows.nordic_recovery import erase
 from station.parts.nordic import Nordic
 from station.ports import Appliance
-from station.run import Plan, Run
+from station.run import Erasure, Plan, Run
 
 PART = "nordic"
 NEEDS_APPLIANCE = False
@@ -20,7 +20,7 @@ NEEDS_APPLIANCE = False
 PLAN = Plan(
     contact="Look at the part and its debug port",
     confirm="Confirm twice that its identity is to be destroyed",
-    erase="Erase the whole part",
+    erase=Erasure("Erase the whole part"),
     blank="Check that it is blank and open",
 ).taking_back("tfm_provisioning", ends_in="recovered")
 

@@ -57,7 +57,8 @@ def _answer(row: Row, at: float) -> list[Line]:
 
 
 def _confirmed(row: Row, at: float) -> list[Line]:
-    return [("question", "confirmed for the lot", at, str(row.detail["choice"]))]
+    whose = "confirmed for the lot" if row.context.lot else "confirmed for this part"
+    return [("question", whose, at, str(row.detail["choice"]))]
 
 
 def _waiver(row: Row, at: float) -> list[Line]:

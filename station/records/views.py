@@ -17,6 +17,8 @@ RUN_LINES = ("what", "name", "value", "detail")
 FILTERS = ("label", "device_id", "lot", "bin_id", "kind", "recipe", "operator", "mode", "socket")
 KNOWN = {"history": (*FILTERS, "since", "until", "limit"), "run": ("run",), "outbox": ()}
 """What a query may be asked with, when it is not every filter."""
+NOWHERE = {"wafer": "", "x": -1, "y": -1}
+"""What these say of a part that comes off no wafer: then they are left out of its run."""
 TIMES = ("time", "acknowledged")
 LARGEST = 10_000
 
@@ -37,7 +39,10 @@ def run(records: History, arguments: Mapping[str, str]) -> Table:
     columns = RUN_LINES
     found = records.rows(f"SELECT {','.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (number,))
     rows: list[tuple[Any, ...]] = [
-        ("run", name, value, "") for line in found for name, value in zip(RUN_COLUMNS, line, strict=True)
+        ("run", name, value, "")
+        for line in found
+        for name, value in zip(RUN_COLUMNS, line, strict=True)
+        if name not in NOWHERE or value != NOWHERE[name]
     ]
     for title, status, seconds in records.rows("SELECT title, status, seconds FROM steps WHERE run = ?", (number,)):
         rows.append(("step", title, seconds, status))

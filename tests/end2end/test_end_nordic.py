@@ -16,7 +16,7 @@ from station.virtual_station import VirtualStation
 
 SECONDS = 110.0
 COUNTS = ("passed", "failed", "held", "quarantined", "bench_faults")
-ALL_NEW = "All its parts are new: erase"
+NEW = "The part is new: erase"
 
 
 def station(*arguments: object, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ def test_parts_of_every_family_pass_and_their_record_is_whole(tmp_path, chip, pa
     assert sorted(str(part["part"]) for part in told) == [f"part-{n:04}" for n in range(1, parts + 1)]
     assert not any("die" in part for part in told)
     asked = [event for event in events if event["event"] == "answered"]
-    assert [event["choice"] for event in asked] == [ALL_NEW] * (0 if chip == "nrf9160" else parts)
+    assert [event["choice"] for event in asked] == [NEW] * (0 if chip == "nrf9160" else parts)
 
     found = rows(tmp_path)
     words = {row["kind"] for row in found}
@@ -130,7 +130,7 @@ def test_one_part_by_the_command_line_through_everything_that_can_be_asked(tmp_p
     """New, provisioned, refused, recovered with two answers, and provisioned again as another identity."""
     _, hands = home
     unanswered = run(tmp_path, "nrf5340-dk", code=130)
-    assert unanswered["kind"] == "bench" and "nobody answers; give --answer, 1 (All its parts are new: erase)" in str(
+    assert unanswered["kind"] == "bench" and "nobody answers; give --answer, 1 (The part is new: erase)" in str(
         unanswered["reason"]
     )
     assert hands.state(1)["chip"]["erase_alls"] == []

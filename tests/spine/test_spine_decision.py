@@ -18,6 +18,8 @@ from station.errors import (
 )
 from station.journal_parts import BurnFacts, BurnState
 from station.model import CONTRADICTS, DONE, HALF_DONE, NOT_DONE, UNFINISHED, UNKNOWN
+from station.plan import Burn, Plan
+from station.run_services import Silent
 
 DUMB = UNKNOWN("it is locked")
 OTHER = CONTRADICTS("it holds digest 2, not 1")
@@ -352,14 +354,30 @@ def test_settle_time_of_an_open_intent_passes_before_the_part_is_asked(journal, 
 
 
 def test_settle_time_passes_after_do_raised(journal, monkeypatch):
-    from station.plan import Burn, Plan
-
     slept: list[float] = []
     monkeypatch.setattr("station.burning.time.sleep", slept.append)
     plan = Plan(slow=Burn("Slow", settle=7.0))
     chip = Chip(NOT_DONE, DONE, raises=[PartError("x")])
     carry_out(journal, lambda run: run.burn(plan.slow, done=chip.ask, do=chip.do), plan=plan)
     assert slept == [7.0]
+
+
+def test_whoever_watches_is_told_that_the_chip_settles(journal, monkeypatch):
+    told: list[str] = []
+
+    class Watching(Silent):
+        def settling(self, title):
+            told.append(title.id)
+
+        def log(self, text, source, level):
+            told.append(text)
+
+    monkeypatch.setattr("station.run.time.sleep", lambda seconds: None)
+    plan = Plan(slow=Burn("Slow", settle=7.0))
+    chip = Chip(NOT_DONE, DONE, raises=[PartError("x")])
+    run = new_run(journal, listener=Watching(), plan=plan)
+    run.burn(plan.slow, done=chip.ask, do=chip.do)
+    assert told == ["Slow: x", "waiting 7.0 s: the chip may still be burning", "slow"]
 
 
 def test_burns_of_another_flow_with_the_same_title_are_another_burn(journal):

@@ -45,6 +45,16 @@ def test_a_half_is_a_fail_with_its_own_bin_and_is_not_repeated(journal):
     assert journal.known("die", "L1").burn("fake", "first").state is BurnState.HALF_DONE
 
 
+def test_the_verdict_of_a_half_names_what_helps(journal):
+    def flow(run):
+        run.remedy = "recipe fake-recover"
+        left = [NOT_DONE, HALF]
+        run.burn(PLAN.first, done=lambda: left.pop(0), do=lambda: None)
+
+    verdict, _ = carry_out(journal, flow)
+    assert verdict.part_state.endswith("with all its keys, helps (recipe fake-recover)")
+
+
 def test_an_error_of_the_act_does_not_hide_the_half(journal):
     verdict, _ = burn(journal, [NOT_DONE, HALF], failing)
     assert verdict.bin_id == "otp" and rows_of(journal, "outcome")[-1]["error"] == "the firmware said so"

@@ -281,6 +281,23 @@ def test_questions_are_recorded(journal):
     assert rows_of(journal, "answer") == [{"question": "Which?", "choice": "b"}]
 
 
+def test_what_an_operator_takes_to_answer_is_no_time_of_the_step(journal, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("station.run.time.monotonic", lambda: now[0])
+
+    class Slow(Silent):
+        def ask(self, text, choices):
+            now[0] += 3600
+            return choices[0]
+
+    run = new_run(journal, listener=Slow())
+    with run.step(PLAN.look):
+        now[0] += 2
+        run.ask("Which?", ("a", "b"))
+        run.confirmed_for_lot("new", "All of them?", ("a", "b"))
+    assert run.seconds == 2.0 and rows_of(journal, "step")[-1]["seconds"] == 2.0
+
+
 def test_hooks_images_and_credentials_come_from_pack_and_store(journal):
     run = new_run(journal)
     assert run.hooks("known", 1) == ("known", 1) and run.hooks("unknown") is None

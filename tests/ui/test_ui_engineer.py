@@ -255,6 +255,35 @@ def test_the_bench_page_has_the_benchs_own_list_of_faults(desk):
     bench.close()
 
 
+def test_the_bench_page_says_how_an_argument_is_given(desk):
+    bench = open_bench(desk)
+    bench._meanings["panic"] = "The image panics at a step (argument huk or identity)."
+    bench.fault.setEditText("panic")
+    assert bench.meaning.text().endswith("An argument is typed behind a colon: panic:ARGUMENT")
+    bench.close()
+
+
+def test_the_bench_page_follows_its_sockets(desk, qtbot):
+    bench = open_bench(desk)
+    asked = lambda: [c.query for c in desk.link.sent if isinstance(c, Query)].count("bench")  # noqa: E731
+    before = asked()
+    desk.feed(replace(s.RUNNING, socket=1, state="scan"))
+    desk.feed(replace(s.RUNNING, socket=1, state="scan", elapsed=9.9))
+    qtbot.waitUntil(lambda: asked() == before + 1)
+    answer_bench(desk, "")
+    desk.feed(replace(s.RUNNING, socket=1, state="scan", elapsed=10.9))
+    assert not bench._soon.isActive(), "nothing on the page has changed"
+    bench.close()
+
+
+def test_the_bench_page_of_kits_has_no_lids(desk):
+    desk.feed(*s.bench(mode="virtual", states=[replace(s.INSERT, socket=n, has_lid=False) for n in range(1, 5)]))
+    desk.window._show_query("bench", "Bench")
+    bench = shown_dialog(desk.window, BenchDialog)
+    assert [bench.action.itemText(n) for n in range(3)] == ["Insert part", "Remove part", "Power off"]
+    bench.close()
+
+
 def test_a_fault_is_armed_shown_and_cleared(desk):
     bench = open_bench(desk)
     assert bench.note.text() == "No fault is armed."
@@ -299,7 +328,7 @@ def test_engineer_menu(desk):
     menu.stop_chosen.connect(desk.window._stop_all)
     menu.settings_chosen.connect(desk.window.apply_settings)
     actions = {action.text(): action for action in menu.actions()}
-    for text in ("History", "Yield", "Pareto of bins", "Bench", "Operators", "Run in socket 2", "Stop all sockets"):
+    for text in ("History", "Yield", "Pareto of bins", "Bench", "Operators", "Show the last run of socket 2", "Stop all sockets"):
         actions[text].trigger()
     assert asked == ["history", "yield", "pareto", "bench", "operators", 2] and desk.link.sent == [Stop(0)]
     sizes = {action.text(): action for action in actions["Text size"].menu().actions()}

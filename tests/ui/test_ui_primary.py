@@ -55,6 +55,12 @@ def test_insert_and_scan_have_no_key_on_a_real_bench():
     assert "scan the part label" in primary(view(s.SCAN)).sentence
 
 
+def test_a_socket_without_a_lid_asks_for_none():
+    for virtual in (False, True):
+        shown = primary(view(replace(s.INSERT, socket=1, has_lid=False), mode="virtual" if virtual else "production"))
+        assert shown.sentence == "Socket 1: insert the next part" and "lid" not in shown.hint
+
+
 def test_a_question_outranks_the_choice_of_a_recipe():
     bench = view(s.INTERRUPTED)
     bench.apply(s.hello(recipe=""))

@@ -158,6 +158,14 @@ def test_checklist_marks_burns_and_keeps_the_running_step_in_sight():
     assert window_of(rows_of(s.PLAN, ()), 3) == (0, 3)
 
 
+def test_a_part_that_passed_has_no_open_steps(make):
+    left_out = tuple(step for step in s.PASS.steps if step.id != "install")
+    rows = {row.title: row for row in make(replace(s.PASS, steps=left_out)).checklist.rows}
+    row = rows["Install certificates"]
+    assert (row.glyph, row.time, row.status) == ("–", "not needed", "skipped") and row.burn
+    assert all(other.glyph == "✔" for title, other in rows.items() if title != row.title)
+
+
 def test_a_failed_part_shows_no_pending_steps(make):
     assert [row.status for row in make(s.FAIL).checklist.rows] == ["done"] * 5 + ["failed"]
 

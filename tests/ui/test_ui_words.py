@@ -34,6 +34,8 @@ WORDS = {
     "quarantine": ("⚠ QUARANTINE", "quarantine"),
     "bench_fault": ("⚠ BENCH FAULT", "neutral"),
     "interrupted": ("INTERRUPTED", "wait"),
+    "prompt": ("ANSWER", "wait"),
+    "settling": ("DO NOT REMOVE", "burn"),
 }
 
 
@@ -48,6 +50,26 @@ def test_burning_names_percent_and_title_and_why_stop_waits():
     assert "54 %" in words.band and "Personalize: seeds are being written" in words.band
     assert "never torn" in words.stop_reason
     assert "after this burn" in tile_words(replace(s.BURNING, stop_requested=True)).stop_reason
+
+
+def test_an_open_question_waits_and_nothing_runs():
+    words = tile_words(s.PROMPT)
+    assert words.lead == "Waits for your answer." and not words.shows_bar and words.shows_stop
+    assert tile_words(replace(s.PROMPT, prompt=None)).shows_bar
+
+
+def test_a_chip_that_settles_counts_no_percent():
+    words = tile_words(s.SETTLING)
+    assert words.band == "◆ Waiting until the chip's worst case has passed" and not words.shows_bar
+
+
+def test_a_half_done_part_says_each_thing_once():
+    said = "'Provision: make the keys' is half done"
+    state = f"{said}: only the erasure of the whole part, with all its keys, helps (recipe x-recover)"
+    half = replace(s.FAIL.verdict, reason=f"{said}, and can be neither finished nor repeated", part_state=state)
+    words = tile_words(replace(s.FAIL, verdict=half))
+    assert words.notes[0] == "Only the erasure of the whole part, with all its keys, helps (recipe x-recover)"
+    assert tile_words(replace(s.HOLD, verdict=replace(half, reason="stopped"))).notes[-1] == state
 
 
 def test_verdicts_say_where_the_part_goes():
@@ -82,6 +104,13 @@ def test_insert_part_shows_lid_and_contacts():
     words = tile_words(s.INSERT)
     assert words.notes == ("Lid open · contacts 4 112 of 50 000",)
     assert tile_words(replace(s.INSERT, lid_closed=True, contacts_limit=0)).notes == ("Lid closed",)
+
+
+def test_a_socket_without_a_lid_has_no_word_of_one():
+    words = tile_words(replace(s.INSERT, has_lid=False, lid_closed=True))
+    assert words.lead == "Put the part in. It is there when it answers."
+    assert words.notes == ("contacts 4 112 of 50 000",)
+    assert tile_words(replace(s.INSERT, has_lid=False, contacts_limit=0)).notes == ()
 
 
 def test_engine_lost_says_what_was_in_flight():

@@ -93,6 +93,7 @@ BURNING = replace(
     burn_title="Personalize: seeds are being written",
     stop_allowed=False,
 )
+SETTLING = replace(BURNING, epoch=22, settling=True, percent=99)
 PASS = SocketState(
     2,
     30,
@@ -200,6 +201,7 @@ TILE_STATES = {
     "running": RUNNING,
     "prompt": PROMPT,
     "burning": BURNING,
+    "settling": SETTLING,
     "pass": PASS,
     "fail": FAIL,
     "hold": HOLD,

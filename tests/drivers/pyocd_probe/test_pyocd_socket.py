@@ -15,8 +15,8 @@ from station.errors import AdapterLost, BenchError, ConfigError
 from station.model import Contact, DebugAccess, ResetKind, Segment
 from station.ports import Console, OpenSocket, Presence, Probe
 
-HERE = Contact(present=True, lid_closed=True, power_good=True)
-GONE = Contact(present=False, lid_closed=True, power_good=False)
+HERE = Contact(present=True, lid_closed=True, power_good=True, has_lid=False)
+GONE = Contact(present=False, lid_closed=True, power_good=False, has_lid=False)
 
 
 def seen(presence, wanted):

@@ -104,6 +104,8 @@ def test_faults_are_listed_per_chip(capsys, chip):
     code, listed, _ = simulate(capsys, "--chip", chip, "--list-faults", "--json")
     assert code == 0
     assert json.loads(listed) == known_faults(chip)
+    _, shown, _ = simulate(capsys, "--chip", chip, "--list-faults")
+    assert shown.splitlines()[-1].endswith("colon, as in panic:identity.")
     two_cores = {"ports_swapped", "success_wrong_port", "net_protect_failure", "pcd_failure"}
     assert (two_cores <= json.loads(listed).keys()) is (chip == "nrf5340")
     assert all(text.endswith(".") for text in json.loads(listed).values())
