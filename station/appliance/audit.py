@@ -20,6 +20,7 @@ from typing import Any
 from station.appliance.client_certificate import ClientCertificate
 from station.appliance.device_data import read_device_id
 from station.appliance.files import open_private
+from station.appliance.limits import BUNDLES
 from station.errors import ConfigError, FormatError
 
 log = logging.getLogger("station.appliance.audit")
@@ -182,13 +183,13 @@ def sku_of(request: Any) -> str:
     return str(getattr(request, "sku", "") or (data.sku if data is not None else ""))
 
 
-def _device(request: Any) -> dict[str, str]:
-    """The device that a request is about: its id, or the digest of what is signed for it (as ``quota`` counts it)."""
+def _device(request: Any) -> dict[str, str | list[str]]:
+    """The device that a request is about: its id, or the digests of all that is signed for it (as ``quota`` counts)."""
     if hasattr(request, "device_data"):
         try:
             return {"device": read_device_id(request.device_data.device_id).registry_hex}
         except FormatError:
             return {"device": ""}
     if getattr(request, "bundles", None):
-        return {"tbs": hashlib.sha256(request.bundles[0].tbs).hexdigest()}
+        return {"tbs": [hashlib.sha256(bundle.tbs).hexdigest() for bundle in request.bundles[:BUNDLES]]}
     return {}
