@@ -116,9 +116,9 @@ class AuditFile:
 
 def write(
     certificate: ClientCertificate, user: str, peer: str, method: str, request: Any, code: str, milliseconds: float,
-    station: str = "",
+    station: str = "", repeats: int = 0,
 ) -> None:  # fmt: skip
-    """One line about one call."""
+    """One line about one call; ``repeats`` calls before it with the same certificate and result have none."""
     line: dict[str, object] = {
         "time": _now(),
         "event": "call",
@@ -131,6 +131,7 @@ def write(
         **_device(request),
         "result": code,
         "ms": round(milliseconds, 1),
+        **({"repeats": repeats} if repeats else {}),
     }
     _put(line, logging.INFO)
 

@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 
 from station.appliance import audit
+from station.appliance.audit_repeats import Repeats
 from station.appliance.client_certificate import ClientCertificate
 from station.appliance.client_expiry import ClientExpiries
 from station.appliance.limits import require_size
@@ -97,12 +98,16 @@ class Gate:
 
 
 class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
-    """Takes the message of every call; checks those of the service, then writes one audit line about each."""
+    """Takes the message of every call; checks those of the service, then writes an audit line about each.
+
+    Of a client that is refused again and again not each time (``Repeats``).
+    """
 
     def __init__(self, gate: Gate, intake: Intake, count: Count = _count_nothing) -> None:
         self.intake = intake
         self._gate = gate
         self._count = count
+        self._repeats = Repeats()
         self._lock = threading.Lock()
         self._running = 0
         self._wrapped: dict[str, tuple[Any, Any]] = {}
@@ -171,7 +176,11 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
                 self._run(-1)
                 spent = time.monotonic() - started
                 self._count(method, code, spent)
-                audit.write(client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name)
+                repeats = 0 if code == "OK" else self._repeats.note(client.certificate.fingerprint, code)
+                if repeats is not None:
+                    audit.write(
+                        client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name, repeats
+                    )  # fmt: skip
 
         return guarded
 
