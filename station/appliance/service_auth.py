@@ -24,7 +24,7 @@ from station.appliance.client_certificate import ClientCertificate
 from station.appliance.client_expiry import ClientExpiries
 from station.appliance.limits import require_size
 from station.appliance.rates import Rates
-from station.appliance.refusal import Refusal, SkuNotLoaded
+from station.appliance.refusal import Refusal, SkuNotLoaded, echoed
 from station.appliance.service_intake import Intake, abort, tolerant
 from station.appliance.service_peer import Client, check_endpoint, client_of, metadata_value
 from station.appliance.sessions import Sessions
@@ -93,7 +93,8 @@ class Gate:
             raise SkuNotLoaded(wanted)
         else:
             raise Refusal(
-                "PERMISSION_DENIED", f"this session is for sku {sku!r}, the call names {wanted!r}: log in for that one"
+                "PERMISSION_DENIED",
+                f"this session is for sku {sku!r}, the call names {echoed(wanted)}: log in for that one",
             )
 
 

@@ -151,5 +151,5 @@ def tolerant(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 def abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
     """End the call with the refusal's status."""
-    context.abort(grpc.StatusCode[refusal.code], str(refusal))
+    context.abort(grpc.StatusCode[refusal.code], refusal.details)
     raise AssertionError("abort returned")

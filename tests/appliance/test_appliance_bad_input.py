@@ -30,6 +30,7 @@ from appliance_bench import (
     ecdsa,
     endorse_request,
     endorsed,
+    password_of,
     was_of,
 )
 from grpc_health.v1 import health_pb2
@@ -185,6 +186,40 @@ def test_the_proof_of_origin_over_reordered_tbs(scene):
     assert "could not verify WAS signature" in text
 
 
+def long_requests(text: str, scene: Scene) -> dict[str, tuple[str, object, str]]:
+    password = password_of(scene.folder)
+    label = endorse_request(scene.was, [(ecdsa(text), scene.part.uds_tbs)])
+    return {
+        "sku": ("InitSession", pa_pb2.InitSessionRequest(sku=text, sku_auth=password), "NOT_FOUND"),
+        "family": ("InitSession", pa_pb2.InitSessionRequest(sku="sival" + text, sku_auth=password), "INTERNAL"),
+        "foreign": ("InitSession", pa_pb2.InitSessionRequest(sku="sival" + text, sku_auth="x"), "UNAUTHENTICATED"),
+        "call": ("GetOwnerFwBootMessage", pa_pb2.GetOwnerFwBootMessageRequest(sku=text), "NOT_FOUND"),
+        "CA": ("GetCaCerts", pa_pb2.GetCaCertsRequest(sku="sival", cert_labels=[text]), "INVALID_ARGUMENT"),
+        "key": (
+            "GetCaSubjectKeys",
+            pa_pb2.GetCaSubjectKeysRequest(sku="sival", cert_labels=[text]),
+            "INVALID_ARGUMENT",
+        ),
+        "TBS": ("EndorseCerts", label, "INVALID_ARGUMENT"),
+    }
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000, "\U0001f512" * 20_000, "\0\n" * 100_000], ids=["x", "wide", "control"])
+def test_a_long_text_keeps_its_status_and_is_not_echoed(scene, text):
+    for name, request, code in long_requests(text, scene).values():
+        told = refused(scene, lambda s, name=name, request=request: s.send(name, request), code, 1)
+        assert len(told) <= 1000
+        assert told.isascii()
+        assert told.isprintable()
+    log = (scene.folder / "serve.log").read_text().splitlines()
+    assert max(map(len, log)) < 3000  # an audit line with the digests of as many TBS as may be
+
+
+def test_a_label_that_is_not_too_long_is_looked_up(scene):
+    request = pa_pb2.GetCaCertsRequest(sku="sival", cert_labels=["y" * limits.NAME_CHARACTERS])
+    assert "unknown certificate label 'yyy" in refused(scene, lambda s: s.send("GetCaCerts", request), "NOT_FOUND", 1)
+
+
 # ---- sessions and certificates ----------------------------------------------------------------------------------
 
 
@@ -327,6 +362,18 @@ def test_half_a_call_does_not_stay(tmp_path, made, monkeypatch):
         station.close()
     lines = [(line["method"], line["result"]) for line in audit_lines(folder)]
     assert lines == [("RegisterDevice", "CANCELLED")] * 6 + [("InitSession", "OK")]
+
+
+def test_half_a_call_does_not_hold_up_the_end(tmp_path, made):
+    folder = copy_folder(made, tmp_path / "appliance")
+    served = Served(folder)
+    station = Station(folder, served.target, "half")
+    with Halves(station.channel, SERVICE + "RegisterDevice", 6) as halves:
+        station.log_in()
+        assert served.stop() == 0
+        assert {call.exception(WAIT).code().name for call in halves.calls} <= {"CANCELLED", "UNAVAILABLE"}
+    station.close()
+    assert "Traceback" not in served.log.read_text()
 
 
 def test_a_call_without_a_message(scene):
