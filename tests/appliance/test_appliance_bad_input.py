@@ -325,10 +325,10 @@ def test_half_a_call_stops_nobody(scene, method):
     """More of them than threads work, before whole calls of the same connection and of another one."""
     other = Station(scene.folder, scene.served.target, "beside the halves")
     with Halves(scene.station.channel, method, 12) as halves:
-        refused(scene, lambda s: s.send("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival")), DENIED, 1)
         other.log_in()
-        refused(scene, lambda s: other.refused("GetOwnerFwBootMessage", BOOT, token="B" * 16), "NOT_FOUND", 1)
         assert not any(call.done() for call in halves.calls)
+        refused(scene, lambda s: s.send("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival")), DENIED, 1)
+        refused(scene, lambda s: other.refused("GetOwnerFwBootMessage", BOOT, token="B" * 16), "NOT_FOUND", 1)
     other.close()
 
 
