@@ -20,6 +20,7 @@ from typing import Any
 from station.appliance.client_certificate import ClientCertificate
 from station.appliance.device_data import read_device_id
 from station.appliance.files import open_private
+from station.appliance.limits import BUNDLES
 from station.errors import ConfigError, FormatError
 
 log = logging.getLogger("station.appliance.audit")
@@ -115,9 +116,9 @@ class AuditFile:
 
 def write(
     certificate: ClientCertificate, user: str, peer: str, method: str, request: Any, code: str, milliseconds: float,
-    station: str = "",
+    station: str = "", repeats: int = 0,
 ) -> None:  # fmt: skip
-    """One line about one call."""
+    """One line about one call; ``repeats`` calls before it with the same certificate and result have none."""
     line: dict[str, object] = {
         "time": _now(),
         "event": "call",
@@ -130,6 +131,7 @@ def write(
         **_device(request),
         "result": code,
         "ms": round(milliseconds, 1),
+        **({"repeats": repeats} if repeats else {}),
     }
     _put(line, logging.INFO)
 
@@ -182,13 +184,13 @@ def sku_of(request: Any) -> str:
     return str(getattr(request, "sku", "") or (data.sku if data is not None else ""))
 
 
-def _device(request: Any) -> dict[str, str]:
-    """The device that a request is about: its id, or the digest of what is signed for it (as ``quota`` counts it)."""
+def _device(request: Any) -> dict[str, str | list[str]]:
+    """The device that a request is about: its id, or the digests of all that is signed for it (as ``quota`` counts)."""
     if hasattr(request, "device_data"):
         try:
             return {"device": read_device_id(request.device_data.device_id).registry_hex}
         except FormatError:
             return {"device": ""}
     if getattr(request, "bundles", None):
-        return {"tbs": hashlib.sha256(request.bundles[0].tbs).hexdigest()}
+        return {"tbs": [hashlib.sha256(bundle.tbs).hexdigest() for bundle in request.bundles[:BUNDLES]]}
     return {}

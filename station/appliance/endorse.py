@@ -20,7 +20,7 @@ from station.appliance.loaded_sku import (
     ROOT,
     LoadedSku,
 )
-from station.appliance.refusal import Refusal
+from station.appliance.refusal import Refusal, echoed
 from station.errors import FormatError
 from station.formats.dice import MLDSA_OIDS, assemble_certificate
 from station.wire import crypto_cert_pb2, crypto_common_pb2, crypto_mldsa_pb2, pa_pb2
@@ -125,7 +125,7 @@ def _endorsed(keystore: Keystore, signer: Signer, bundle: pa_pb2.EndorseCertBund
     try:
         return sign(keystore, signer.key, bundle)
     except (KeyMissing, FormatError) as error:
-        raise Refusal("INTERNAL", f"could not endorse {bundle.key_params.key_label!r} cert: {error}") from None
+        raise Refusal("INTERNAL", f"could not endorse {echoed(bundle.key_params.key_label)} cert: {error}") from None
 
 
 def _ecdsa(keystore: Keystore, key: str, bundle: pa_pb2.EndorseCertBundle) -> bytes:
@@ -147,4 +147,4 @@ def _check_chain(chain: Chain, now: datetime, label: str) -> None:
     try:
         verify(chain, now)
     except FormatError as error:
-        raise Refusal("INTERNAL", f"could not endorse {label!r} cert: {error}") from None
+        raise Refusal("INTERNAL", f"could not endorse {echoed(label)} cert: {error}") from None

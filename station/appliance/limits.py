@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from station.appliance.refusal import Refusal
@@ -17,6 +18,8 @@ TBS_BYTES = 8192
 BUNDLES = 32
 TOKENS = 64
 LABELS = 64
+NAME_CHARACTERS = 80
+"""Of a label; a SKU is found by its name or not."""
 
 
 def require_size(request: Any) -> None:
@@ -24,11 +27,13 @@ def require_size(request: Any) -> None:
     if isinstance(request, pa_pb2.EndorseCertsRequest):
         _at_most(BUNDLES, len(request.bundles), "bundles")
         _at_most(TBS_BYTES, max((len(bundle.tbs) for bundle in request.bundles), default=0), "bytes of TBS")
+        _require_short_labels(bundle.key_params.key_label for bundle in request.bundles)
     elif isinstance(request, pa_pb2.DeriveTokensRequest):
         _at_most(TOKENS, len(request.params), "tokens")
         _require_free_diversifiers(request)
     elif isinstance(request, pa_pb2.GetCaSubjectKeysRequest | pa_pb2.GetCaCertsRequest):
         _at_most(LABELS, len(request.cert_labels), "labels")
+        _require_short_labels(request.cert_labels)
     elif isinstance(request, pa_pb2.RegistrationRequest):
         _at_most(MAX_BLOB, len(request.device_data.perso_tlv_data), "bytes of personalization data")
 
@@ -37,6 +42,10 @@ def _require_free_diversifiers(request: pa_pb2.DeriveTokensRequest) -> None:
     if any(params.diversifier.startswith(RESERVED) for params in request.params):
         reserved = RESERVED.decode()
         raise Refusal("INVALID_ARGUMENT", f"diversifiers that begin with {reserved!r} are the appliance's own")
+
+
+def _require_short_labels(labels: Iterable[str]) -> None:
+    _at_most(NAME_CHARACTERS, max(map(len, labels), default=0), "characters of a label")
 
 
 def _at_most(limit: int, saw: int, what: str) -> None:

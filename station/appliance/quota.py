@@ -1,10 +1,11 @@
 """How many devices each work order has had endorsed, which of them are registered, and which sessions were closed.
 
-A device counts once, when it is endorsed: it is recognised by the digest of what is signed for it (its first TBS), so
-that the same device endorsed again costs nothing and its registration finds it. What limits anything is on the disk
-before the answer leaves; the rest survives the end of the process, not a power failure. The account is a SQLite file of
-one appliance, which several processes of one computer may share, or it is in the database of the registry, where a
-whole fleet counts together.
+A device counts once, when it is endorsed: it is recognised by the digests of what is signed for it (its TBS), so that
+the same device endorsed again costs nothing and its registration finds it. No TBS is signed that did not count with a
+device: one new TBS makes a device new, whatever known ones come with it. What limits anything is on the disk before the
+answer leaves; the rest survives the end of the process, not a power failure. The account is a SQLite file of one
+appliance, which several processes of one computer may share, or it is in the database of the registry, where a whole
+fleet counts together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 
 from station.appliance.database import Database, DatabaseFailed, Read, Transaction
@@ -26,6 +28,10 @@ from station.errors import FormatError
 from station.formats import der_tlv
 
 NO_ORDER = ""
+UDS = "UDS"
+
+Device = Sequence[str]
+"""SHA-256 of each TBS of one device, in hexadecimal; the UDS comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,14 @@ class Quota:
         self._database = place
         self._clock = clock
 
-    def check(self, order: WorkOrder | None, devices: Sequence[str]) -> None:
+    def check(self, order: WorkOrder | None, devices: Sequence[Device]) -> None:
         """Refuse early what ``endorse`` would refuse; nothing is counted."""
         if order is not None and devices:
             with _failures():
-                self._require_room(self._database.read, order, len(self._new(devices)))
+                new = _new_devices(devices, self._unknown(_digests(devices)))
+                self._require_room(self._database.read, order, len(new))
 
-    def endorse(self, order: WorkOrder | None, station: str, sku: str, devices: Sequence[str]) -> None:
+    def endorse(self, order: WorkOrder | None, station: str, sku: str, devices: Sequence[Device]) -> None:
         """Count the devices that were not endorsed before, or refuse and count none; durable on return."""
         name, day = (NO_ORDER, "") if order is None else (order.name, self._day(order))
         now = int(self._clock() * 1000)
@@ -63,9 +70,9 @@ class Quota:
         def work(transaction: Transaction) -> None:
             if order is not None:
                 transaction.lock(f"work order {name}")
-            new = [
-                device for device in sorted(set(devices)) if _insert(transaction, device, sku, station, name, day, now)
-            ]
+            unknown = _insert(transaction, _digests(devices), sku, station, name, day, now)
+            new = _new_devices(devices, unknown)
+            _wait_by_one(transaction, new)
             if order is not None:
                 self._require_room(transaction.execute, order, len(new))
             _add(transaction, name, day, endorsed=len(new), unregistered=len(new))
@@ -137,11 +144,9 @@ class Quota:
         if self._own is not None:
             self._own.close()
 
-    def _new(self, devices: Sequence[str]) -> set[str]:
-        found = self._database.read(
-            f"SELECT device FROM devices WHERE device IN ({', '.join('?' * len(devices))})", *devices
-        )
-        return set(devices) - {device for (device,) in found}
+    def _unknown(self, digests: Sequence[str]) -> set[str]:
+        found = self._database.read(f"SELECT device FROM devices WHERE device IN ({_places(digests)})", *digests)
+        return set(digests) - {digest for (digest,) in found}
 
     def _require_room(self, read: Read, order: WorkOrder, new: int) -> None:
         if not new:
@@ -165,15 +170,28 @@ class Quota:
         return datetime.fromtimestamp(self._clock(), UTC).date().isoformat() if order.per == "day" else ""
 
 
-def _insert(transaction: Transaction, *values: object) -> bool:
-    """True when the device was not endorsed before, whoever else is endorsing it now."""
-    return bool(
-        transaction.execute(
-            "INSERT INTO devices (device, sku, station, work_order, day, endorsed_ms, registered)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING RETURNING device",
-            *values,
-        )
+def _insert(transaction: Transaction, digests: Sequence[str], *values: object) -> set[str]:
+    """Those that were not there before, whoever else is endorsing them now."""
+    if not digests:
+        return set()
+    rows = ", ".join("(?, ?, ?, ?, ?, ?, 0)" for _ in digests)
+    found = transaction.execute(
+        "INSERT INTO devices (device, sku, station, work_order, day, endorsed_ms, registered)"
+        f" VALUES {rows} ON CONFLICT DO NOTHING RETURNING device",
+        *(value for digest in digests for value in (digest, *values)),
     )
+    return {digest for (digest,) in found}
+
+
+def _wait_by_one(transaction: Transaction, new: Iterable[Sequence[str]]) -> None:
+    """A device waits for its registration by its first new TBS, and so counts once when it comes."""
+    others = [digest for _, *rest in new for digest in rest]
+    if others:
+        transaction.execute(f"UPDATE devices SET registered = 1 WHERE device IN ({_places(others)})", *others)
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _sum(read: Read, order: str, column: str, day: str = "") -> int:
@@ -198,19 +216,33 @@ def _failures() -> Iterator[None]:
         raise Refusal("INTERNAL", f"the appliance cannot count this: {failed}") from None
 
 
-def devices_of(labelled: Sequence[tuple[str, bytes]]) -> list[str]:
+def devices_of(labelled: Iterable[tuple[str, bytes]]) -> list[Device]:
     """The devices that a request with these labels and TBS is for: as many as one label comes with different TBS."""
-    by_label: dict[str, list[str]] = {}
+    by_label: dict[str, dict[str, None]] = {UDS: {}}
     for label, tbs in labelled:
-        digests = by_label.setdefault(label, [])
-        digest = hashlib.sha256(tbs).hexdigest()
-        if digest not in digests:
-            digests.append(digest)
-    return max(by_label.values(), key=len, default=[])
+        by_label.setdefault(label, {})[hashlib.sha256(tbs).hexdigest()] = None
+    rows = zip_longest(*by_label.values(), fillvalue="")
+    return [tuple(digest for digest in row if digest) for row in rows]
+
+
+def _digests(devices: Iterable[Device]) -> list[str]:
+    """All of them in the order in which every transaction takes them, so that none waits for another in a circle."""
+    return sorted({digest for device in devices for digest in device})
+
+
+def _new_devices(devices: Iterable[Device], unknown: set[str]) -> list[Device]:
+    """The unknown digests of each device that has some; a digest belongs to the first device that has it."""
+    left = set(unknown)
+    found: list[Device] = []
+    for device in devices:
+        new = [digest for digest in device if digest in left]
+        left.difference_update(new)
+        found += [new] if new else []
+    return found
 
 
 def device_candidates(certificates: Iterable[bytes]) -> list[str]:
-    """What ``devices_of`` may have called the device that has these certificates: the digest of each TBS."""
+    """By what ``devices_of`` may have known the device that has these certificates: the digest of each TBS."""
     found = []
     for certificate in certificates:
         try:

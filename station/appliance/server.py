@@ -24,7 +24,9 @@ from station.appliance.quota import Quota
 from station.appliance.rates import Rates
 from station.appliance.service import ApplianceService
 from station.appliance.service_auth import Gate, SessionInterceptor
-from station.appliance.service_server import ApplianceServer
+from station.appliance.service_crew import Crew
+from station.appliance.service_intake import Intake
+from station.appliance.service_server import AT_ONCE, ApplianceServer
 from station.appliance.service_tls import ServerTls, TlsPaths
 from station.appliance.serving_process import Announce, alone_in_folder, announced, endpoint_of, wait
 from station.appliance.session_tokens import SessionTokens, fleet_key
@@ -125,7 +127,7 @@ def assemble(
     service = ApplianceService(spm, store, sessions, access, quota, settings.realm)
     gate = Gate(spm, sessions, access, Rates(settings.run.calls_per_second), settings.endpoint_check)
     metrics.watch(*gauges(keystore, sessions, access, quota, gate.expiries))
-    return service, SessionInterceptor(gate, metrics.call)
+    return service, SessionInterceptor(gate, Intake(Crew(AT_ONCE + settings.waiting)), metrics.call)
 
 
 def _start(
@@ -135,7 +137,7 @@ def _start(
     _refuse_old_tls(settings.realm)
     tls = ServerTls(TlsPaths(settings.certificate, settings.key, settings.client_ca), settings.realm)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection, settings.waiting, shared)
+    return ApplianceServer(service, interceptor, tls, address, settings.run.reflection, shared)
 
 
 def _listen(address: MetricsAddress, metrics: Metrics, stack: ExitStack) -> str:

@@ -16,7 +16,7 @@ from station.appliance import service_journal
 from station.appliance.device_data import read_device_id
 from station.appliance.device_store import DeviceStore, Outcome
 from station.appliance.quota import Quota, device_candidates, devices_of
-from station.appliance.refusal import Refusal
+from station.appliance.refusal import Refusal, echoed
 from station.appliance.registry import register_device
 from station.appliance.service_peer import client_of, metadata_value
 from station.appliance.sessions import Sessions
@@ -53,7 +53,9 @@ class ApplianceService(pa_pb2_grpc.ProvisioningApplianceServiceServicer):
         context.send_initial_metadata(((REALM_KEY, self._realm.value),))
         wanted = metadata_value(context, REALM_KEY)
         if wanted not in (None, self._realm.value):
-            raise Refusal("FAILED_PRECONDITION", f"this appliance is of realm {self._realm}, the station of {wanted}")
+            raise Refusal(
+                "FAILED_PRECONDITION", f"this appliance is of realm {self._realm}, the station of {echoed(wanted)}"
+            )
         client = client_of(context)
         permit = self._access.station_of(client.certificate).require_sku
         with _spm_errors("InitSession"):

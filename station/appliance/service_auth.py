@@ -10,20 +10,22 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from functools import wraps
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from station.appliance import audit
+from station.appliance.audit_repeats import Repeats
 from station.appliance.client_certificate import ClientCertificate
 from station.appliance.client_expiry import ClientExpiries
-from station.appliance.limits import MESSAGE_BYTES, require_size
+from station.appliance.limits import require_size
 from station.appliance.rates import Rates
-from station.appliance.refusal import Refusal, SkuNotLoaded
+from station.appliance.refusal import Refusal, SkuNotLoaded, echoed
+from station.appliance.service_intake import Intake, abort, tolerant
 from station.appliance.service_peer import Client, check_endpoint, client_of, metadata_value
 from station.appliance.sessions import Sessions
 from station.appliance.spm import Spm
@@ -91,16 +93,22 @@ class Gate:
             raise SkuNotLoaded(wanted)
         else:
             raise Refusal(
-                "PERMISSION_DENIED", f"this session is for sku {sku!r}, the call names {wanted!r}: log in for that one"
+                "PERMISSION_DENIED",
+                f"this session is for sku {sku!r}, the call names {echoed(wanted)}: log in for that one",
             )
 
 
 class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
-    """Checks every call of the service, then writes one audit line about it."""
+    """Takes the message of every call; checks those of the service, then writes an audit line about each.
 
-    def __init__(self, gate: Gate, count: Count = _count_nothing) -> None:
+    Of a client that is refused again and again not each time (``Repeats``).
+    """
+
+    def __init__(self, gate: Gate, intake: Intake, count: Count = _count_nothing) -> None:
+        self.intake = intake
         self._gate = gate
         self._count = count
+        self._repeats = Repeats()
         self._lock = threading.Lock()
         self._running = 0
         self._wrapped: dict[str, tuple[Any, Any]] = {}
@@ -112,25 +120,42 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
             return not self._running
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        """Wrap the handlers of the service; other services (health) pass."""
+        """Wrap the handlers; those of other services (health) pass without any check of the caller."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith(SERVICE):
+        if handler is None or handler.request_streaming:
             return handler
-        method = details.method.removeprefix(SERVICE)
+        method = details.method
         inner, wrapped = self._wrapped.get(method, (None, None))
         if inner is not handler:  # gRPC asks at every call, and answers with the same handler
-            wrapped = grpc.unary_unary_rpc_method_handler(
-                self._guarded(method, handler.unary_unary), _tolerant(handler.request_deserializer),
-                handler.response_serializer,
-            )  # fmt: skip
+            wrapped = self._wrap(method, handler)
             self._wrapped[method] = (handler, wrapped)
         return wrapped
 
+    def _wrap(self, method: str, handler: Any) -> Any:
+        parse, serialize = tolerant(handler.request_deserializer), handler.response_serializer
+        if method.startswith(SERVICE):
+            guarded = self._guarded(method.removeprefix(SERVICE), handler.unary_unary)
+            return grpc.stream_unary_rpc_method_handler(guarded, parse, serialize)
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(self._unguarded(handler.unary_stream), parse, serialize)
+        return grpc.stream_unary_rpc_method_handler(self._unguarded(handler.unary_unary), parse, serialize)
+
+    def _unguarded(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(inner)  # with its attributes: by one of them the health service says that it holds no thread
+        def unguarded(messages: Iterator[Any], context: grpc.ServicerContext, *more: Any) -> Any:
+            request = self.intake.message(client_of(context).certificate.fingerprint, messages, context)
+            if isinstance(request, Refusal):
+                abort(context, request)
+            return inner(request, context, *more)
+
+        return unguarded
+
     def _guarded(self, method: str, inner: Handler) -> Handler:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+        def guarded(messages: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            client = client_of(context)
+            request = self.intake.message(client.certificate.fingerprint, messages, context)
             started = time.monotonic()
             code, name = "OK", ""
-            client = client_of(context)
             self._run(1)
             try:
                 station = self._gate.identify(method, client)
@@ -152,33 +177,17 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
                 self._run(-1)
                 spent = time.monotonic() - started
                 self._count(method, code, spent)
-                audit.write(client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name)
+                repeats = 0 if code == "OK" else self._repeats.note(client.certificate.fingerprint, code)
+                if repeats is not None:
+                    audit.write(
+                        client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name, repeats
+                    )  # fmt: skip
 
         return guarded
 
     def _run(self, more: int) -> None:
         with self._lock:
             self._running += more
-
-
-def _tolerant(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """A message that cannot be read becomes its refusal: gRPC itself would end the call and nobody wrote it down."""
-
-    def read(raw: bytes) -> Any:
-        if len(raw) > MESSAGE_BYTES:
-            return Refusal("RESOURCE_EXHAUSTED", f"expected at most {MESSAGE_BYTES} bytes in a message, saw {len(raw)}")
-        try:
-            return parse(raw)
-        except DecodeError:
-            return Refusal("INTERNAL", f"expected a message of this call, saw {len(raw)} bytes that are none")
-
-    return read
-
-
-def abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
-    """End the call with the refusal's status."""
-    context.abort(grpc.StatusCode[refusal.code], str(refusal))
-    raise AssertionError("abort returned")
 
 
 def _require_valid(certificate: ClientCertificate) -> None:

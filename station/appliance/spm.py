@@ -34,7 +34,7 @@ from station.appliance.loaded_sku import (
     load_sku,
 )
 from station.appliance.passwords import PasswordCache
-from station.appliance.refusal import Refusal, SkuNotLoaded
+from station.appliance.refusal import Refusal, SkuNotLoaded, echoed
 from station.appliance.skus import SkuAuth, read_auth
 from station.appliance.tokens import derive_tokens
 from station.appliance.watched import Watched
@@ -100,7 +100,7 @@ class Spm:
         if permit is not None:
             permit(sku)
         if not self._password_fits(auth, password):
-            raise Refusal("UNAUTHENTICATED", f"incorrect sku authentication for sku {sku!r}")
+            raise Refusal("UNAUTHENTICATED", f"incorrect sku authentication for sku {echoed(sku)}")
         self.load(sku)
         return auth.methods
 
@@ -114,8 +114,8 @@ class Spm:
             except Refusal:  # the HSM is away
                 raise
             except StationError as error:
-                log.error("sku %r cannot be served: %s", sku, error)
-                raise Refusal("INTERNAL", f"failed to initialize sku {sku!r}: see the appliance's log") from None
+                log.error("sku %s cannot be served: %s", echoed(sku), error)
+                raise Refusal("INTERNAL", f"failed to initialize sku {echoed(sku)}: see the appliance's log") from None
 
     def sku(self, name: str) -> LoadedSku:
         """A loaded SKU; refuses when no session was ever opened for it."""
@@ -145,7 +145,7 @@ class Spm:
         found = []
         for label in request.cert_labels:
             if label not in CA_LABELS:
-                raise Refusal("NOT_FOUND", f"unknown certificate label {label!r}; known: {', '.join(CA_LABELS)}")
+                raise Refusal("NOT_FOUND", f"unknown certificate label {echoed(label)}; known: {', '.join(CA_LABELS)}")
             found.append(crypto_cert_pb2.Certificate(blob=sku.cert(CA_LABELS[label], "NOT_FOUND")))
         return pa_pb2.GetCaCertsResponse(certs=found)
 
@@ -176,7 +176,7 @@ class Spm:
             return known[sku]
         families = sorted((name for name in known if sku.startswith(name)), key=len, reverse=True)
         if not families:
-            raise Refusal("NOT_FOUND", f"unknown sku {sku!r}")
+            raise Refusal("NOT_FOUND", f"unknown sku {echoed(sku)}")
         return known[families[0]]
 
     def _read_auth(self) -> dict[str, SkuAuth]:

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from station.appliance.client_certificate import ClientCertificate
-from station.appliance.refusal import Refusal
+from station.appliance.refusal import Refusal, echoed
 from station.appliance.watched import Watched
 from station.errors import ConfigError, Finding
 from station.model import Realm
@@ -94,7 +94,7 @@ class Station:
     def require_sku(self, sku: str) -> None:
         """Refuse a SKU that is not the station's."""
         if not any(sku == name or (name.endswith("*") and sku.startswith(name[:-1])) for name in self.skus):
-            raise Refusal("PERMISSION_DENIED", f"station {self.name!r} may not work with sku {sku!r}")
+            raise Refusal("PERMISSION_DENIED", f"station {self.name!r} may not work with sku {echoed(sku)}")
 
     def require_method(self, method: str) -> None:
         """Refuse a call that none of the station's roles has."""

@@ -10,14 +10,16 @@ import hashlib
 import resource
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
-from access_bench import BOOT, Holder, audit_lines, issue, second_sku
+from access_bench import BOOT, Holder, audit_lines, inner, issue, second_sku
 from appliance_bench import (
     WAIT,
     Served,
@@ -28,17 +30,21 @@ from appliance_bench import (
     ecdsa,
     endorse_request,
     endorsed,
+    password_of,
     was_of,
 )
+from grpc_health.v1 import health_pb2
 from hello_bench import hello_with
 from token_bench import MODULE
 
-from station.appliance import limits
+from station.appliance import limits, server
 from station.appliance.certificates import new_ca, realm_name
 from station.appliance.pkcs11_provision import provision_folder
+from station.appliance.service_intake import UNFINISHED_CALLS, Intake
 from station.model import Realm
 from station.wire import pa_pb2
 
+HEALTH = "/grpc.health.v1.Health/"
 SERVICE = "/pa.ProvisioningApplianceService/"
 TABLES = ("devices", "spent", "registrations")
 """What a refused call must not change; closed sessions may be remembered."""
@@ -180,6 +186,40 @@ def test_the_proof_of_origin_over_reordered_tbs(scene):
     assert "could not verify WAS signature" in text
 
 
+def long_requests(text: str, scene: Scene) -> dict[str, tuple[str, object, str]]:
+    password = password_of(scene.folder)
+    label = endorse_request(scene.was, [(ecdsa(text), scene.part.uds_tbs)])
+    return {
+        "sku": ("InitSession", pa_pb2.InitSessionRequest(sku=text, sku_auth=password), "NOT_FOUND"),
+        "family": ("InitSession", pa_pb2.InitSessionRequest(sku="sival" + text, sku_auth=password), "INTERNAL"),
+        "foreign": ("InitSession", pa_pb2.InitSessionRequest(sku="sival" + text, sku_auth="x"), "UNAUTHENTICATED"),
+        "call": ("GetOwnerFwBootMessage", pa_pb2.GetOwnerFwBootMessageRequest(sku=text), "NOT_FOUND"),
+        "CA": ("GetCaCerts", pa_pb2.GetCaCertsRequest(sku="sival", cert_labels=[text]), "INVALID_ARGUMENT"),
+        "key": (
+            "GetCaSubjectKeys",
+            pa_pb2.GetCaSubjectKeysRequest(sku="sival", cert_labels=[text]),
+            "INVALID_ARGUMENT",
+        ),
+        "TBS": ("EndorseCerts", label, "INVALID_ARGUMENT"),
+    }
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000, "\U0001f512" * 20_000, "\0\n" * 100_000], ids=["x", "wide", "control"])
+def test_a_long_text_keeps_its_status_and_is_not_echoed(scene, text):
+    for name, request, code in long_requests(text, scene).values():
+        told = refused(scene, lambda s, name=name, request=request: s.send(name, request), code, 1)
+        assert len(told) <= 1000
+        assert told.isascii()
+        assert told.isprintable()
+    log = (scene.folder / "serve.log").read_text().splitlines()
+    assert max(map(len, log)) < 3000  # an audit line with the digests of as many TBS as may be
+
+
+def test_a_label_that_is_not_too_long_is_looked_up(scene):
+    request = pa_pb2.GetCaCertsRequest(sku="sival", cert_labels=["y" * limits.NAME_CHARACTERS])
+    assert "unknown certificate label 'yyy" in refused(scene, lambda s: s.send("GetCaCerts", request), "NOT_FOUND", 1)
+
+
 # ---- sessions and certificates ----------------------------------------------------------------------------------
 
 
@@ -257,6 +297,111 @@ def test_hundreds_of_half_handshakes(scene):
 
 
 DENIED = "PERMISSION_DENIED"
+
+
+class Halves:
+    """Calls of a client that were begun and whose message does not come, until the end of the context."""
+
+    def __init__(self, channel: grpc.Channel, method: str, number: int) -> None:
+        self._ended = threading.Event()
+        begin = channel.stream_unary(method)
+        self.calls = [begin.future(self._never()) for _ in range(number)]
+
+    def _never(self) -> Iterator[bytes]:
+        self._ended.wait()
+        yield from ()
+
+    def __enter__(self) -> Halves:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        for call in self.calls:
+            call.cancel()
+        self._ended.set()
+
+
+@pytest.mark.parametrize("method", [SERVICE + "RegisterDevice", HEALTH + "Check", HEALTH + "Watch"])
+def test_half_a_call_stops_nobody(scene, method):
+    """More of them than threads work, before whole calls of the same connection and of another one."""
+    other = Station(scene.folder, scene.served.target, "beside the halves")
+    with Halves(scene.station.channel, method, 12) as halves:
+        other.log_in()
+        assert not any(call.done() for call in halves.calls)
+        refused(scene, lambda s: s.send("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival")), DENIED, 1)
+        refused(scene, lambda s: other.refused("GetOwnerFwBootMessage", BOOT, token="B" * 16), "NOT_FOUND", 1)
+    other.close()
+
+
+def test_half_calls_of_one_client_have_an_end(scene):
+    """As many as one connection may have; the client gets no further by another one, and all others go on."""
+    issued = issue(scene.folder, "bad")
+    bad = [Holder(scene.folder, scene.served.target, issued, f"bad {n}") for n in range(2)]
+    with Halves(bad[0].channel, SERVICE + "RegisterDevice", UNFINISHED_CALLS + 10):
+        end, answer = time.monotonic() + WAIT, ("", "")
+        while answer[0] != "RESOURCE_EXHAUSTED" and time.monotonic() < end:
+            answer = bad[1].refused("GetOwnerFwBootMessage", BOOT)
+        assert answer == ("RESOURCE_EXHAUSTED", f"{UNFINISHED_CALLS} other calls of this client lack their message")
+        refused(scene, lambda s: s.send("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival")), DENIED, 1)
+    while answer[0] == "RESOURCE_EXHAUSTED" and time.monotonic() < end:
+        answer = bad[1].refused("GetOwnerFwBootMessage", BOOT)
+    assert answer[0] == "INTERNAL"  # no session
+    for client in bad:
+        client.close()
+
+
+def test_half_a_call_does_not_stay(tmp_path, made, monkeypatch):
+    monkeypatch.setattr(server, "Intake", partial(Intake, seconds=0.3))
+    folder = copy_folder(made, tmp_path / "appliance")
+    with inner(folder) as appliance:
+        station = Station(folder, appliance.target, "half")
+        with Halves(station.channel, SERVICE + "RegisterDevice", 6) as halves:
+            assert {call.exception(WAIT).code().name for call in halves.calls} == {"CANCELLED"}
+        with Halves(station.channel, HEALTH + "Check", 6) as halves:
+            assert {call.exception(WAIT).code().name for call in halves.calls} == {"CANCELLED"}
+        station.log_in()
+        station.close()
+    lines = [(line["method"], line["result"]) for line in audit_lines(folder)]
+    assert lines == [("RegisterDevice", "CANCELLED")] * 6 + [("InitSession", "OK")]
+
+
+def test_half_a_call_does_not_hold_up_the_end(tmp_path, made):
+    folder = copy_folder(made, tmp_path / "appliance")
+    served = Served(folder)
+    station = Station(folder, served.target, "half")
+    with Halves(station.channel, SERVICE + "RegisterDevice", 6) as halves:
+        station.log_in()
+        assert served.stop() == 0
+        assert {call.exception(WAIT).code().name for call in halves.calls} <= {"CANCELLED", "UNAVAILABLE"}
+    station.close()
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_a_call_without_a_message(scene):
+    def silent(s: Scene) -> tuple[str, str]:
+        with pytest.raises(grpc.RpcError) as failed:
+            s.station.channel.stream_unary(SERVICE + "RegisterDevice")(iter(()), timeout=WAIT)
+        return failed.value.code().name, failed.value.details()
+
+    assert refused(scene, silent, "UNIMPLEMENTED", 0) == "expected exactly one message, saw none"
+
+
+def test_who_watches_the_health_holds_no_thread(scene):
+    watch = scene.station.channel.unary_stream(
+        HEALTH + "Watch",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    watching = [watch(health_pb2.HealthCheckRequest()) for _ in range(12)]
+    assert {next(one).status for one in watching} == {health_pb2.HealthCheckResponse.SERVING}
+    refused(scene, lambda s: s.send("GetStoredTokens", pa_pb2.GetStoredTokensRequest(sku="sival")), DENIED, 1)
+    for one in watching:
+        one.cancel()
+    with pytest.raises(grpc.RpcError) as failed:
+        next(watch(health_pb2.HealthCheckRequest(service="of no server")))
+    assert failed.value.code().name == "NOT_FOUND"
+    with pytest.raises(grpc.RpcError) as failed:
+        scene.station.channel.unary_unary(HEALTH + "Check")(b"\xff" * 40)
+    assert failed.value.code().name == "INTERNAL"
 
 
 # ---- the computer -----------------------------------------------------------------------------------------------

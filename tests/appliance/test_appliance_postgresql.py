@@ -239,7 +239,7 @@ def folder(tmp_path, made, postgres):
 def test_the_settings_lead_to_the_database(folder, postgres):
     with open_stores(read_settings(folder)) as stores:
         stores.store.register(DEVICE)
-        stores.quota.endorse(None, "ft-1", "sival", ["a"])
+        stores.quota.endorse(None, "ft-1", "sival", [("a",)])
     assert postgres.rows("SELECT device_id FROM registrations") == [("0x01",)]
     assert postgres.rows("SELECT device FROM devices") == [("a",)]
     assert not (folder / "counters.db").exists()
@@ -316,7 +316,7 @@ def test_a_role_that_may_make_no_tables_is_enough(postgres):
         password = Secret(postgres.cluster.password.encode(), "password")
         with closing(PostgresDatabase(PostgresAddress(url, lambda: password), REGISTRY, ACCOUNT)) as database:
             assert DeviceStore(database).register(DEVICE) is Outcome.NEW
-            Quota(database).endorse(None, "ft-1", "sival", ["a"])
+            Quota(database).endorse(None, "ft-1", "sival", [("a",)])
             assert Quota(database).account() == [Spent("", "", 1, 1)]
             assert "42501" in failing(database, lambda: database.execute("DROP TABLE devices"))
     finally:

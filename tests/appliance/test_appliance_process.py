@@ -143,6 +143,8 @@ def test_acknowledged_registration_survives_sigkill(folder):
 def test_a_fault_inside_is_internal_and_tells_nothing():
     from station.appliance.rates import Rates
     from station.appliance.service_auth import Gate, SessionInterceptor
+    from station.appliance.service_crew import Crew
+    from station.appliance.service_intake import Intake
     from station.appliance.stations import Access
 
     class Aborted(Exception):
@@ -165,9 +167,9 @@ def test_a_fault_inside_is_internal_and_tells_nothing():
         raise ZeroDivisionError("inner words")
 
     gate = Gate(None, None, Access(Path("absent"), Realm.DEV), Rates(0), True)
-    guarded = SessionInterceptor(gate)._guarded("InitSession", fails)
+    guarded = SessionInterceptor(gate, Intake(Crew(1)))._guarded("InitSession", fails)
     with pytest.raises(Aborted) as seen:
-        guarded(pa_pb2.InitSessionRequest(), Context())
+        guarded(iter([pa_pb2.InitSessionRequest()]), Context())
     assert seen.value.args[0] == "INTERNAL"
     assert "inner words" not in seen.value.args[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -34,6 +35,7 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from station.appliance import audit, limits
+from station.appliance.audit_repeats import EACH
 from station.appliance.certificates import new_ca, new_endpoint, realm_name
 from station.appliance.client_certificate import UNKNOWN, ClientCertificate
 from station.appliance.client_expiry import MOST, ClientExpiries
@@ -78,7 +80,7 @@ def test_one_line_per_call_and_no_secret(folder):
     assert {(line["station"], line["user"]) for line in lines} == {("station-1", "auditor")}
     assert [line["sku"] for line in lines] == ["sival"] * 5 + [""] + ["sival"] * 2 + [""]
     assert lines[4]["device"] == "0x" + "00" * 16 + "00000000" + f"{0x1234:016x}" + "0003" + "4001"
-    assert len(lines[3]["tbs"]) == 64
+    assert lines[3]["tbs"] == [hashlib.sha256(part.uds_tbs).hexdigest()]
     assert all(line["ms"] >= 0 and set(line) <= ALLOWED for line in lines)
     text = (folder / "audit.jsonl").read_text()
     for secret in (password_of(folder), client.token, "B" * 16, "not-the-password", was.hex()):
@@ -89,6 +91,30 @@ def test_one_line_per_call_and_no_secret(folder):
 ALLOWED = {
     "time", "event", "station", "certificate", "user", "peer", "method", "sku", "device", "tbs", "result", "ms",
 }  # fmt: skip
+
+
+def test_a_client_that_is_refused_for_ever_does_not_fill_the_disk(tmp_path, made):
+    """Of no station and beyond its rate: what it does is told, not each time; its good calls and others' always."""
+    folder = copy_folder(made, tmp_path / "appliance")
+    station = '[[station]]\nname = "ft-1"\ncertificate = "station-1"\nskus = ["sival"]\nroles = ["FT"]\n'
+    (folder / "stations.toml").write_text(station)
+    settings = folder / "appliance.toml"
+    settings.write_text(settings.read_text() + "calls_per_second = 10\n")
+    with inner(folder) as appliance:
+        stranger = Holder(folder, appliance.target, issue(folder, "of-no-station"))
+        codes = [stranger.refused("GetOwnerFwBootMessage", BOOT)[0] for _ in range(600)]
+        station = Station(folder, appliance.target, "beside it")
+        station.log_in()
+        for client in (stranger, station):
+            client.close()
+    lines = audit_lines(folder)
+    assert [line["method"] for line in lines if line["station"] == "ft-1"] == ["InitSession"]
+    told = [line for line in lines if line["result"] == "RESOURCE_EXHAUSTED"]
+    number = codes.count("RESOURCE_EXHAUSTED")
+    assert number >= 2 * EACH
+    assert EACH < len(told) <= EACH + 3
+    assert number / 2 < len(told) + sum(line.get("repeats", 0) for line in told) <= number
+    assert set(codes) == {"PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}
 
 
 def test_texts_of_the_client_stay_on_their_line(tmp_path):
