@@ -128,9 +128,8 @@ class NetworkCore:
 
     def holds_image(self) -> bool:
         """Whether the production image lies in its flash, as far as that can be read."""
-        return self.access() is not DebugAccess.OPEN or content.flash_holds(
-            self._probe, self._image("production"), "net"
-        )
+        image = self._image("production")
+        return self.access() is not DebugAccess.OPEN or content.flash_holds(self._probe, image, "net")
 
     def install(self) -> None:
         """Program the production image and read it back; ``PartError`` when the port is closed."""
