@@ -167,8 +167,9 @@ def add_wait_recipe(station: VirtualStation) -> Path:
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-wait\nVersion: 0\n")
     (information / "entry_points.txt").write_text("[station.flows]\nbench_wait = benchmarks.wait_flow\n")
-    text = station.station_file.read_text()
-    station.station_file.write_text(text.replace("\n[appliance]", '\nresources = ["resources"]\n\n[appliance]', 1))
+    lines = station.station_file.read_text().splitlines(keepends=True)
+    own = ['resources = ["resources"]\n' if line.startswith("recipes = ") else line for line in lines]
+    station.station_file.write_text("".join(own))
     return plugin
 
 
