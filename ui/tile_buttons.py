@@ -12,6 +12,8 @@ from ui.theme import Theme, button_sheet
 
 GAP = 8
 HEIGHT = 44
+LEAST_BESIDE = 0.75
+"""Rather than smaller than this share of their size, labels stand one above the other."""
 ANSWER_TEXT, PLAIN_TEXT = 16.0, 14.0
 
 
@@ -57,8 +59,10 @@ class ButtonRow:
         """Text size, whether the buttons stand one above the other, and the height of each."""
         texts, size = [button.text() for button in self.buttons], ANSWER_TEXT * self.factor
         wide = (width - GAP * (len(texts) - 1)) // len(texts)
-        stacked = any(label_width(self._theme, text, size) > wide for text in texts)
-        size = label_size(self._theme, texts, width if stacked else wide, size)
+        beside = label_size(self._theme, texts, wide, size)
+        fits = all(label_width(self._theme, text, beside) <= wide for text in texts)
+        stacked = not fits or beside < LEAST_BESIDE * size
+        size = label_size(self._theme, texts, width, size) if stacked else beside
         line = QFontMetricsF(self._theme.font(size, bold=True)).height()
         return size, stacked, max(round(HEIGHT * self.factor), round(line * 1.6))
 
