@@ -60,12 +60,15 @@ def _operators(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
 
 
 def _bench(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
-    columns = ("socket", "driver", "adapter", "state", "contacts", "contacts_limit", "present", "lid_closed")
-    rows = []
+    with_lids = any(worker.view.now.has_lid for worker in bench.workers.values())
+    lid_column = ("lid_closed",) if with_lids else ()
+    columns = ("socket", "driver", "adapter", "state", "contacts", "contacts_limit", "present", *lid_column)
+    rows: list[tuple[Any, ...]] = []
     for number, worker in bench.workers.items():
         now, physical = worker.view.now, worker.physical
-        rows.append((number, physical.entry.driver, physical.identity, _state(now), now.contacts,
-                     now.contacts_limit, now.present, now.lid_closed if now.has_lid else ""))  # fmt: skip
+        lid = (now.lid_closed if now.has_lid else "",) if with_lids else ()
+        rows.append((number, physical.entry.driver, physical.identity, _state(now), now.contacts, now.contacts_limit,
+                     now.present, *lid))  # fmt: skip
     if bench.config.virtual_bench is None:
         return columns, rows
     return (*columns, "armed"), [(*row, bench.armed(row[0])) for row in rows]

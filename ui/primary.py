@@ -8,7 +8,8 @@ from PySide6.QtCore import QCoreApplication
 
 from station.protocol import Acknowledge, Answer, Command, Handle, Hello, SocketState, Start
 from ui.bench_view import VERDICTS, BenchView
-from ui.words import answer_words, lies_unwatched, tray_words
+from ui.verdict_words import tray_words
+from ui.words import answer_words, lies_unwatched
 
 translate = QCoreApplication.translate
 

@@ -13,7 +13,8 @@ from ui.log_lines import LogRow
 from ui.query_dialogs import QueryDialog
 from ui.rows_table import SIGNS, RowsModel, cell_text, rows_view
 from ui.theme import RADIUS, Theme
-from ui.words import part_state_words, sentence
+from ui.verdict_words import part_state_words
+from ui.words import sentence
 
 LogOf = Callable[[int, float, float], Sequence[LogRow]]
 FACTS = ("label", "device_id", "recipe", "attempt", "socket", "time", "seconds", "operator", "mode", "build", "fixture")

@@ -9,20 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QBrush, QColor, QPainter, QPainterPath, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from station.protocol import Answer, Command, Handle, SocketState, Stop
 from ui.checklist import Bar, Checklist, finished, rows_of
 from ui.primary import answers
-from ui.text import MANY, FitWord, TextBlock, factors, label_size, label_width
-from ui.theme import GRID, RADIUS, Theme, button_sheet, mix
+from ui.text import MANY, FitWord, TextBlock, factors
+from ui.theme import GRID, RADIUS, Theme, mix
+from ui.tile_buttons import ButtonRow
 from ui.words import LINE, TileContext, TileWords, lies_unwatched, tile_words, whole_words
 
 BORDER = 3
 PADDING = 16
-GAP = 8  # between buttons
-ANSWER_TEXT, PLAIN_TEXT = 16.0, 14.0
+READABLE = 0.85
+DETAIL_LINES = 3
+"""Rather than the rest becoming smaller than READABLE, the small print is cut to these lines; the tip has all of it."""
 WORD_LIMIT = 50.0
 LARGEST_WORD = 96.0
 LONG_WORD = 7.6  # width of a long state word in the condensed cut, in word heights
@@ -62,6 +64,7 @@ class SocketTile(QWidget):
         self.reason = TextBlock(theme, 24, self)
         self.notes = TextBlock(theme, 16, self)
         self.part = TextBlock(theme, 14, self, mono=True)
+        self.detail = TextBlock(theme, 12, self)
         self.checklist = Checklist(theme, self)
         self.question = TextBlock(theme, 18, self, bold=True)
         self.stop_reason = TextBlock(theme, 13, self)
@@ -69,13 +72,17 @@ class SocketTile(QWidget):
         self.stop.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.stop.clicked.connect(self._stop)
         self.bar = Bar(theme, self)
-        self.buttons: list[QPushButton] = []
+        self.row = ButtonRow(theme)
         self._button_key: object = None
-        self._button_text = 0.0
         self._factor = 1.0
         self._fitted: object = None
 
     # ---- what is shown --------------------------------------------------------------------------------------------
+
+    @property
+    def buttons(self) -> list[QPushButton]:
+        """The answers to a question, or what a hand may do."""
+        return self.row.buttons
 
     @property
     def words(self) -> TileWords:
@@ -108,6 +115,7 @@ class SocketTile(QWidget):
         self.reason.set_text(words.reason, theme.ink)
         self.notes.set_text(LINE.join(words.notes), theme.ink)
         self.part.set_text(words.part, theme.muted)
+        self.detail.set_text(words.detail, theme.muted)
         self._show_run(state, words, pair.edge)
         self._show_buttons(state)
         self.setToolTip(whole_words(words))
@@ -151,11 +159,7 @@ class SocketTile(QWidget):
         if key == self._button_key:
             return
         self._button_key = key
-        for button in self.buttons:
-            button.hide()
-            button.deleteLater()
-        self.buttons = [self._button(text, command) for text, command in choices]
-        self._button_text = 0.0
+        self.row.replace([self._button(text, command) for text, command in choices])
         prompt = state.prompt if state else None
         self.question.set_text(prompt.text if prompt and self._live else "", self._theme.ink)
 
@@ -228,26 +232,35 @@ class SocketTile(QWidget):
             return
         self._fitted = shown
         largest = max(1.0, min(1.5, self.width() / 560, self.height() / 400))
-        for factor in factors(self._theme, largest):
-            self._grow(factor)
-            if self._needed(width) <= self.height():
-                return
+        sizes = factors(self._theme, largest)
+        for detail, least in ((MANY, READABLE), (DETAIL_LINES, 0.0)):
+            for factor in sizes:
+                self._grow(factor)
+                if self._needed(width, detail) <= self.height():
+                    return
+                if factor * self._theme.scale < least:
+                    break
 
     def _grow(self, factor: float) -> None:
         self._factor = factor
+        self.row.factor = min(1.0, factor)
         for block in (self.name, self.clock, self.lead, self.reason, self.notes, self.part, self.band, self.checklist):
             block.grow(factor)
-        for block in (self.question, self.stop_reason):
+        for block in (self.question, self.stop_reason, self.detail):
             block.grow(min(1.0, factor))
 
-    def _needed(self, width: int) -> int:
-        """Height of all that must be read: where the part goes, why, what is asked, and which part it is."""
+    def _needed(self, width: int, detail: int) -> int:
+        """Height of all that must be read: where the part goes, why, what is asked, and which part it is.
+
+        ``detail``: lines of the small print that are asked for.
+        """
         words = self._words
         texts = (self.lead, self.reason, self.notes, self.question)
         height = self._head_height() + 8 + sum(block.height_at(width, MANY) + 6 for block in texts if block.text())
         height += self.part.line_height() + 6 if words.part else 0
+        height += self.detail.height_at(width, detail) + 6 if words.detail else 0
         height += self.band.height_at(width, 2) + 10 if words.band else 0
-        height += self._buttons_height(width) if self.buttons else 0
+        height += self.row.height(width)
         height += self.stop.sizeHint().height() + 6 if words.shows_stop and self._live else 0
         return height + PADDING + (18 if words.shows_bar else 0)
 
@@ -286,7 +299,10 @@ class SocketTile(QWidget):
         self.stop_reason.setVisible(shows_stop)
         if shows_stop:
             y = self._place_stop(y, width)
-        return self._place_buttons(y, width)
+        self.question.setVisible(bool(self.question.text()))
+        if not self.buttons:
+            return y
+        return self._place_question(self.row.place(PADDING, y, width, self._words.role), width)
 
     def _place_stop(self, bottom: int, width: int) -> int:
         hint = self.stop.sizeHint()
@@ -295,43 +311,6 @@ class SocketTile(QWidget):
         height = self.stop_reason.height_at(room, 2)
         self.stop_reason.setGeometry(PADDING, bottom - hint.height() + (hint.height() - height) // 2, room, height)
         return bottom - hint.height() - 6
-
-    def _place_buttons(self, bottom: int, width: int) -> int:
-        self.question.setVisible(bool(self.question.text()))
-        if not self.buttons:
-            return bottom
-        size, stacked, height = self._button_form(width)
-        self._style_buttons(size)
-        count = len(self.buttons)
-        wide = width if stacked else (width - GAP * (count - 1)) // count
-        top = bottom - self._buttons_height(width) + GAP
-        for place, button in enumerate(self.buttons):
-            x, y = (0, place * (height + GAP)) if stacked else (place * (wide + GAP), 0)
-            button.setGeometry(PADDING + x, top + y, wide, height)
-        return self._place_question(top - GAP, width)
-
-    def _button_form(self, width: int) -> tuple[float, bool, int]:
-        """Text size of the buttons, whether they stand one above the other, and the height of each."""
-        texts, size = [button.text() for button in self.buttons], ANSWER_TEXT * min(1.0, self._factor)
-        wide = (width - GAP * (len(texts) - 1)) // len(texts)
-        stacked = any(label_width(self._theme, text, size) > wide for text in texts)
-        size = label_size(self._theme, texts, width if stacked else wide, size)
-        line = QFontMetricsF(self._theme.font(size, bold=True)).height()
-        return size, stacked, max(round(44 * min(1.0, self._factor)), round(line * 1.6))
-
-    def _buttons_height(self, width: int) -> int:
-        _size, stacked, height = self._button_form(width)
-        return (len(self.buttons) if stacked else 1) * (height + GAP)
-
-    def _style_buttons(self, size: float) -> None:
-        """A style sheet is dear: only when the size or the buttons have changed."""
-        if size == self._button_text:
-            return
-        self._button_text = size
-        for button in self.buttons:
-            plain = f"QPushButton {{ font-size: {self._theme.px(min(size, PLAIN_TEXT))}px; padding: 0 8px; }}"
-            answers = button_sheet(self._theme, self._words.role, size)
-            button.setStyleSheet(answers if button.property("answers") else plain)
 
     def _place_question(self, bottom: int, width: int) -> int:
         if not self.question.text():
@@ -347,7 +326,8 @@ class SocketTile(QWidget):
         y = self._place_text(self.lead, y, bottom - label - self._reserve(bottom - label - y, width), width, MANY)
         y = self._place_text(self.reason, y, bottom - label - self._reserve(bottom - label - y, width), width, MANY)
         y = self._place_text(self.notes, y, bottom - label, width, MANY)
-        y = self._place_text(self.part, y, bottom, width, 3)
+        y = self._place_text(self.part, y, bottom, width, 1 if self._words.detail else 3)
+        y = self._place_text(self.detail, y, bottom, width, MANY)
         enough = bottom - y >= self.checklist.row_height() and bool(self.checklist.rows)
         self.checklist.setVisible(enough)
         if enough:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QCoreApplication
 
 from station.protocol import SocketState, StepState, Verdict
+from ui.verdict_words import bin_words, part_state_words, reason_and_detail, retest_words, tray_words
 
 translate = QCoreApplication.translate
 
@@ -21,7 +22,8 @@ class TileWords:
     """Everything written on one tile, and its colour role.
 
     ``word`` is the state, ``band`` the purple strip of an open burn, ``lead`` where the part goes or what to do now,
-    ``reason`` one sentence, ``notes`` smaller lines, ``part`` the small print that identifies the part.
+    ``reason`` one sentence, ``notes`` smaller lines, ``part`` the small print that identifies the part, ``detail`` the
+    small print of a long reason.
     """
 
     word: str
@@ -30,6 +32,7 @@ class TileWords:
     reason: str = ""
     notes: tuple[str, ...] = ()
     part: str = ""
+    detail: str = ""
     clock: str = ""
     band: str = ""
     stop_reason: str = ""
@@ -86,35 +89,6 @@ def clock_words(state: SocketState) -> str:
     return translate("words", "{elapsed:.1f} s").format(elapsed=state.elapsed)
 
 
-def bin_words(verdict: Verdict | None) -> str:
-    """The bin as shown after PASS and FAIL."""
-    return "" if verdict is None else translate("words", "bin {bin}").format(bin=verdict.bin)
-
-
-def tray_words(verdict: Verdict | None) -> str:
-    """Where the part goes now."""
-    if verdict is None or not verdict.tray:
-        return ""
-    return translate("words", "→ tray {tray}").format(tray=verdict.tray)
-
-
-def retest_words(retest: str) -> str:
-    """Whether the part may be tried again; text that is no rule is shown as the engine wrote it."""
-    rules = {
-        "never": translate("words", "Do not retest."),
-        "same_socket": translate("words", "Retest allowed in the same socket."),
-        "other_socket": translate("words", "Retest allowed in another socket."),
-        "engineer": translate("words", "Do not retest: engineer only."),
-    }
-    return rules.get(retest, retest)
-
-
-def part_state_words(part_state: str, reason: str) -> str:
-    """What is known of the part, without what the reason has said already."""
-    said, _, news = part_state.rpartition(": ")
-    return news if said and reason.startswith(said) else part_state
-
-
 def choice_words(choice: str) -> str:
     """The label of an answer; choices that are not known here are shown as the engine wrote them."""
     known = {
@@ -145,7 +119,8 @@ def lies_unwatched(state: SocketState) -> bool:
 
 def whole_words(words: TileWords) -> str:
     """Everything a tile says about its part, for where it does not fit."""
-    return "\n".join(text.replace(LINE, "\n") for text in (words.lead, words.reason, *words.notes, words.part) if text)
+    shown = (words.lead, words.reason, *words.notes, words.detail, words.part)
+    return "\n".join(text.replace(LINE, "\n") for text in shown if text)
 
 
 def running_title(state: SocketState) -> str:
@@ -298,8 +273,9 @@ def _fail(state: SocketState) -> TileWords:
         word=f"✖ {translate('words', 'FAIL')}  {bin_words(verdict)}".rstrip(),
         role="fail",
         lead=tray_words(verdict),
-        reason=sentence(verdict.reason or verdict.name) if verdict else "",
+        reason=sentence(reason_and_detail(verdict.reason)[0] or verdict.name) if verdict else "",
         notes=_verdict_notes(verdict),
+        detail=sentence(reason_and_detail(verdict.reason)[1]) if verdict else "",
         part=part_words(state),
         clock=clock_words(state),
         shows_plan=True,

@@ -83,6 +83,11 @@ def test_the_waiver_and_every_intent_stand_before_their_act(nordic, name):
         assert order.index("confirmed") < order.index("waiver") < order.index("erased") < order.index("intent")
 
 
+def test_a_part_of_one_core_hears_nothing_of_another(nordic):
+    assert not [line for line in passed(nordic("nrf9160").run()).witness.lines if "network" in str(line)]
+    assert [title.id for title in PLAN if title.irreversible and not title.burn] == ["recover"]
+
+
 def test_the_network_core_closed_by_the_child_image(nordic):
     """The child closes its port at that core's next reset: the production image must be in before anything resets."""
     bench = nordic("nrf5340", net_lock="child_image")

@@ -124,3 +124,34 @@ def test_run_query_shows_burns_calls_and_lengths(tmp_path):
         ("verdict", "quarantine", "bin 99 quarantine → Q · nobody knows"),
     ]
     assert next(row[2] for row in rows if row[0] == "kept") == 2
+
+
+def run_table(tmp_path, kind, **where):
+    """The query ``run`` of a run with one confirmed question, under a label of that kind."""
+    journal = open_journal(tmp_path / "data")
+    context = Context(socket=1, label_kind=kind, label="P1", recipe="r", flow="f", **where)
+    run = journal.start(context, {"titles": []}).context
+    journal.write(run, "confirmed", "new_parts", {"question": "Is it new?", "choice": "yes"})
+    journal.verdict(run, {"kind": "pass", "bin_id": "pass", "soft": 1, "hard": 1, "reason": "", "part_state": "",
+                          "tray": "GOOD", "seconds": 1.0, "error": "", "pending": False})  # fmt: skip
+    journal.flush()
+    journal.close()
+    records = History(tmp_path / "data")
+    try:
+        return views.ask(records, "run", {"run": str(run.run)})[1]
+    finally:
+        records.close()
+
+
+def test_a_part_without_wafer_has_no_place_on_one(tmp_path):
+    rows = run_table(tmp_path, "part")
+    names = {name for what, name, *_ in rows if what == "run"}
+    assert not names & {"wafer", "x", "y"} and {"label", "lot", "touchdown"} <= names
+    assert ("question", "confirmed for this part") in [row[:2] for row in rows]
+
+
+def test_a_die_has_its_place_and_a_lot_its_confirmation(tmp_path):
+    rows = run_table(tmp_path, "die", lot="L1", wafer="W2", x=0, y=7)
+    place = {name: value for what, name, value, _ in rows if what == "run" and name in ("wafer", "x", "y")}
+    assert place == {"wafer": "W2", "x": 0, "y": 7}
+    assert ("question", "confirmed for the lot") in [row[:2] for row in rows]

@@ -328,8 +328,15 @@ def test_engineer_menu(desk):
     menu.stop_chosen.connect(desk.window._stop_all)
     menu.settings_chosen.connect(desk.window.apply_settings)
     actions = {action.text(): action for action in menu.actions()}
-    shown = ("History", "Yield", "Pareto of bins", "Bench", "Operators", "Show the last run of socket 2")
-    for text in (*shown, "Stop all sockets"):
+    for text in (
+        "History",
+        "Yield",
+        "Pareto of bins",
+        "Bench",
+        "Operators",
+        "Show the last run of socket 2",
+        "Stop all sockets",
+    ):
         actions[text].trigger()
     assert asked == ["history", "yield", "pareto", "bench", "operators", 2] and desk.link.sent == [Stop(0)]
     sizes = {action.text(): action for action in actions["Text size"].menu().actions()}

@@ -209,6 +209,19 @@ def test_recipe_and_lot_by_hand(desk):
     assert desk.link.sent == [SelectRecipe("sival-cp", "L25", "W01")]
 
 
+def test_the_recipe_says_what_its_parts_come_on(desk):
+    desk.feed(s.hello(recipe="", on_trays=("sival-ft",)), s.OPERATOR)
+    desk.clock.pass_(1)
+    desk.key()
+    dialog = shown_dialog(desk.window, RecipeDialog)
+    found = {}
+    for name in ("sival-cp", "sival-ft"):
+        dialog.recipe.setCurrentText(name)
+        found[name] = dialog.place.text()
+    assert found == {"sival-cp": "Wafer", "sival-ft": "Tray"}
+    dialog.reject()
+
+
 def test_label_by_hand_names_its_socket(desk, qtbot):
     desk.feed(*s.bench(states=[s.SCAN]))
     qtbot.mouseClick(desk.tile(3).buttons[0], Qt.MouseButton.LeftButton)

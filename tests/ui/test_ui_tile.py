@@ -187,10 +187,16 @@ ERASE = (
 )
 HALF = (
     "'Provision: run the image that makes the keys' is half done, and can be neither finished nor repeated (the "
-    "firmware stopped: ZEPHYR FATAL ERROR 4: Kernel panic on CPU 0)"
+    "firmware stopped: Kernel panic (assertion err == 0 failed at WEST_TOPDIR/nrf/lib/hw_unique_key/hw_unique_key.c:73 "
+    "at 0x00003c1c, in thread main): its life cycle is PROVISIONING (0xffff0000 0xffffffff), 4 of 4 slots of the "
+    "hardware unique keys and 0 of 2 of the identity key are written)"
+)
+HELPS = (
+    "'Provision: run the image that makes the keys' is half done: only the erasure of the whole part, with all its "
+    "keys, helps (recipe nrf5340-dk-recover)"
 )
 ERASING = replace(s.PROMPT, prompt=PromptView(3, ERASE, ("The part is new: erase", "No: the part goes to RECOVER")))
-HALF_DONE = replace(s.FAIL, verdict=replace(s.FAIL.verdict, tray="RECOVER", reason=HALF))
+HALF_DONE = replace(s.FAIL, verdict=replace(s.FAIL.verdict, tray="RECOVER", reason=HALF, part_state=HELPS))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.15, 1.3, 1.5, 2.0])
@@ -200,8 +206,12 @@ def test_what_must_be_read_is_whole_at_every_text_size(make, state, scale):
     tile = make(state, (464, 380) if scale < 1.4 else (776, 324), replace(LIGHT, scale=scale), virtual=True)
     for block in (tile.lead, tile.reason, tile.notes, tile.question, tile.band):
         assert not block.text() or whole(block), block.text()
-    parts = [tile.name, tile.word, tile.band, tile.lead, tile.reason, tile.notes, tile.part, tile.checklist]
-    boxes = [part.geometry() for part in (*parts, tile.question, *tile.buttons, tile.stop, tile.bar)
+    assert tile.part.isVisible() or not tile.words.part
+    if tile.words.detail:
+        assert tile.detail.height() >= 3 * tile.detail.line_height() and tile.words.detail in tile.toolTip()
+        assert tile.notes.pixel_size() >= 12
+    parts = [tile.name, tile.word, tile.band, tile.lead, tile.reason, tile.notes, tile.detail, tile.part]
+    boxes = [part.geometry() for part in (*parts, tile.checklist, tile.question, *tile.buttons, tile.stop, tile.bar)
              if part.isVisible()]  # fmt: skip
     assert all(tile.rect().contains(box) for box in boxes)
     for i, box in enumerate(boxes):

@@ -6,13 +6,13 @@ import pytest
 import ui_samples as s
 
 from station.protocol import SocketState
+from ui.verdict_words import reason_and_detail, retest_words
 from ui.words import (
     TileContext,
     clock_words,
     count_words,
     mode_words,
     part_words,
-    retest_words,
     sentence,
     short_id,
     state_word,
@@ -70,6 +70,20 @@ def test_a_half_done_part_says_each_thing_once():
     words = tile_words(replace(s.FAIL, verdict=half))
     assert words.notes[0] == "Only the erasure of the whole part, with all its keys, helps (recipe x-recover)"
     assert tile_words(replace(s.HOLD, verdict=replace(half, reason="stopped"))).notes[-1] == state
+
+
+def test_a_long_reason_puts_what_was_seen_into_the_small_print():
+    said = "'Provision: make the keys' is half done, and can be neither finished nor repeated"
+    seen = (
+        "the firmware stopped: Kernel panic (assertion failed, at 0x3c1c): 4 of 4 slots of the keys (HUK) are written"
+    )
+    assert reason_and_detail(f"{said} ({seen})") == (said, seen)
+    words = tile_words(replace(s.FAIL, verdict=replace(s.FAIL.verdict, reason=f"{said} ({seen})")))
+    assert words.reason == said and words.detail == "T" + seen[1:]
+    middle = f"the part (once again) {'is ' * 60}lost"
+    for whole in ("short (seen)", middle, f"{middle} (x) and (y) end", said * 3):
+        assert reason_and_detail(whole) == (whole, "")
+    assert reason_and_detail(f"{middle} (x)") == (middle, "x")
 
 
 def test_verdicts_say_where_the_part_goes():
