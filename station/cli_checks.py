@@ -8,15 +8,36 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
+from station import plugins
 from station.cli_common import find_config, show_table
 from station.config import StationConfig
 from station.errors import EXIT_PASS, ApplianceError, BenchError, ConfigError, StationError
+from station.model import Mode
+from station.ports import Diagnose
 
-Check = tuple[str, str]
-"""What was checked and one sentence on what is wrong (empty: all is well)."""
+
+class Check(NamedTuple):
+    """What was checked and one sentence on what is wrong (empty: all is well); a warning keeps nobody from working."""
+
+    name: str
+    sentence: str
+    warning: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True unless it is wrong."""
+        return self.warning or not self.sentence
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        if not self.sentence:
+            return f"✔ {self.name}"
+        return f"{'⚠' if self.warning else '✖'} {self.name}: {self.sentence}"
 
 
 def check_sockets(*, station_file: Path | None, data: Path | None, as_json: bool) -> int:
@@ -78,13 +99,15 @@ def run_doctor(*, station_file: Path | None, data: Path | None, store: str, as_j
     config = find_config(station_file, data)
     if store:
         return _store(config, store)
+    config.use_environment()
     found = list(_checks(config))
-    wrong = {name.partition(" ")[0] for name, sentence in found if sentence}
+    wrong = {check.name.partition(" ")[0] for check in found if not check.ok}
     if as_json:
-        click.echo(json.dumps([{"check": name, "ok": not said, "sentence": said} for name, said in found]))
+        bodies = [{"check": c.name, "ok": c.ok, "warning": c.warning, "sentence": c.sentence} for c in found]
+        click.echo(json.dumps(bodies, ensure_ascii=False))
     else:
-        for name, said in found:
-            click.echo(f"{'✖' if said else '✔'} {name}{f': {said}' if said else ''}")
+        for check in found:
+            click.echo(check.line)
     if not wrong:
         return EXIT_PASS
     return ApplianceError.exit_code if wrong == {"appliance"} else ConfigError.exit_code
@@ -95,8 +118,8 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     from station.recipe import load_recipe, recipe_names
     from station.resources import file_in
 
-    yield "station file", ""
-    yield "bins", _said(lambda: load_bins(file_in(config.resources, "bins.toml")))
+    yield Check("station file", "")
+    yield Check("bins", _said(lambda: load_bins(file_in(config.resources, "bins.toml"))))
     needed: set[str] = set()
     skus: set[str] = set()
     for name in config.recipes or recipe_names(config.resources):
@@ -106,13 +129,65 @@ def _checks(config: StationConfig) -> Iterator[Check]:
             needed.update(f"{name}_{recipe.pack.sku}" if name == "sku_password" else name for name in names)
             if recipe.needs_appliance:
                 skus.add(recipe.pack.sku)
-            yield f"recipe {name}", recipe.unfit(config.realm, config.appliance is not None)
+            yield Check(f"recipe {name}", recipe.unfit(config.realm, config.appliance is not None))
         except StationError as error:
-            yield f"recipe {name}", str(error)
+            yield Check(f"recipe {name}", str(error))
     yield from _credentials(config, sorted(needed))
-    yield "journal", _journal(config)
+    yield Check("operators", _operators(config))
+    yield Check("journal", _journal(config))
+    yield from _interrupted(config)
+    yield from _sockets(config)
     yield from _appliance(config, sorted(skus))
-    yield "data folder", _folder(config.data)
+    yield Check("data folder", _folder(config.data))
+
+
+def _operators(config: StationConfig) -> str:
+    """A virtual bench needs none."""
+    from station.operators import Operators
+
+    if config.mode is Mode.VIRTUAL:
+        return ""
+    try:
+        there = bool(Operators(config.data).names())
+    except StationError as error:
+        return str(error)
+    return (
+        "" if there else ("nobody may work here yet, every run is refused: station operator add NAME --role supervisor")
+    )
+
+
+def _interrupted(config: StationConfig) -> Iterator[Check]:
+    """Only while no station works here, which would know what it does."""
+    from station.data_folder import DataFolder
+    from station.journal_reader import interrupted
+
+    if not (config.data / "journal.sqlite").exists():
+        return
+    folder = DataFolder(config.data)
+    try:
+        folder.lock()
+    except StationError:
+        return
+    try:
+        found = interrupted(config.data)
+    except StationError:
+        return  # the journal's own check says it
+    finally:
+        folder.release()
+    for socket, row in sorted(found.items()):
+        said = f"the run of {row.context.label} was interrupted; answer first: station answer --socket {socket}"
+        yield Check(f"interrupted {row.context.label}", said, warning=True)
+
+
+def _sockets(config: StationConfig) -> Iterator[Check]:
+    """What the drivers know without opening an adapter, and without touching a part."""
+    for number, entry in enumerate(config.sockets, 1):
+        try:
+            diagnose: Diagnose | None = plugins.beside("station.drivers", entry.driver, "diagnose")
+            said = diagnose(entry.settings) if diagnose is not None else ""
+            yield Check(f"socket {number}", said, warning=bool(said))
+        except (StationError, ImportError) as error:
+            yield Check(f"socket {number}", str(error))
 
 
 def _credentials(config: StationConfig, names: list[str]) -> Iterator[Check]:
@@ -120,7 +195,7 @@ def _credentials(config: StationConfig, names: list[str]) -> Iterator[Check]:
 
     store = CredentialStore(config.data / "credentials", config.realm)
     for name in names:
-        yield f"credential {name}", _said(lambda name=name: store.credential(name))  # type: ignore[misc]
+        yield Check(f"credential {name}", _said(lambda name=name: store.credential(name)))  # type: ignore[misc]
 
 
 def _appliance(config: StationConfig, skus: list[str]) -> Iterator[Check]:
@@ -135,7 +210,7 @@ def _appliance(config: StationConfig, skus: list[str]) -> Iterator[Check]:
     appliances = Appliances(config, store, lambda: 0, lambda state: None, journal)
     try:
         for sku in skus or [""]:
-            yield f"appliance {sku}".rstrip(), "; ".join(appliances.check(sku))
+            yield Check(f"appliance {sku}".rstrip(), "; ".join(appliances.check(sku)))
     finally:
         appliances.close()
 

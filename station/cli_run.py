@@ -17,10 +17,10 @@ from station.cli_common import opened_bench, sign_in
 from station.cli_questions import Questions
 from station.errors import BenchError, JournalError, Refused, Stopped
 from station.model import BinKind
-from station.protocol import Acknowledge, Answer, Log, Scan, SelectRecipe, SocketState, Start
+from station.protocol import Acknowledge, Answer, Log, PromptView, Scan, SelectRecipe, SocketState, Start
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 from station.verdict import exit_code
-from station.watching import Watcher, clock_text
+from station.watching import Asked, Watcher, clock_text
 from station.workbench import ENDED, Workbench
 
 LONGEST_RUN = 3600.0
@@ -68,6 +68,18 @@ def answer_interrupted(
         return _finish(bench, watcher, socket, as_json, answers, asked.label)
 
 
+def _unless_asked_again(questions: Questions, watcher: Watcher, socket: int) -> Asked:
+    """Whoever answered for an interrupted part is told why the same question is open once more."""
+
+    def ask(prompt: PromptView) -> None:
+        state = watcher.states[socket]
+        if state.state == "interrupted":
+            raise BenchError(f"socket {socket}: {state.expects}; the question about {state.label} stays")
+        questions(prompt)
+
+    return ask
+
+
 def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threading.Event) -> None:
     """Wait for a part; a fault of the bench that stays is said at once, not when the time is over."""
 
@@ -85,7 +97,8 @@ def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threadin
 def _finish(
     bench: Workbench, watcher: Watcher, socket: int, as_json: bool, answers: Sequence[str], asked: str = ""
 ) -> int:
-    state = watcher.wait_verdict(socket, LONGEST_RUN, Questions(bench, watcher, socket, answers))
+    asked_by = _unless_asked_again(Questions(bench, watcher, socket, answers), watcher, socket)
+    state = watcher.wait_verdict(socket, LONGEST_RUN, asked_by)
     state = replace(state, label=state.label or asked)  # the tile names no part that was moved, the answer does
     bench.worker(socket).wait_idle()
     verdict = state.verdict

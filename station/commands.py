@@ -171,7 +171,7 @@ def _recover(bench: Workbench, worker: SocketWorker, choice: str) -> None:
         worker.settle_interrupted()
         if bench.recipe is None:
             bench.select(recipe, context.lot, context.wafer)
-        worker.order(Order(recipe, context.but(operator=bench.operator, run=0)))
+        worker.order(Order(recipe, context.but(operator=bench.operator, run=0), asked=True))
         return
     record = bench.journal.known(context.label_kind, context.label, context.device_id)
     verdict = recovery_verdict(record, context, bench.bins_of(recipe))

@@ -21,6 +21,7 @@ from station.journal_file import DiskFull, JournalFile
 from station.journal_parts import PART_KINDS, Bindings, PartRecord, record_of
 from station.journal_rows import (
     AT_SOCKET,
+    INTERRUPTED,
     NAMING,
     NO_HASH,
     Context,
@@ -312,11 +313,7 @@ class Journal:
 
     def interrupted(self) -> dict[int, Row]:
         """Per socket the start of a run that never got its verdict (the station died)."""
-        rows = self.rows(
-            "WHERE kind = 'start' AND seq IN (SELECT max(seq) FROM journal WHERE kind = 'start' GROUP BY socket) "
-            "AND NOT EXISTS (SELECT 1 FROM journal v WHERE v.run = journal.run AND v.kind = 'verdict')"
-        )
-        return {row.context.socket: row for row in rows}
+        return {row.context.socket: row for row in self.rows(INTERRUPTED)}
 
     def seated(self) -> list[Row]:
         """The last verdict of every socket whose part nobody has seen leave since."""

@@ -12,7 +12,7 @@ from station.formats.journal_anchor import JournalAnchor
 from station.journal import export_rows, holds, part_query, verify_file
 from station.journal_file import JournalFile
 from station.journal_parts import Bindings, PartRecord, record_of
-from station.journal_rows import NAMING, row_of
+from station.journal_rows import INTERRUPTED, NAMING, Row, row_of
 
 
 @contextmanager
@@ -40,6 +40,12 @@ def read_part(folder: Path, text: str) -> PartRecord:
         device = bindings.device_of(named[0].context.label_kind, text) if named else text.lower().removeprefix("0x")
         labels.update(bindings.labels_of(device))
         return record_of(row_of(values) for values in file.read(*part_query(sorted(labels), device)))
+
+
+def interrupted(folder: Path) -> dict[int, Row]:
+    """Per socket the start of a run without a verdict; with a station at work in the folder, also the running ones."""
+    with open_journal(folder) as file:
+        return {row.context.socket: row for row in map(row_of, file.read(INTERRUPTED))}
 
 
 def verify(folder: Path) -> tuple[int, str]:

@@ -29,6 +29,11 @@ CHAIN_FIELDS = ("previous", "hash")
 FIELDS = (*STAMP_FIELDS, *CONTEXT_FIELDS, *EVENT_FIELDS, *CHAIN_FIELDS)
 INTEGERS = frozenset({"seq", "time_us", "monotonic_us", "socket", "touchdown", "attempt", "run", "x", "y"})
 COLUMN = {name: index for index, name in enumerate(FIELDS)}
+INTERRUPTED = (
+    "WHERE kind = 'start' AND seq IN (SELECT max(seq) FROM journal WHERE kind = 'start' GROUP BY socket) "
+    "AND NOT EXISTS (SELECT 1 FROM journal v WHERE v.run = journal.run AND v.kind = 'verdict')"
+)
+"""Runs that never got their verdict, the last one of each socket."""
 AT_SOCKET = "(kind = 'scan' OR kind = 'start' OR kind = 'removed')"
 NAMING = "(kind = 'bind' OR kind = 'release')"
 """Terms of the partial indexes. SQLite takes such an index for a query only that holds the same term (or one side of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
@@ -48,6 +49,11 @@ def load(group: str, name: str) -> Any:
         ) from None
     except (AttributeError, ImportError, OSError) as error:  # OSError: a library that a package brings along
         raise ConfigError(f"the {word} '{name}' ({entry.value}) is broken: {error}") from None
+
+
+def beside(group: str, name: str, attribute: str) -> Any:
+    """Something optional that the module of a plug-in has beside it; None when it has none."""
+    return getattr(sys.modules.get(getattr(load(group, name), "__module__", "")), attribute, None)
 
 
 def _extra_with(package: str) -> str:

@@ -295,3 +295,6 @@ class Handler(Protocol):
 
 
 OpenDriver = Callable[[Mapping[str, object], int], OpenSocket]
+Diagnose = Callable[[Mapping[str, object]], str]
+"""``diagnose(settings)`` beside a driver's opener, optional: one sentence on what may be missing on this computer
+(empty for nothing); ``StationError`` when the socket cannot work. It opens no adapter and asks nothing of a part."""

@@ -69,10 +69,11 @@ class Bench(Protocol):
 
 @dataclass(slots=True)
 class Order:
-    """A run that was asked for."""
+    """A run that was asked for; ``asked``: it looks after an interrupted one, whose question it has answered."""
 
     recipe: Recipe
     context: Context
+    asked: bool = False
 
 
 class SocketWorker:
@@ -136,7 +137,7 @@ class SocketWorker:
         self._stop_wanted.clear()
         self._tile.answering(True)
         self._idle.clear()
-        self.view.change(state="checking", may_start=False, prompt=None, label=order.context.label)
+        self.view.change(state="checking", may_start=False, prompt=None, expects="", label=order.context.label)
         with self._order_guard:
             self._order = order
         self._wake.set()
@@ -171,12 +172,17 @@ class SocketWorker:
 
     def interrupted(self, row: Row) -> None:
         """The station died during a run here: ask before anything else."""
-        self.context = row.context
         self._was_usable = True  # the same touchdown goes on
-        text = f"Do not move. Is the part {row.context.label} still in socket {self.number}?"
+        self._ask_whether_there(row.context)
+
+    def _ask_whether_there(self, context: Context, wrong: str = "") -> None:
+        """``wrong`` is why the part could not be looked at, when it was tried."""
+        self.context = context
+        before = f"{wrong[:1].upper()}{wrong[1:]}. " if wrong else ""
+        text = f"{before}Do not move. Is the part {context.label} still in socket {self.number}?"
         prompt = self._tile.question(text, (CHECK_IT, QUARANTINE_IT))
-        self.view.change(state="interrupted", label=row.context.label, device_id=row.context.device_id,
-                         prompt=prompt)  # fmt: skip
+        self.view.change(state="interrupted", label=context.label, device_id=context.device_id, prompt=prompt,
+                         expects=wrong, plan=(), steps=(), elapsed=0.0, percent=0, stop_allowed=False)  # fmt: skip
 
     def seated(self, row: Row, verdict: Verdict) -> None:
         """The station ended while the part with this verdict lay in the socket, and nobody has seen it leave."""
@@ -338,6 +344,9 @@ class SocketWorker:
             self.view.begin(recipe.plan, bench.typical(recipe))
             record = bench.journal.known(order.context.label_kind, order.context.label, order.context.device_id)
             self._wait_settled(record)
+            if order.asked and (sentence := self._unreachable()):
+                self._ask_again(sentence)
+                return
             services = RunServices(bench.journal, bench.bins_of(recipe), recipe.pack, bench.credentials, self._tile,
                                    bench.lot_answers)  # fmt: skip
             run = Run(recipe.plan, order.context, services, record)
@@ -355,6 +364,22 @@ class SocketWorker:
         finally:
             self._run = None
             self._idle.set()
+
+    def _unreachable(self) -> str:
+        """Why nothing can be said of an interrupted part: its adapter is away, or its bench."""
+        try:
+            self.physical.contact()
+        except (BenchError, ConfigError) as error:
+            return str(error)
+        return ""
+
+    def _ask_again(self, sentence: str) -> None:
+        """Nothing was done, nothing is recorded: the question stays until the part can be looked at."""
+        context = self.context
+        assert context is not None  # that of the interrupted run, which the next answer ends
+        self.physical.close()
+        self._log(f"{sentence}; the question about {context.label} stays", level="warning")
+        self._ask_whether_there(context, sentence)
 
     def _flow(self, run: Run, recipe: Recipe) -> None:
         """Everything that may fail on the way to the verdict."""

@@ -73,6 +73,13 @@ def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
         raise
 
 
+def diagnose(settings: Mapping[str, object]) -> str:
+    """What the USB backend knows to be missing (see ``station.ports.Diagnose``)."""
+    backend = str(settings.get("usb_backend", ""))
+    ask = getattr(importlib.import_module(backend), "diagnose", None) if backend else None
+    return str(ask(str(settings.get("serial", "")))) if ask is not None else ""
+
+
 def _open_console(module: str, board: Board, serial: str) -> Any:
     if not module or "uart" not in board.buses:
         return None

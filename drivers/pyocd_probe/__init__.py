@@ -61,6 +61,13 @@ def open_socket(settings: Mapping[str, object], socket: int) -> PyocdSocket:
         return PyocdSocket(serial, board, link, consoles, ways_out.pop_all())
 
 
+def diagnose(settings: Mapping[str, object]) -> str:
+    """What the finder knows to be missing (see ``station.ports.Diagnose``)."""
+    finder = importlib.import_module(str(settings.get("finder") or DEFAULT_FINDER))
+    ask = getattr(finder, "diagnose", None)
+    return str(ask(str(settings.get("serial", "")))) if ask is not None else ""
+
+
 def _open_consoles(
     settings: Mapping[str, object], serial: str, board: Board, finder: Any, ways_out: ExitStack
 ) -> dict[str, object]:

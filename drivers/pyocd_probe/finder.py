@@ -16,6 +16,7 @@ from serial.tools import list_ports
 from station.errors import BenchError
 
 REMOTE = "remote:"
+JLINK = "jlink"
 NOT_SEARCHED = "remote"
 """pyOCD's client of a probe server finds nothing by itself; its address is given."""
 
@@ -29,10 +30,20 @@ def probe_address(serial: str) -> str:
         if _bare(number) == _bare(serial):
             return f"{kind}:{number}"
     seen = ", ".join(f"{number} ({kind})" for kind, number in plugged) or "none"
-    hint = "" if "jlink" in PROBE_CLASSES else "; a J-Link needs SEGGER's library, which is not installed"
+    hint = "" if JLINK in PROBE_CLASSES else "; a J-Link needs SEGGER's library, which is not installed"
     raise BenchError(
         f"no debug probe with serial number {serial} is plugged in (seen: {seen}{hint}); "
         "check its USB cable and the station file"
+    )
+
+
+def diagnose(serial: str) -> str:
+    """One sentence on what will not be found on this computer; no probe is touched."""
+    if serial.startswith(REMOTE) or JLINK in PROBE_CLASSES:
+        return ""
+    return (
+        "SEGGER's library is not installed: a J-Link, such as the one on every Nordic kit, will not be found, a "
+        "CMSIS-DAP probe will; install SEGGER's J-Link software"
     )
 
 

@@ -21,9 +21,10 @@ import platformdirs
 from drivers.virtual.bench_kind import CHIPS, EARLGREY, bench_kind
 from drivers.virtual.bench_server import BenchServer
 from drivers.virtual.bench_state import BENCH_FAULTS, BenchState, known_faults
+from drivers.virtual.whereabouts import KIND_FILE, MEMORY
 from station.errors import nearest
 
-BENCH_FILE, KIND_FILE = "bench.json", "chip"
+BENCH_FILE = "bench.json"
 IMAGES = Path(__file__).resolve().parents[2] / "resources" / "skus"
 """Programs that the virtual chips know: the images of all built-in SKU packs."""
 
@@ -113,7 +114,7 @@ def _claim(data: Path, chip: str) -> None:
     if mark.exists():
         found = mark.read_text("utf-8").strip()
     else:
-        found = EARLGREY if (data / "sockets.json").exists() else chip
+        found = EARLGREY if (data / MEMORY).exists() else chip
         mark.write_text(f"{found}\n", "utf-8")
     if found != chip:
         raise ValueError(f"expected parts of chip {chip} in {data}, found those of chip {found}; give another --data")
@@ -231,7 +232,8 @@ def _check_fault(chip: str, fault: str) -> int:
         elif argument and not (head == "unplug" and argument.isdecimal()):
             raise ValueError(f"the fault '{head}' takes no argument {argument!r}")
     except ValueError as error:
-        print(f"{error}; `station simulate --list-faults` shows all", file=sys.stderr)
+        which = "" if chip == EARLGREY else f" --chip {chip}"
+        print(f"{error}; `station simulate{which} --list-faults` shows all", file=sys.stderr)
         return EXIT_CONFIG
     return 0
 

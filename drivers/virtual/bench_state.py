@@ -14,6 +14,7 @@ from drivers.virtual.bench_kind import EARLGREY, BenchKind, Fitting, bench_kind
 from drivers.virtual.ft4232h import Ft4232h
 from drivers.virtual.place import Place
 from drivers.virtual.socket import VirtualSocket
+from drivers.virtual.whereabouts import MEMORY
 
 FIRST_ADDRESS, LAST_ADDRESS = 2, 127
 BENCH_FAULTS = {
@@ -35,7 +36,7 @@ class BenchState:
     def __init__(self, data: Path, sockets: int, kind: BenchKind) -> None:
         self.kind = kind
         self._chips = data / "chips"
-        self._memory = data / "sockets.json"
+        self._memory = data / MEMORY
         self._chips.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._next_address = FIRST_ADDRESS

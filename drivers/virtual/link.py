@@ -80,6 +80,8 @@ class BenchLink:
         try:
             body = json.loads(bench_json.read_text())
             return cls(int(body["port"]), str(body["key"]))
+        except FileNotFoundError:
+            raise LinkError(errno.ENODEV, "it is not running") from None
         except (OSError, ValueError, KeyError) as error:
             raise LinkError(errno.ENODEV, f"{bench_json} describes no virtual bench ({error})") from None
 

@@ -5,11 +5,9 @@ The bench is the one that ``STATION_VIRTUAL_BENCH`` names. A probe that is unplu
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-from drivers.virtual.link import ENVIRONMENT, BenchLink, LinkError
+from drivers.virtual.whereabouts import adapters, sleeping
 from station.errors import BenchError, nearest
 
 
@@ -27,26 +25,16 @@ def console_url(serial: str, interface: int) -> str:
     return f"rfc2217://127.0.0.1:{consoles[str(interface)]['port']}"
 
 
+def diagnose(serial: str) -> str:
+    """One sentence when the bench does not run; ``BenchError`` when the station file names none."""
+    return sleeping()
+
+
 def _probe(serial: str) -> dict[str, Any]:
-    probes = {str(found["serial"]): found for found in _adapters() if found["plugged"] and "probe_port" in found}
+    probes = {str(found["serial"]): found for found in adapters() if found["plugged"] and "probe_port" in found}
     if serial not in probes:
         known = ", ".join(probes) or "none"
         raise BenchError(
             f"expected a debug probe with serial number {serial}, found {known}{nearest(serial, probes)}; plug it in"
         )
     return probes[serial]
-
-
-def _adapters() -> list[dict[str, Any]]:
-    place = os.environ.get(ENVIRONMENT, "")
-    if not place:
-        raise BenchError(f"expected the virtual bench's file in {ENVIRONMENT}, found nothing; run: station simulate")
-    try:
-        link = BenchLink.from_file(Path(place))
-        try:
-            adapters: list[dict[str, Any]] = link.control({"do": "adapters"})
-        finally:
-            link.close()
-    except LinkError as error:
-        raise BenchError(f"expected the virtual bench of {place} to answer, but {error.strerror}") from None
-    return adapters

@@ -18,6 +18,7 @@ from usb.core import USBError, USBTimeoutError
 
 from drivers.virtual import link
 from drivers.virtual.ft4232h import PACKET, PRODUCT, VENDOR, VERSION
+from drivers.virtual.whereabouts import sleeping
 
 MODULE = __name__
 
@@ -37,6 +38,11 @@ def get_backend() -> Backend | None:
         return known[1]
     except (OSError, link.LinkError):
         return None
+
+
+def diagnose(serial: str) -> str:
+    """One sentence when the bench does not run; ``BenchError`` when the station file names none."""
+    return sleeping()
 
 
 def forget_backends() -> None:

@@ -76,6 +76,7 @@ def test_the_station_of_a_demo_is_whole_for_every_other_command(tmp_path):
     assert "[appliance]" not in text and 'recipes = ["nrf9160-dk", "nrf9160-dk-recover"]' in text
     checks = json.loads(station("doctor", *place, "--json", folder=tmp_path).stdout)
     assert all(check["ok"] for check in checks), checks
+    assert [check["check"] for check in checks if check["warning"]] == ["socket 1", "socket 2"], "the bench has ended"
     assert not [check for check in checks if "appliance" in check["check"] or "credential" in check["check"]]
     (run,) = json.loads(station("history", *place, "--json", folder=tmp_path).stdout)
     assert (run["recipe"], run["kind"]) == ("nrf9160-dk", "pass")
@@ -99,6 +100,7 @@ def test_a_second_demo_in_the_same_folder_takes_fresh_parts_and_another_chip_is_
 def test_what_the_demo_cannot_play_is_refused_before_anything_starts(tmp_path):
     (ended,) = demo(tmp_path, "nrf9160", 1, "--fault", "ports_swaped", code=2)
     assert "no fault is called 'ports_swaped'" in str(ended["error"])
+    assert "`station simulate --chip nrf9160 --list-faults` shows all" in str(ended["error"])
     (ended,) = demo(tmp_path, "nrf9160", 1, "--fault", "test_error", code=2)
     assert "no fault is called 'test_error'" in str(ended["error"]), "that is one of an Earlgrey"
     (ended,) = demo(tmp_path, "nrf916", 1, code=2)

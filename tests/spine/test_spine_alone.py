@@ -98,13 +98,13 @@ def test_a_station_with_an_appliance_gives_none_to_a_flow_that_needs_none(folder
 
 
 def test_the_doctor_looks_for_no_appliance(lonely, needs_none):
-    found = dict(_checks(load_config(lonely / "station.toml")))
+    found = {check.name: check.sentence for check in _checks(load_config(lonely / "station.toml"))}
     assert not any(found.values()), found
     assert not [name for name in found if name.startswith("appliance")]
 
 
 def test_the_doctor_names_a_recipe_that_cannot_run_here(lonely):
-    found = dict(_checks(load_config(lonely / "station.toml")))
+    found = {check.name: check.sentence for check in _checks(load_config(lonely / "station.toml"))}
     assert "needs an appliance" in found["recipe fake-cp"]
 
 

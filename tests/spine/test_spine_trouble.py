@@ -198,6 +198,60 @@ def test_an_interrupted_part_is_checked_and_goes_on(folder):
     after.close()
 
 
+def asked_again(bench, asked):
+    """The tile once the same question is open under another number."""
+    return bench.watcher.wait(
+        1, "the question again", lambda now: now.prompt is not None and now.prompt.id != asked.prompt.id, SECONDS
+    )
+
+
+def test_an_interrupted_part_whose_adapter_is_away_is_asked_for_again(folder):
+    """The answer is not used up: no run is begun, and the next answer ends the interrupted one."""
+    leave_interrupted(folder)
+    World(folder).insert(1)
+    World(folder).part("D1").burn("first")
+    World(folder).set(adapter="gone")
+    bench = Bench(folder)
+    try:
+        asked = bench.wait("interrupted")
+        bench.sign_in("eng")
+        assert bench.bench.handle(Answer(1, asked.prompt.id, "Check it")), bench.said()
+        again = asked_again(bench, asked)
+        bench.bench.worker(1).wait_idle()
+        assert again.prompt.text.startswith("The adapter is gone. Do not move. Is the part D1 still in socket 1?")
+        assert (
+            again.state == "interrupted"
+            and again.label == "D1"
+            and again.verdict is None
+            and again.expects == "the adapter is gone"
+        )
+        assert set(bench.bench.journal.interrupted()) == {1}
+        World(folder).set(adapter="here")
+        assert bench.bench.handle(Answer(1, again.prompt.id, "Check it")), bench.said()
+        assert bench.verdict().state == "pass"
+        assert bench.world.part("D1").burns() == ["first", "second"]
+        assert not bench.bench.journal.interrupted()
+    finally:
+        bench.close()
+
+
+def test_an_adapter_that_is_away_does_not_keep_the_part_from_quarantine(folder):
+    leave_interrupted(folder)
+    World(folder).set(adapter="gone")
+    bench = Bench(folder)
+    try:
+        asked = bench.wait("interrupted")
+        bench.sign_in("eng")
+        assert bench.bench.handle(Answer(1, asked.prompt.id, "Check it"))
+        again = asked_again(bench, asked)
+        bench.bench.worker(1).wait_idle()
+        assert bench.bench.handle(Answer(1, again.prompt.id, "No: quarantine")), bench.said()
+        bench.wait("quarantine", needs_acknowledge=True)
+        assert not bench.bench.journal.interrupted()
+    finally:
+        bench.close()
+
+
 @pytest.mark.parametrize("intent, state", [(True, "quarantine"), (False, "bench_fault")])
 def test_an_interrupted_part_that_was_moved(folder, intent, state):
     leave_interrupted(folder, intent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pyftdi.ftdi import Ftdi
 
-from drivers.ftdi import open_socket
+from drivers.ftdi import diagnose, open_socket
 from drivers.virtual.link import BenchLink
 from station.deadline import Deadline
 from station.errors import AdapterLost, BenchError, ConfigError
@@ -23,6 +23,9 @@ STATIC = {
     "dft_strap0",
     "dft_strap1",
 }
+
+
+BENCH_SETTINGS = {"serial": "VB0001", "usb_backend": "drivers.virtual.usb_backend"}
 
 
 def edges(bench, socket=1):
@@ -255,5 +258,11 @@ def test_missing_adapter_is_named(bench):
 
 def test_dead_bench_is_a_bench_error(bench, monkeypatch):
     monkeypatch.setenv("STATION_VIRTUAL_BENCH", "/nonexistent/bench.json")
+    assert "but it is not running; start it: station simulate --data " in diagnose(BENCH_SETTINGS)
     with pytest.raises(BenchError, match="virtual bench is not running"):
         bench.open()
+
+
+def test_what_is_missing_is_known_without_opening_anything(bench):
+    assert diagnose(BENCH_SETTINGS) == ""
+    assert diagnose({"serial": "FT1"}) == "", "libusb is asked when the adapter is opened"

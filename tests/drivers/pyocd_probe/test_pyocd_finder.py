@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pyocd.core import exceptions
 
-from drivers.pyocd_probe import finder
+from drivers.pyocd_probe import diagnose, finder
 from station.errors import BenchError
 
 
@@ -53,6 +53,16 @@ def test_a_probe_that_is_not_there_names_those_that_are(monkeypatch):
     plugged(monkeypatch, jlink=[])
     with pytest.raises(BenchError, match=r"\(seen: none\)"):
         finder.probe_address(KIT)
+
+
+def test_the_doctor_is_told_that_no_j_link_will_be_found(monkeypatch):
+    plugged(monkeypatch, cmsisdap=["never asked"])
+    assert "SEGGER's library is not installed" in finder.diagnose(KIT)
+    assert diagnose({"serial": KIT, "board": "nrf5340dk"}) == finder.diagnose(KIT)
+    assert finder.diagnose("remote:bench-3:5555") == "", "whoever serves the probe has the library"
+    plugged(monkeypatch, jlink=[])
+    assert finder.diagnose(KIT) == ""
+    assert diagnose({"serial": KIT, "finder": "json"}) == "", "a finder need not know"
 
 
 def test_a_kind_that_cannot_be_listed_is_a_fault_of_the_bench(monkeypatch):

@@ -13,6 +13,7 @@ from pyocd.core.target import Target
 
 from drivers.virtual import nrf_finder
 from drivers.virtual.nrf.silicon import SILICON, UNPROTECTED
+from drivers.virtual.whereabouts import start_line
 from station.errors import BenchError
 
 FORCEOFF = 0x5000_5614
@@ -333,12 +334,24 @@ def test_probes_are_found_by_serial_number(make_bench):
 
 def test_the_finder_says_what_is_missing(make_bench, monkeypatch, tmp_path):
     bench = make_bench()
+    assert nrf_finder.diagnose("VP0001") == ""
     bench.bench.stop()
-    with pytest.raises(BenchError, match=r"expected the virtual bench of .* to answer, but"):
+    with pytest.raises(BenchError, match=r"expected the virtual bench of .* to answer, but it is not running") as said:
         nrf_finder.probe_address("VP0001")
+    start = f"start it: station simulate --chip nrf5340 --data {bench.bench.file.parent}"
+    assert str(said.value).endswith(start) and nrf_finder.diagnose("VP0001") == str(said.value)
     monkeypatch.delenv("STATION_VIRTUAL_BENCH")
     with pytest.raises(BenchError, match="expected the virtual bench's file in STATION_VIRTUAL_BENCH, found nothing"):
         nrf_finder.probe_address("VP0001")
+    with pytest.raises(BenchError, match="found nothing"):
+        nrf_finder.diagnose("VP0001")
+
+
+def test_how_a_bench_is_started_again(tmp_path):
+    assert start_line(tmp_path / "bench.json") == f"station simulate --data {tmp_path}"
+    (tmp_path / "chip").write_text("nrf9160\n")
+    (tmp_path / "sockets.json").write_text("[{}, {}]")
+    assert start_line(tmp_path / "bench.json") == f"station simulate --chip nrf9160 --data {tmp_path} --sockets 2"
 
 
 # ---- the protocol, word by word -------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""What ``station doctor`` says of a station that cannot work, or not yet."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from fake_station import PIN, FakeSocket, World
+from test_spine_trouble import leave_interrupted
+
+from station.data_folder import DataFolder
+from station.errors import BenchError
+
+
+def checks(station, code=0):
+    return {check["check"]: check for check in json.loads(station("doctor", "--json", code=code))}
+
+
+def test_a_station_without_operators_is_wrong(folder, station):
+    assert checks(station)["operators"] == {"check": "operators", "ok": True, "warning": False, "sentence": ""}
+    (folder / "data" / "operators.json").unlink()
+    found = checks(station, code=2)["operators"]
+    assert not found["ok"] and "station operator add NAME --role supervisor" in found["sentence"]
+    assert "✖ operators: nobody may work here" in station("doctor", code=2)
+
+
+def test_an_interrupted_part_is_a_warning_unless_a_station_works_there(folder, station):
+    leave_interrupted(folder)
+    found = checks(station)["interrupted D1"]
+    assert (found["ok"], found["warning"]) == (True, True)
+    assert "station answer --socket 1" in found["sentence"]
+    assert "⚠ interrupted D1: " in station("doctor")
+    held = DataFolder(folder / "data")
+    held.lock()
+    try:
+        assert "interrupted D1" not in checks(station)
+    finally:
+        held.release()
+
+
+@pytest.mark.parametrize("says", ["", "a library is missing"])
+def test_what_a_driver_knows_is_a_warning(station, monkeypatch, says):
+    monkeypatch.setattr(sys.modules[FakeSocket.__module__], "diagnose", lambda settings: says, raising=False)
+    found = checks(station)["socket 2"]
+    assert found == {"check": "socket 2", "ok": True, "warning": bool(says), "sentence": says}
+
+
+def test_what_a_driver_refuses_is_wrong(station, monkeypatch):
+    def refuse(settings):
+        raise BenchError(f"no bench is named for {settings['folder']}")
+
+    monkeypatch.setattr(sys.modules[FakeSocket.__module__], "diagnose", refuse, raising=False)
+    found = checks(station, code=2)["socket 1"]
+    assert not found["ok"] and found["sentence"].startswith("no bench is named for ")
+
+
+def test_an_answer_while_the_bench_is_away_leaves_the_question(folder, station):
+    leave_interrupted(folder)
+    World(folder).insert(1)
+    World(folder).set(adapter="gone")
+    answer = ("answer", "--socket", "1", "--choice", "check", "--operator", "eng", "--pin-stdin")
+    for _ in range(2):
+        said = station(*answer, given=PIN, code=3)
+        assert "socket 1: the adapter is gone; the question about D1 stays" in said
+    World(folder).set(adapter="here")
+    assert "PASS bin" in station(*answer, given=PIN)
