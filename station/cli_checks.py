@@ -158,22 +158,15 @@ def _operators(config: StationConfig) -> str:
 
 def _interrupted(config: StationConfig) -> Iterator[Check]:
     """Only while no station works here, which would know what it does."""
-    from station.data_folder import DataFolder
+    from station.data_folder import is_taken
     from station.journal_reader import interrupted
 
-    if not (config.data / "journal.sqlite").exists():
-        return
-    folder = DataFolder(config.data)
-    try:
-        folder.lock()
-    except StationError:
+    if not (config.data / "journal.sqlite").exists() or is_taken(config.data):
         return
     try:
         found = interrupted(config.data)
     except StationError:
         return  # the journal's own check says it
-    finally:
-        folder.release()
     for socket, row in sorted(found.items()):
         said = f"the run of {row.context.label} was interrupted; answer first: station answer --socket {socket}"
         yield Check(f"interrupted {row.context.label}", said, warning=True)

@@ -23,12 +23,13 @@ def show_history(
     as_json: bool,
 ) -> int:  # fmt: skip
     """``station history``."""
+    from station.data_folder import is_taken
     from station.records import export, views
     from station.records.history import History, journal_exists
 
     folder = find_data(station_file, data)
     journal_exists(folder)
-    records = History(folder)
+    records = History(folder, lambda: None if is_taken(folder) else ())
     try:
         filters = _filters(where)
         columns, rows = views.ask(records, query, filters)

@@ -80,6 +80,16 @@ def _taken(place: str, owner: str, doing: str) -> str:
     )
 
 
+def is_taken(path: Path) -> bool:
+    """True while a station works in a data folder, also when that cannot be found out."""
+    try:
+        handle = open(path / "station.lock", "a+", encoding="utf-8")  # noqa: SIM115 - closed by the next line
+    except OSError:
+        return True
+    with handle:
+        return not try_lock(handle)
+
+
 def try_lock(handle: IO[str]) -> bool:
     """Lock an open file for this process until it is closed; False when another process has it."""
     try:

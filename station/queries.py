@@ -21,7 +21,7 @@ def answer(bench: Workbench, query: str, arguments: Mapping[str, str]) -> views.
     if live is not None:
         return live(bench, arguments)
     bench.journal.flush()
-    records = History(bench.config.data)
+    records = History(bench.config.data, lambda: [n for n, worker in bench.workers.items() if worker.running])
     try:
         return views.ask(records, query, arguments)
     finally:

@@ -189,7 +189,7 @@ class RunDialog(QueryDialog):
         kind = str(run.get("kind") or "")
         pair = self._theme.role(ROLES.get(kind, "run"))
         words = [f"{SIGNS.get(kind, '▸')} {kind.upper() or self.tr('RUNNING')}"]
-        if kind:
+        if run.get("bin") is not None:  # an interrupted run has none
             words.append(self.tr("bin {bin} → {tray}").format(bin=run.get("bin"), tray=run.get("tray")))
         reason, state = str(run.get("reason") or ""), str(run.get("part_state") or "")
         words += [sentence(text) for text in (reason, part_state_words(state, reason)) if text]

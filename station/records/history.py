@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ RUN_COLUMNS: Mapping[str, type] = {
     "pack": str, "build": str, "fixture": str, "station": str, "kind": str, "bin": int, "hard_bin": int, "bin_id": str,
     "reason": str, "part_state": str, "tray": str, "seconds": float,
 }  # fmt: skip
+ENDED_DURING = "the station ended during this run: it has no verdict"
 FROM_CONTEXT = ("socket", "touchdown", "attempt", "recipe", "flow", "lot", "wafer", "x", "y", "label_kind", "label",
                 "device_id", "operator", "mode", "pack", "build", "fixture", "station")  # fmt: skip
 
@@ -33,7 +34,9 @@ FROM_CONTEXT = ("socket", "touchdown", "attempt", "recipe", "flow", "lot", "wafe
 class History:
     """Opens (or rebuilds) the records of one data folder; safe from any thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, running: Callable[[], Collection[int] | None] = lambda: ()) -> None:
+        """``running`` tells in which sockets a run is in progress, None when nobody knows."""
+        self._running = running
         self._journal_path = folder / "journal.sqlite"
         self._path = folder / "records.sqlite"
         self._guard = threading.Lock()
@@ -49,6 +52,15 @@ class History:
         with self._guard:
             self._update()
             return list(self._db.execute(sql, list(parameters)).fetchall())
+
+    def shown_runs(self) -> str:
+        """The table of runs as a subquery: one without a verdict that is not in progress is called interrupted."""
+        running, last = self._running(), self.rows("SELECT socket, max(run) FROM runs GROUP BY socket")
+        busy = ",".join(str(run) for socket, run in last if running is None or socket in running)
+        broken = f"(kind = '' AND run NOT IN ({busy}))"
+        told = {"kind": "interrupted", "reason": ENDED_DURING}
+        columns = (f"CASE WHEN {broken} THEN '{told[c]}' ELSE {c} END AS {c}" if c in told else c for c in RUN_COLUMNS)
+        return f"(SELECT {', '.join(columns)} FROM runs)"
 
     def of_run(self, run: int) -> list[Row]:
         """The journal's own rows of one run."""

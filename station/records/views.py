@@ -27,7 +27,7 @@ def history(records: History, arguments: Mapping[str, str]) -> Table:
     """Runs, newest first; filters by column, ``since`` and ``until`` in seconds, ``limit``."""
     where, parameters = _where(arguments)
     limit = max(1, min(LARGEST, int(arguments.get("limit", "200"))))
-    sql = f"SELECT {','.join(HISTORY_COLUMNS)} FROM runs {where} ORDER BY run DESC LIMIT {limit}"
+    sql = f"SELECT {','.join(HISTORY_COLUMNS)} FROM {records.shown_runs()} {where} ORDER BY run DESC LIMIT {limit}"
     return HISTORY_COLUMNS, records.rows(sql, parameters)
 
 
@@ -37,7 +37,9 @@ def run(records: History, arguments: Mapping[str, str]) -> Table:
         raise Refused("the query 'run' wants the number of a run: run=NUMBER (the query 'history' lists them)")
     number = int(arguments["run"])
     columns = RUN_LINES
-    found = records.rows(f"SELECT {','.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (number,))
+    found = records.rows(f"SELECT {','.join(RUN_COLUMNS)} FROM {records.shown_runs()} WHERE run = ?", (number,))
+    if not found:
+        raise Refused(f"no run {number} in these records; the query 'history' lists them")
     rows: list[tuple[Any, ...]] = [
         ("run", name, value, "")
         for line in found
