@@ -30,8 +30,9 @@ def verify_token(
 ) -> int:  # fmt: skip
     """``station attest verify``; 1 when anything is not as it must be."""
     expected = Expected(
-        challenge=_hex("--challenge", challenge), implementation_id=_hex("--implementation-id", implementation_id),
-        instance_id=_hex("--instance-id", instance_id), public_key=_key(public_key),
+        challenge=_hex("--challenge", challenge, 32, 48, 64),
+        implementation_id=_hex("--implementation-id", implementation_id, 32),
+        instance_id=_hex("--instance-id", instance_id, 33), public_key=_key(public_key),
         certificate_reference=certificate_reference or None, profile=profile or None, life_cycle=_state(life_cycle),
     )  # fmt: skip
     token = _token(file)
@@ -91,13 +92,18 @@ def _plain(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _hex(option: str, text: str) -> bytes | None:
+def _hex(option: str, text: str, *lengths: int) -> bytes | None:
+    """The bytes of an option, of one of these lengths when there are any."""
     if not text:
         return None
     try:
-        return bytes.fromhex(text.removeprefix("0x"))
+        raw = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
         raise ConfigError(f"expected hex digits after {option}, got {text[:40]!r}") from None
+    if lengths and len(raw) not in lengths:
+        wanted = " or ".join(map(str, lengths))
+        raise ConfigError(f"expected {wanted} bytes after {option}, got {len(raw)}: no token carries another length")
+    return raw
 
 
 def _key(text: str) -> PublicKey | None:

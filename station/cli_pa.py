@@ -67,12 +67,12 @@ def pa_session(**given: Any) -> int:
 
 @pa.command("ca-keys")
 @sku_option
-@click.option("--label", "labels", multiple=True, default=["UDS", "EXT", "UDS_MLDSA", "EXT_MLDSA"], show_default=True,
-              help="Label of a TBS; repeat for more.")  # fmt: skip
+@click.option("--label", "labels", multiple=True,
+              help="Label of a TBS; repeat for more (default: UDS, EXT, UDS_MLDSA and EXT_MLDSA).")  # fmt: skip
 @pa_options
 @json_option
 def pa_ca_keys(**given: Any) -> int:
-    """Show the subject key ids of the SKU's CAs."""
+    """Show the subject key ids of the SKU's CAs; 1 when there is none for a label that was given."""
     from station.pa_commands import show_ca_keys
 
     return show_ca_keys(**given)

@@ -19,7 +19,7 @@ LOOK = 0.2
 class Questions:
     """Answers what the flow in one socket asks: first what was given, in order, then whoever sits at the terminal.
 
-    Where nobody can answer, the run is stopped; nothing is taken for a yes.
+    Where nobody can answer, the run is stopped and ``unanswered`` is True; nothing is taken for a yes.
     """
 
     def __init__(self, bench: Workbench, watcher: Watcher, socket: int, given: Sequence[str]) -> None:
@@ -27,6 +27,7 @@ class Questions:
         self._watcher = watcher
         self._socket = socket
         self._given = list(given)
+        self.unanswered = False
 
     def __call__(self, prompt: PromptView) -> None:
         """Answer one question."""
@@ -48,6 +49,7 @@ class Questions:
             self._stop(self._watcher.refused.get(self._socket, "the answer was refused"))
 
     def _stop(self, why: str) -> None:
+        self.unanswered = True
         self._bench.worker(self._socket).stop(why)
 
     def _open(self, prompt: PromptView) -> bool:

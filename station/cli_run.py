@@ -97,8 +97,8 @@ def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threadin
 def _finish(
     bench: Workbench, watcher: Watcher, socket: int, as_json: bool, answers: Sequence[str], asked: str = ""
 ) -> int:
-    asked_by = _unless_asked_again(Questions(bench, watcher, socket, answers), watcher, socket)
-    state = watcher.wait_verdict(socket, LONGEST_RUN, asked_by)
+    questions = Questions(bench, watcher, socket, answers)
+    state = watcher.wait_verdict(socket, LONGEST_RUN, _unless_asked_again(questions, watcher, socket))
     state = replace(state, label=state.label or asked)  # the tile names no part that was moved, the answer does
     bench.worker(socket).wait_idle()
     verdict = state.verdict
@@ -112,7 +112,8 @@ def _finish(
         bench.handle(Acknowledge(socket, state.epoch))
     if verdict.kind not in (BinKind.FAIL, BinKind.QUARANTINE):  # a bad part is asked for again until it was seen to go
         bench.worker(socket).note_removed("left to the caller of the command")
-    return exit_code(verdict, bench.worker(socket).last_error)
+    code = exit_code(verdict, bench.worker(socket).last_error)
+    return BenchError.exit_code if questions.unanswered and code == Stopped.exit_code else code  # nobody stopped it
 
 
 def state_object(state: SocketState) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from station.cli_common import show_table
-from station.errors import EXIT_PASS, ApplianceError, ConfigError
+from station.errors import EXIT_FAIL, EXIT_PASS, ApplianceError, ConfigError
 from station.model import TokenRequest
 from station.pa_connection import opened
 from station.pa_options import PaOptions
@@ -19,20 +19,30 @@ from station.ports import Appliance
 
 ROUNDS = 5
 PROOF_BYTES = 32
+LOCAL_KINDS = ("file", "expired", "not_yet_valid", "realm")
+CA_LABELS = ("UDS", "EXT", "UDS_MLDSA", "EXT_MLDSA")
 
 
 def try_session(sku: str, *, options: PaOptions, as_json: bool) -> int:
     """``pa session``: what the doctor finds; when nothing, a login and the round trip of a call."""
     with opened(options, sku) as port:
         diagnose = getattr(port, "diagnose", None)
-        found = [(getattr(item, "kind", ""), str(item)) for item in diagnose(sku)] if diagnose else []
+        findings = list(diagnose(sku)) if diagnose else []
+        found = [(getattr(item, "kind", ""), str(item)) for item in findings]
         trips = [] if found else _round_trips(port, sku)
         tls = bool(getattr(port, "tls", True))
     body = {"event": "pa_session", "sku": sku, "ok": not found, "tls": tls, "milliseconds": min(trips, default=None),
             "findings": [{"kind": kind, "sentence": sentence} for kind, sentence in found]}  # fmt: skip
     words = [f"✖ {sentence}" for _, sentence in found] or [f"✔ session for {sku}: a call takes {min(trips):.1f} ms"]
     _show(body, [*words, *([] if tls else ["without TLS: everybody on the way can read what is sent"])], as_json)
+    if found and all(_is_local(item) for item in findings):
+        return ConfigError.exit_code
     return ApplianceError.exit_code if found else EXIT_PASS
+
+
+def _is_local(finding: object) -> bool:
+    """True for what is wrong with a file of this side; the appliance was not asked."""
+    return getattr(finding, "file", None) is not None and getattr(finding, "kind", "") in LOCAL_KINDS
 
 
 def _round_trips(port: Any, sku: str) -> list[float]:
@@ -48,13 +58,17 @@ def _round_trips(port: Any, sku: str) -> list[float]:
 
 
 def show_ca_keys(*, sku: str, labels: Sequence[str], options: PaOptions, as_json: bool) -> int:
-    """``pa ca-keys``."""
+    """``pa ca-keys``; 1 when a CA that was asked for by name is none (the wire says so with zeros)."""
+    asked = list(labels or CA_LABELS)
     with opened(options, sku) as port:
         port.open_session(sku)
-        ids = port.ca_subject_keys(sku, labels)
-    rows = [(label, key_id.hex(), any(key_id)) for label, key_id in zip(labels, ids, strict=True)]
+        ids = port.ca_subject_keys(sku, asked)
+    rows = [(label, key_id.hex(), any(key_id)) for label, key_id in zip(asked, ids, strict=True)]
     show_table(("label", "key_id", "has_ca"), rows, as_json)
-    return EXIT_PASS
+    absent = [label for label, _, has_ca in rows if not has_ca] if labels else []
+    if absent:
+        click.echo(f"station: the SKU {sku} has no such CA: {', '.join(absent)}", err=True)
+    return EXIT_FAIL if absent else EXIT_PASS
 
 
 def fetch_ca_certs(*, sku: str, labels: Sequence[str], out: Path | None, options: PaOptions, as_json: bool) -> int:

@@ -39,6 +39,7 @@ def opened(options: PaOptions, sku: str) -> Iterator[Any]:
 def _direct(options: PaOptions) -> tuple[str, dict[str, object]]:
     if options.no_tls and (options.ca or options.certificate or options.key):
         raise ConfigError("expected either --no-tls or --ca, --certificate and --key: leave one of them out")
+    _refuse_missing_files(options)
     given = {
         "target": options.target,
         "endpoint": options.endpoint,
@@ -51,6 +52,16 @@ def _direct(options: PaOptions) -> tuple[str, dict[str, object]]:
         "deadline": options.deadline,
     }
     return options.driver, {"realm": options.realm, **{name: _plain(v) for name, v in given.items() if v}}
+
+
+def _refuse_missing_files(options: PaOptions) -> None:
+    """Our own driver's needs by the names of the options; another driver says itself what it lacks."""
+    files = {"--ca": options.ca, "--certificate": options.certificate, "--key": options.key}
+    missing = [name for name, value in files.items() if value is None]
+    if missing and not options.no_tls and options.driver == PaOptions().driver:
+        raise ConfigError(
+            f"expected {', '.join(missing)} beside --target (or --endpoint): name the PEM files, or --no-tls"
+        )
 
 
 def _of_station(options: PaOptions) -> tuple[str, dict[str, object]]:

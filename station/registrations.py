@@ -46,7 +46,11 @@ def read_registration(path: Path) -> Registration:
     """A request from a JSON file of the same shape, written by hand or by another tool; all findings at once."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"expected a registration at {path}: {error.strerror}; correct the path") from None
+    except UnicodeDecodeError:
+        raise ConfigError([Finding(path, 0, "expected a registration as JSON object, saw no text at all")]) from None
+    except ValueError as error:
         raise ConfigError([Finding(path, 0, f"expected a registration as JSON object: {error}")]) from None
     if not isinstance(body, dict):
         raise ConfigError([Finding(path, 0, f"expected a registration as JSON object, saw {type(body).__name__}")])

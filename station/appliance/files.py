@@ -165,7 +165,9 @@ def require_private(path: Path) -> None:
     try:
         found = path.stat()
     except OSError as error:
-        raise ConfigError(f"expected a readable file at {path}: {error.strerror}; run appliance init first") from None
+        raise ConfigError(
+            f"expected a readable file at {path}: {error.strerror}; correct the path, or restore the file"
+        ) from None
     if sys.platform == "win32":
         return
     if found.st_mode & OTHERS:

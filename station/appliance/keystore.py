@@ -292,7 +292,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
         bytes.fromhex(stored["nonce"] + stored["kdf"]["salt"])
         stored["realm"], stored["kdf"]["memory_kib"], stored["kdf"]["iterations"], stored["kdf"]["lanes"]
     except OSError as error:
-        raise ConfigError(f"expected a keystore at {path}: {error.strerror}; run appliance init first") from None
+        raise ConfigError(f"expected a keystore at {path}: {error.strerror}; restore it from its backup") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f"expected a keystore file of format {FORMAT} at {path}: restore it from its backup"

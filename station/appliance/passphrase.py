@@ -85,6 +85,7 @@ def reader(source: SecretSource, label: str) -> Callable[[], Secret]:
 
 
 def _from_file(value: str, label: str) -> bytes:
+    Path(value).stat()  # a file that is not there is told by what it is for
     require_private(Path(value))
     return _beginning(Path(value))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from station.appliance.files import replace, write_private
 from station.errors import ConfigError
+from station.extras import install_appliance_extra
 
 CONFIG = "softhsm2.conf"
 VARIABLE = "SOFTHSM2_CONF"
@@ -43,7 +44,7 @@ def require_package() -> None:
         import pkcs11  # noqa: F401
     except ImportError:
         raise ConfigError(
-            "expected the package python-pkcs11 for keys in an HSM: install provisioning-station[hsm]"
+            f"expected the package python-pkcs11 for keys in an HSM: {install_appliance_extra('hsm')}"
         ) from None
 
 

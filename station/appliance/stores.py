@@ -14,6 +14,7 @@ from station.appliance.quota import Quota
 from station.appliance.registry_settings import RegistrySettings
 from station.appliance.settings import ApplianceSettings
 from station.errors import ConfigError
+from station.extras import install_appliance_extra
 
 if TYPE_CHECKING:
     from station.appliance.database_postgresql import PostgresDatabase
@@ -77,7 +78,7 @@ def open_postgresql(settings: RegistrySettings, make: bool = True) -> PostgresDa
         from station.appliance.database_postgresql import PostgresAddress, PostgresDatabase
     except ImportError:  # psycopg is an extra: only those who use PostgreSQL install it
         raise ConfigError(
-            "expected the package psycopg for a registry in PostgreSQL: install provisioning-station[postgresql]"
+            f"expected the package psycopg for a registry in PostgreSQL: {install_appliance_extra('postgresql')}"
         ) from None
     source = settings.password
     password = None if source is None else reader(source, "password of the database")

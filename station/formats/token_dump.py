@@ -100,7 +100,11 @@ def find(raw: bytes) -> bytes:
         return bytes.fromhex(digits.decode("ascii"))
     assembler = LineAssembler()
     assembler.feed(raw + b"\n")
-    return read(line.text for line in assembler.lines)
+    lines = [line.text for line in assembler.lines]
+    if not any(ANNOUNCEMENT.search(line) or FAILURE.search(line) for line in lines):
+        seen = "neither of them" if raw.strip() else "an empty file"
+        raise FormatError(f"expected an attestation token, its hex digits, or the transcript of a console, saw {seen}")
+    return read(lines)
 
 
 def _printed(raw: bytes) -> str:

@@ -129,7 +129,9 @@ def test_softhsm_is_not_installed(tmp_path, monkeypatch):
 
 def test_the_package_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pkcs11", None)
-    assert "provisioning-station[hsm]" in refused(tmp_path)
+    said = refused(tmp_path)
+    assert "provisioning-station[hsm]" in said
+    assert "pip install --require-hashes -r requirements-appliance.lock" in said
 
 
 def test_a_token_that_cannot_be_filled_leaves_nothing(tmp_path, monkeypatch):

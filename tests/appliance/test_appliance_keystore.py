@@ -117,5 +117,5 @@ def test_files_that_others_can_read_are_refused(tmp_path):
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
         require_private(path)
-    with pytest.raises(ConfigError, match="appliance init"):
+    with pytest.raises(ConfigError, match="correct the path, or restore the file"):
         require_private(tmp_path / "absent")

@@ -392,6 +392,6 @@ def test_one_step_at_a_time(ended):
 def test_a_lost_keystore_is_not_made_anew(ended):
     (ended.spm / "keystore.sealed").unlink()
     ended.skus = ("sival",)
-    with pytest.raises(ConfigError, match="expected a readable file"):
+    with pytest.raises(ConfigError, match="of the steps that are done, saw none: restore it"):
         ended.spm_sku_csr()
     assert not (ended.spm / "keystore.sealed").exists()

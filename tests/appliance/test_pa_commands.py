@@ -23,6 +23,12 @@ def test_ca_keys(call, served, here):
     assert wanted in call("ca-keys", "--sku", "sival", *here)[1]
 
 
+def test_a_ca_key_that_the_sku_lacks(call, here):
+    code, out, err = call("ca-keys", "--sku", "sival", *here, "--label", "BLA", "--label", "UDS", "--json")
+    assert (code, [row["has_ca"] for row in rows_of(out)]) == (1, [False, True])
+    assert "the SKU sival has no such CA: BLA" in err
+
+
 def test_ca_certs(call, served, here, tmp_path):
     code, out, _ = call("ca-certs", "--sku", "sival", *here, "--out", tmp_path / "cas", "--json")
     assert code == 0

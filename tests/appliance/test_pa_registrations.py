@@ -91,6 +91,15 @@ def test_a_file_that_is_no_json_object(call, here, tmp_path, text):
     assert (code, "expected a registration as JSON object" in err) == (2, True)
 
 
+def test_a_file_that_is_none_is_said_in_words(call, here, tmp_path):
+    code, _, err = call("register", "device.json", *here)
+    assert (code, "at device.json: No such file or directory; correct the path" in err) == (2, True)
+    (tmp_path / "device.json").write_bytes(bytes(range(128, 256)))
+    code, _, err = call("register", "device.json", *here)
+    assert (code, "saw no text at all" in err) == (2, True)
+    assert "codec" not in err and "Errno" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

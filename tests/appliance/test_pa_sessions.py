@@ -113,7 +113,9 @@ def test_the_password_from_stdin(call, served, here):
         (lambda here: here[2:], "expected --target (or --endpoint) beside --ca, --certificate, --key"),
         (lambda here: [], "expected a station file"),
         (lambda here: [*here, "--driver", "grpcc"], "did you mean 'grpc'"),
-        (lambda here: [here[0], here[1], *here[4:]], "expected PEM files for ca"),
+        (lambda here: [here[0], here[1], *here[4:]], "expected --ca beside --target"),
+        (lambda here: here[:2], "expected --ca, --certificate, --key beside --target"),
+        (lambda here: [*here[:-1], "/nowhere/password"], "from /nowhere/password: No such file or directory"),
         (lambda here: [*here, "--endpoint", "x"], "either 'target' (host:port) or 'endpoint'"),
     ],
 )
@@ -137,7 +139,6 @@ def test_a_password_file_that_others_can_read(call, served, here, tmp_path):
     ("sku", "change", "kind"),
     [
         ("sival", {"--target": "127.0.0.1:1"}, "server_down"),
-        ("sival", {"--realm": "production"}, "realm"),
         ("sivall", {}, "sku_broken"),
         ("other", {}, "sku"),
     ],
@@ -148,6 +149,33 @@ def test_what_the_doctor_finds(call, here, sku, change, kind):
     said = json.loads(out)
     assert (code, err, said["ok"], said["milliseconds"]) == (4, "", False, None)
     assert [found["kind"] for found in said["findings"]] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"--realm": "production"}, "realm"),
+        ({"--ca": "/nowhere/ca.pem"}, "file"),
+        ({"--certificate": __file__}, "file"),
+    ],
+)
+def test_what_is_wrong_before_anything_is_asked_ends_with_2(call, here, change, kind):
+    options = {**dict(zip(here[::2], here[1::2], strict=True)), **change}
+    code, out, _ = call("session", "sival", *[word for pair in options.items() for word in pair], "--json")
+    assert (code, {found["kind"] for found in json.loads(out)["findings"]}) == (2, {kind})
+
+
+def test_an_expired_certificate_of_our_own_ends_with_2(call, here, monkeypatch):
+    from drivers.appliance_grpc import doctor
+
+    class Later(doctor.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz).replace(year=2090)
+
+    monkeypatch.setattr(doctor, "datetime", Later)
+    code, out, _ = call("session", "sival", *here, "--json")
+    assert (code, {found["kind"] for found in json.loads(out)["findings"]}) == (2, {"expired"})
 
 
 # ---- an appliance like the reference -----------------------------------------------------------------------------
@@ -183,7 +211,7 @@ def test_short_key_ids_and_a_status_of_its_own(call, reference):
     servicer, options = reference
     options = [*options, "--unmarked-realm", "dev", "--sku", "sival"]
     code, out, _ = call("ca-keys", *options, "--label", "UDS", "--label", "EXT", "--json")
-    assert code == 0
+    assert code == 1, "EXT was asked for by name"
     assert rows_of(out) == [
         {"label": "UDS", "key_id": "01" * 20, "has_ca": True}, {"label": "EXT", "key_id": "00" * 20, "has_ca": False}
     ]  # fmt: skip

@@ -131,7 +131,7 @@ def run(folder: Path, recipe: str, *answers: str, code: int = 0) -> dict[str, ob
 def test_one_part_by_the_command_line_through_everything_that_can_be_asked(tmp_path, home):
     """New, provisioned, refused, recovered with two answers, and provisioned again as another identity."""
     _, hands = home
-    unanswered = run(tmp_path, "nrf5340-dk", code=130)
+    unanswered = run(tmp_path, "nrf5340-dk", code=3)
     assert unanswered["kind"] == "bench" and "nobody answers; give --answer, 1 (The part is new: erase)" in str(
         unanswered["reason"]
     )

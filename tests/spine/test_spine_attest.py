@@ -117,8 +117,16 @@ def test_what_a_token_says_cannot_drive_the_terminal(tmp_path):
     [
         (("show", "nowhere"), ConfigError, "expected to read nowhere"),
         (("verify", TRANSCRIPT, "--challenge", "xyz"), ConfigError, "hex digits after --challenge"),
+        (
+            ("verify", TRANSCRIPT, "--challenge", "00112233"),
+            ConfigError,
+            "32 or 48 or 64 bytes after --challenge, got 4",
+        ),
+        (("verify", TRANSCRIPT, "--instance-id", "01" * 32), ConfigError, "33 bytes after --instance-id, got 32"),
+        (("verify", TRANSCRIPT, "--implementation-id", "01"), ConfigError, "32 bytes after --implementation-id, got 1"),
         (("verify", TRANSCRIPT, "--public-key", "04"), ConfigError, "65 bytes"),
-        (("show", __file__), FormatError, "saw no such lines|bytes in row|announced"),
+        (("show", __file__), FormatError, "saw neither of them"),
+        (("verify", "/dev/null"), FormatError, "saw an empty file"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(words, error, said):

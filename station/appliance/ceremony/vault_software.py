@@ -214,6 +214,11 @@ def open_software_vault(path: Path, source: SecretSource, realm: Realm, new: boo
     """Open the sealed file, or begin one when it may be ``new``; production refuses publicly known keys."""
     if not path.exists() and new:
         return SoftwareVault(path, _chosen(source, realm), realm, KeyMaterial({}, {}, {}), new=True)
+    if not path.exists():
+        raise ConfigError(
+            f"expected the keystore {path} of the steps that are done, saw none: restore it from its backup, lost keys "
+            "are not made anew"
+        )
     require_private(path)
     passphrase = read_secret(source, "keystore passphrase")
     material = unseal(path, passphrase, realm)
