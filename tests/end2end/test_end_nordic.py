@@ -142,7 +142,8 @@ def test_one_part_by_the_command_line_through_everything_that_can_be_asked(tmp_p
     refused = station("run", "nrf5340-dk", "--label", "P000041", "--data", tmp_path / "demo", folder=tmp_path, code=2)
     assert "this part passed TF-M provisioning" in refused.stderr and "appliance" not in refused.stderr
 
-    assert run(tmp_path, "nrf5340-dk-recover", "1", "No", code=1)["bin_id"] == "locked"
+    unconfirmed = run(tmp_path, "nrf5340-dk-recover", "1", "No", code=3)
+    assert unconfirmed["kind"] == "bench" and "nothing was changed" in str(unconfirmed["reason"])
     assert hands.state(1)["chip"]["lc_state"] == "SECURED", "one yes is none"
     recovered = run(tmp_path, "nrf5340-dk-recover", "1", "1")
     assert recovered["bin_id"] == "recovered", recovered

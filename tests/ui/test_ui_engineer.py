@@ -166,6 +166,16 @@ def test_run_of_a_socket_is_its_last_one(desk):
     dialog.close()
 
 
+def test_an_interrupted_run_has_no_bin(desk):
+    desk.feed(*s.bench())
+    desk.window._show_run("17")
+    dialog = shown_dialog(desk.window, RunDialog)
+    rows = (("run", "kind", "interrupted", ""), ("run", "reason", "the station ended", ""), ("run", "bin", None, ""))
+    desk.feed(Rows("run", desk.link.sent[-1].request, ("what", "name", "value", "detail"), rows))
+    assert "INTERRUPTED   The station ended" in dialog.verdict.text() and "None" not in dialog.verdict.text()
+    dialog.close()
+
+
 def test_a_long_reason_does_not_widen_the_run_page(desk):
     desk.feed(*s.bench())
     desk.window._show_run("17")

@@ -144,7 +144,7 @@ def test_faults_that_cannot_be_armed(make_bench, capsys, fault, sentence):
     code, _, said = simulate(capsys, "--chip", "nrf5340", "--check-fault", fault)
     assert code == 2
     assert said.startswith(sentence)
-    assert said.endswith("; `station simulate --list-faults` shows all\n")
+    assert said.endswith("; `station simulate --chip nrf5340 --list-faults` shows all\n")
     if not fault.startswith("lid_open"):
         bench = make_bench()
         bench.insert()
