@@ -187,7 +187,7 @@ def test_a_killed_engine_asks_and_the_part_passes(screen, tmp_path):
         chip = chip_of(place)
         assert chip["double_burns"] == [] and chip["lc_state"] == "TEST_LOCKED0"
     runs = [(run["label"], run["kind"], run["attempt"]) for run in reversed(history(place / "data"))]
-    assert runs == [(LABEL, "", 1), (LABEL, "pass", 2)]
+    assert runs == [(LABEL, "interrupted", 1), (LABEL, "pass", 2)]
 
 
 def neutral_head(window):
