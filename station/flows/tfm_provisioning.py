@@ -184,6 +184,7 @@ def _provision(run: Run, part: Nordic) -> None:
             run.keep("console_net", part.heard.said.net.transcript)
     if part.network.child_locks:
         _install_network(run, part)
+        _keep_network_lock(run, part)
 
 
 def _is_provisioned(run: Run, part: Nordic) -> Answer:
