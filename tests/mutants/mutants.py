@@ -115,15 +115,33 @@ MUTANTS = (
     ),
     Mutant(
         "the image may run on a part that holds keys", "station/flows/tfm_provisioning.py",
-        "        _require_blank(run, part, seen)\n",
+        "        _require_blank(run, seen)\n",
         "",
         ("tests/flows/test_tfm_faults.py::test_what_is_found_before_anything_is_burnt", "-k", "identity"),
     ),
     Mutant(
         "a known part is erased by the ordinary recipe", "station/flows/nordic_recovery.py",
-        "    if _is_known(run):\n",
+        "    if is_known(run):\n",
         "    if False:\n",
         ("tests/flows/test_tfm_flow.py", "-k", "last_gate"),
+    ),
+    Mutant(
+        "a closed part is whoever its label says", "station/flows/tfm_provisioning.py",
+        "        refuse_another(run, part, since=PLAN.install)\n",
+        "        pass\n",
+        ("tests/flows/test_tfm_identity.py", "-k", "needs_recovery"),
+    ),
+    Mutant(
+        "a network core that is off counts as closed", "station/flows/tfm_provisioning.py",
+        'HEARD if part.network.speaks() else ""',
+        "HEARD",
+        ("tests/flows/test_tfm_hazards.py", "-k", "core_that_is_off"),
+    ),
+    Mutant(
+        "an image that has burnt nothing stays in flash", "station/parts/nordic/part.py",
+        '            self._probe.erase("app", images.spans(self._of("provisioning", "app")))\n            self._armed',
+        "            self._armed",
+        ("tests/flows/test_tfm_hazards.py", "-k", "did_not_run and nrf9160"),
     ),
     Mutant(
         "the dummy key is taken for a key", "station/formats/attestation.py",

@@ -13,6 +13,8 @@ from station.formats.tfm_console import Boot
 from station.ports import Console
 
 SLICE = 0.02
+BETWEEN_LOOKS = 0.05
+"""All lines are read anew at each look."""
 LINGER = 0.1
 """What follows the last expected line closely still belongs to it."""
 CHECK = "check the cable, and interface and baud rate in the board file"
@@ -42,10 +44,15 @@ class Consoles:
 
     def until(self, finished: Callable[[Said], bool], deadline: Deadline) -> Said:
         """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said."""
+        next_look, new = Deadline(0), False
         while not deadline.passed:
-            if self._listen(SLICE) and finished(self.said):
+            new = self._listen(SLICE) or new
+            if not new or not next_look.passed:
+                continue
+            if finished(self.said):
                 self._linger()
                 break
+            next_look, new = Deadline(BETWEEN_LOOKS), False
         return self.said
 
     def _linger(self) -> None:

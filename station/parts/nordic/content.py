@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 from station.formats.firmware_image import WORD, CoreImage
@@ -58,7 +59,7 @@ def _holds(probe: Probe, core: str, address: int, data: bytes) -> bool:
     """Every byte; of the words at its ends, which are read whole, what lies outside is not compared."""
     before = address % WORD
     words = probe.read_words(core, address - before, -(-(before + len(data)) // WORD))
-    found = b"".join(word.to_bytes(WORD, "little") for word in words)
+    found = struct.pack(f"<{len(words)}I", *words)
     return found[before : before + len(data)] == data
 
 
