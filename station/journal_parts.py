@@ -126,6 +126,10 @@ class PartRecord:
         """True when this burn is known to have been begun, and not to have left the part as it was."""
         return self.burn(flow, title).state in (BurnState.OPEN, BurnState.DONE, BurnState.HALF_DONE)
 
+    def half_done(self, flow: str) -> bool:
+        """True when the part showed a half of a burn of this flow: nothing more will come of it."""
+        return any(key[0] == flow and facts.state is BurnState.HALF_DONE for key, facts in self.burns.items())
+
     def burnt(self, flow: str) -> bool:
         """True when a burn of this flow is known to have happened."""
         return any(key[0] == flow and facts.state is BurnState.DONE for key, facts in self.burns.items())

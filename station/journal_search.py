@@ -18,14 +18,18 @@ def parts_keeping(journal: Journal, name: str, value: bytes) -> Parts:
 
 
 def parts_begun_without(journal: Journal, flow: str, title: str, name: str) -> Parts:
-    """Parts that are known to have begun this burn, and whose record keeps nothing under this name."""
-    kept = "SELECT 1 FROM journal k WHERE k.label = journal.label AND k.kind = 'keep' AND k.seq > journal.seq"
+    """Parts that have begun this burn, and whose record keeps nothing under this name; not those that are half done."""
+    same = "k.label = journal.label AND k.label != ''"  # the second term lets SQLite take the index of labels
+    kept = f"SELECT 1 FROM journal k WHERE {same} AND k.kind = 'keep' AND k.seq > journal.seq"
     rows = journal.rows(
         f"WHERE kind = 'intent' AND flow = ? AND title = ? AND label != '' AND NOT EXISTS ({kept} AND k.detail LIKE ?)",
         (flow, title, f'%"{name}"%'),
     )
     known = {part: journal.known(*part) for part in _parts_of(rows)}
-    return {part for part, record in known.items() if record.begun(flow, title) and name not in record.kept}
+    return {
+        part for part, record in known.items()
+        if record.begun(flow, title) and name not in record.kept and not record.half_done(flow)
+    }  # fmt: skip
 
 
 def _parts_of(rows: Iterable[Row]) -> Parts:

@@ -313,16 +313,24 @@ class Run:
         detail = {"reason": waiver.reason, "waiver": waiver.row}
         if self._journal.conflict(where.label_kind, where.label, where.device_id):
             self._journal.write(where.but(label_kind="", label=""), "erased", "", detail)
-            spared = {"waiver": waiver.row, "erased": where.device_id}
-            self.feed(self._journal.write(self._context, "spared", "", spared))
+            self.spared(f"it was device {where.device_id} that was erased, and not this part")
         else:
             self.feed(self._journal.write(where, "erased", "", detail))
 
+    def spared(self, reason: str) -> None:
+        """Record that this part was not erased, although that was allowed."""
+        self.feed(self._journal.write(self._context, "spared", "", {"reason": reason}))
+
     def _gone(self, device_id: str) -> str:
-        """What a quarantine adds when this very chip was erased in this run."""
-        return (
-            "; the chip in the socket has been erased just now, its keys are gone" if device_id == self._erased else ""
-        )
+        """What a quarantine adds when this very chip was erased, in this run or perhaps in one that broke off."""
+        if device_id == self._erased:
+            return "; the chip in the socket has been erased just now, its keys are gone"
+        if not self.part.erasing:
+            return ""
+        reason = f"an erasure begun under label {self.label} has no recorded end"
+        self._journal.write(self._context.but(label_kind="", label="", device_id=device_id), "waiver", "",
+                            {"reason": reason})  # fmt: skip
+        return f"; {reason}: this may be the chip that was erased"
 
     # ---- what cannot be made again ----------------------------------------------------------------------------
 

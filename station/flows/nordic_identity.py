@@ -23,15 +23,22 @@ def keep_instance(run: Run, part: Nordic) -> None:
     if run.kept(INSTANCE_ID) is not None:
         return
     try:
-        run.keep(INSTANCE_ID, part.boot.last_token().instance_id)
+        run.keep(INSTANCE_ID, _signed_id(part))
     except FormatError:
         pass  # no token, or one that is judged elsewhere
+
+
+def _signed_id(part: Nordic) -> bytes:
+    """The instance id of the last token if a key fits its signature: a bit that fell over is nobody's id."""
+    token = part.boot.last_token()
+    token.public_key()
+    return token.instance_id
 
 
 def attested(part: Nordic) -> bytes | None:
     """The instance id that a closed part attests, None when it gives no token that can be read; asked once in a run."""
     try:
-        return part.boot.last_token().instance_id if part.boot.attests() else None
+        return _signed_id(part) if part.boot.attests() else None
     except FormatError:
         return None
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from station.errors import ConfigError, FormatError, Reject, StationError
-from station.flows.nordic_identity import INSTANCE_ID, identify, keep_instance, refuse_another
+from station.flows.nordic_identity import INSTANCE_ID, attested, identify, keep_instance, refuse_another
 from station.flows.nordic_recovery import RECOVER_RECIPE, is_known, recover_new
 from station.formats.attestation import Checked, Token, life_cycle_name
 from station.formats.bl_storage import LifeCycle
+from station.formats.nordic_family import CLOSED
 from station.model import Answer
 from station.parts.nordic import Evidence, Look, Nordic
 from station.parts.nordic.evidence import ONLY_RECOVERY
@@ -62,10 +63,9 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
         _judge_console(run, part)
     with run.step(PLAN.network):
         _install_network(run, part)
-    if part.network.host_locks:
-        begun = run.part.begun(run.context.flow, PLAN.net_lock.id)
+    if part.network.host_locks and run.kept(NETWORK_LOCK) is None:
         run.burn(
-            PLAN.net_lock, done=lambda: part.network.is_locked(begun), do=part.network.close, tries=2, anyones=True
+            PLAN.net_lock, done=part.network.is_locked, do=lambda: _close_network(run, part), tries=2, anyones=True
         )
     _keep_network_lock(run, part)
     if part.stores_data:
@@ -115,6 +115,8 @@ def _contact(run: Run, part: Nordic) -> Look:
         identify(run, part)
     elif _has_begun(run):
         refuse_another(run, part, since=PLAN.install)
+        if run.part.erasing and attested(part) == run.kept(INSTANCE_ID) is not None:
+            run.spared("the part still attests the instance id that it is known by")
     run.require(not (run.part.erasing and is_known(run)), bin="half_provisioned", sentence="the erasure of this part "
                 f"was begun, and its end is not recorded: {_recovery(run)} finishes it")  # fmt: skip
     installed = run.part.begun(run.context.flow, PLAN.install.id)
@@ -192,6 +194,8 @@ def _is_provisioned(run: Run, part: Nordic) -> Answer:
     answer = part.is_provisioned()
     if part.seen is not None and not part.seen.is_untouched:
         _keep_evidence(run, AFTER, part.seen)
+        if part.network.child_locks and part.seen.net_approtect == CLOSED and run.kept(NETWORK_LOCK) is None:
+            run.keep(NETWORK_LOCK, f"UICR.APPROTECT {CLOSED:#010x}")
     return answer
 
 
@@ -225,6 +229,12 @@ def _put_network_image(run: Run, part: Nordic) -> None:
     run.keep(NETWORK_IMAGE, "programmed and read back")
 
 
+def _close_network(run: Run, part: Nordic) -> None:
+    """Write the word and keep what it reads, before anything resets that core."""
+    part.network.close()
+    _keep_network_lock(run, part)
+
+
 def _keep_network_lock(run: Run, part: Nordic) -> None:
     """What shows that the network core's port is closed is read while the application core's is open.
 
@@ -233,7 +243,7 @@ def _keep_network_lock(run: Run, part: Nordic) -> None:
     needed = part.network.child_locks or part.network.host_locks
     if not needed or run.kept(NETWORK_LOCK) is not None or not part.look().is_open:
         return
-    lock = part.network.lock(begun=run.part.begun(run.context.flow, PLAN.net_lock.id))
+    lock = part.network.lock()
     run.require(bool(lock), bin="network_core", sentence="the part is provisioned, but nothing shows that the debug "
                 f"port of its network core is closed for good: {ONLY_RECOVERY} ({_recovery(run)})")  # fmt: skip
     run.keep(NETWORK_LOCK, lock)

@@ -70,7 +70,7 @@ def _erased(row: Row, at: float) -> list[Line]:
 
 
 def _spared(row: Row, at: float) -> list[Line]:
-    return [("erase", "spared", at, f"it was device {row.detail['erased']} that was erased, and not this part")]
+    return [("erase", "spared", at, str(row.detail["reason"]))]
 
 
 def _keep(row: Row, at: float) -> list[Line]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from test_tfm_flow import passed, stop_before
 
 from station import labels
 from station.errors import BenchError
+from station.formats.attestation import parse
 from station.model import Role
 from station.parts.nordic.recovery import Recovery
 
@@ -150,3 +153,62 @@ def test_a_network_core_that_was_not_erased_is_no_recovered_part(nordic):
     result = bench.run(suffix="-recover")
     assert (result.kind, result.bin) == ("fail", "erase_protected") and "nobody can recover it" in result.reason
     assert bench.chip["lc_state"] == "SECURED" and result.witness.questions == []
+
+
+def test_a_part_that_still_attests_was_not_erased(nordic, monkeypatch):
+    """The probe went before anything was erased: the part proves it, and nobody has to destroy it."""
+    bench = nordic("nrf91x1")
+    passed(bench.run())
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "erase", broken)
+        assert bench.run(suffix="-recover").kind == "hold"
+    record = bench.journal.known("part", "P000041")
+    assert record.erasing and record.passed("tfm_provisioning") is None
+    passed(bench.run())
+    record = bench.journal.known("part", "P000041")
+    assert not record.erasing and record.passed("tfm_provisioning") and bench.chip["lc_state"] == "SECURED"
+
+
+def test_a_bit_that_fell_over_on_the_line_is_nobodys_id(nordic):
+    bench = nordic("nrf91x1")
+
+    def bent(part, run):
+        real, seen = part.boot.listen, []
+
+        def listen(*kind):
+            boot = real(*kind)
+            if boot.token and not seen:
+                seen.append(boot)
+                at = boot.token.index(parse(boot.token).instance_id) + 9
+                token = boot.token[:at] + bytes([boot.token[at] ^ 1]) + boot.token[at + 1 :]
+                boot = part.boot.last = dataclasses.replace(boot, token=token)
+            return boot
+
+        part.boot.listen = listen
+
+    result = bench.run(before=bent)
+    assert (result.kind, result.bin) == ("fail", "attestation"), result
+    assert "instance_id" not in bench.kept()
+    passed(bench.run())
+
+
+def test_a_killed_erasure_under_a_wrong_label_is_told_of_the_chip(nordic, monkeypatch):
+    bench = nordic("nrf91x1")
+    passed(bench.run("P000001"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_restart", broken)
+        assert bench.run("P000777").kind == "hold"
+    result = bench.run("P000777")
+    assert result.kind == "quarantine" and "erased" in result.reason
+    assert bench.journal.known("part", "P000001").passed("tfm_provisioning") is None
+
+
+def test_a_part_that_is_lost_holds_up_no_other(nordic):
+    bench = nordic("nrf5340")
+    bench.fault("pcd_failure")
+    assert bench.run("P000007").bin == "network_core"
+    bench.insert(f"other-{bench.count}")
+    assert bench.run("P000008", before=stop_before("boot")).kind == "hold"
+    bench.close_socket()
+    bench.power_cycle()
+    passed(bench.run("P000008"))

@@ -135,6 +135,16 @@ def test_what_was_erased_is_the_chip_and_not_the_label_that_was_scanned(journal)
     assert (second.erasures, second.kept, second.burnt("fake")) == (1, {}, False) and second.quarantine
 
 
+def test_a_chip_that_an_unfinished_erasure_may_have_met_has_passed_nothing(journal):
+    """Erased under another label, and the station died before it could read whose chip it was."""
+    new_run(journal, "L1").identify("a1")
+    burn(journal, [NOT_DONE, DONE], label="L1")
+    new_run(journal, "L9").waive_erase("new part")
+    verdict, _ = carry_out(journal, lambda run: run.identify("a1"), "L9")
+    assert verdict.kind == "quarantine" and "this may be the chip that was erased" in verdict.reason
+    assert journal.known("die", "L1").erasing and journal.known("die", "L1").burnt("fake")
+
+
 def test_the_waiver_is_on_the_disk_before_the_erasure_can_begin(journal):
     run = new_run(journal)
     syncs = journal.syncs

@@ -80,21 +80,19 @@ class NetworkCore:
         """Whether its port is closed, or closes at its next reset."""
         return self.is_there and self.approtect() not in (self._settings.family.open_word, ERASED)
 
-    def lock(self, begun: bool) -> str:
-        """What shows that its port is closed for good, empty when nothing does; ``begun``: this station wrote the word.
+    def lock(self) -> str:
+        """What shows that its port is closed for good, empty when nothing does.
 
         A closed port shows nothing by itself: it may be the firmware of the moment that does not open it.
         """
         word = self.approtect()
-        if word is None:
-            return "closed since this station began to close it" if begun else ""
         return f"UICR.APPROTECT {word:#010x}" if word == CLOSED else ""
 
-    def is_locked(self, begun: bool) -> Answer:
+    def is_locked(self) -> Answer:
         """Whether ``lock`` shows anything; a port that closed before its word was written cannot get it any more."""
         if not self._port.look().is_open:
             return UNKNOWN(CLOSED_PORT)
-        if self.lock(begun):
+        if self.lock():
             return DONE
         if self.access() is DebugAccess.OPEN:
             return NOT_DONE

@@ -342,8 +342,8 @@ class Nordic:
     @property
     def _hears_net(self) -> bool:
         """The network core's console is needed for its child image; where there is one, swapped ports are seen."""
-        needed = self.family.net is not None and self.settings.net_lock is NetLock.CHILD_IMAGE
-        return needed or (self.family.net is not None and "console_net" in self._ports)
+        needed = self.settings.net_lock is not NetLock.HOST or "console_net" in self._ports
+        return self.family.net is not None and needed
 
     def _of(self, stage: str, core: str) -> CoreImage:
         return self._images.of(stage, core) if self._images is not None else EMPTY
