@@ -246,7 +246,7 @@ class PartRecord:
         self.erasing = True
 
     def _spared(self, row: Row) -> None:
-        """It was another chip that was erased."""
+        """It was not this part that was erased, or nothing was."""
         self.erasing = False
 
     def _erased(self, row: Row) -> None:

@@ -282,6 +282,26 @@ def test_an_image_that_could_not_be_taken_away_is_no_clean_part(nordic, monkeypa
     passed(bench.run())
 
 
+def test_a_child_image_that_could_not_be_taken_away_is_no_clean_part(nordic, monkeypatch):
+    """It would close the network core's port at the next power-up, in a part that is said to be untouched."""
+    bench = nordic("nrf5340", net_lock="child_image")
+    real = PyocdProbe.erase
+
+    def no_erase(part, run):
+        def erase(probe, core, spans):
+            if part._armed and core == "net":
+                raise BenchError("a transient of the probe")
+            real(probe, core, spans)
+
+        patch.setattr(PyocdProbe, "erase", erase)
+
+    with monkeypatch.context() as patch:
+        early(patch)
+        result = bench.run(before=no_erase)
+    assert result.kind == "quarantine" and "still in it" in result.reason, result
+    assert bench.chip["cores"]["net"]["image"] == "provisioning_net"
+
+
 def test_a_core_that_may_still_write_keys_is_not_halted(nordic):
     """The time that the recipe gives the image is too short: the station waits for the chip's worst case first."""
     bench = nordic("nrf5340", provisioning_seconds=0.02)

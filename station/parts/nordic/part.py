@@ -208,8 +208,8 @@ class Nordic:
             if self._shows_provisioning() is not NOT_DONE:
                 return False
             self._probe.erase("app", images.spans(self._of("provisioning", "app")))
-            self._armed = False
             self.network.clear_child()
+            self._armed = False
         except StationError:
             return False
         return True
