@@ -139,8 +139,8 @@ MUTANTS = (
     ),
     Mutant(
         "an image that has burnt nothing stays in flash", "station/parts/nordic/part.py",
-        '            self._probe.erase("app", images.spans(self._of("provisioning", "app")))\n            self._armed',
-        "            self._armed",
+        '            self._probe.erase("app", images.spans(self._of("provisioning", "app")))\n            self.network',
+        "            self.network",
         ("tests/flows/test_tfm_hazards.py", "-k", "did_not_run and nrf9160"),
     ),
     Mutant(
