@@ -88,7 +88,7 @@ def measure(options: Options) -> Report:
     figures += _openssl(ceiling)
     figures += _rates("software", results, ceiling) + _rates("software, 2 workers", paired, ceiling, results)
     figures += _rates("SoftHSM2", hardware, ceiling)
-    report.figures += [*figures, *_costs(results, hardware, ceiling), growth]
+    report.figures += [*figures, *_costs(results, paired, hardware, ceiling), growth]
     return report
 
 
@@ -149,10 +149,10 @@ def _rates(keystore: str, results: Results, ceiling: Ceiling, single: Results | 
     return figures
 
 
-def _costs(results: Results, hardware: Results, ceiling: Ceiling) -> list[Figure]:
+def _costs(results: Results, paired: Results, hardware: Results, ceiling: Ceiling) -> list[Figure]:
     """What one conversation costs and how long EndorseCerts takes, with eight clients in open sessions."""
     figures = []
-    for keystore, loads in (("software", results), ("SoftHSM2", hardware)):
+    for keystore, loads in (("software", results), ("software, 2 workers", paired), ("SoftHSM2", hardware)):
         for load, result in loads.items():
             if load.clients != MIDDLE or load.fresh:
                 continue

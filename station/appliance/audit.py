@@ -163,15 +163,11 @@ def journal_accepted(journal: str, last: str, reason: str) -> None:
 
 
 def _put(line: Mapping[str, object], level: int) -> None:
-    text = json.dumps(line, ensure_ascii=True)
+    """One record for both, made without looking for the line of source that logs it, which costs as much again."""
+    record = logging.LogRecord(log.name, level, __file__, 0, json.dumps(line, ensure_ascii=True), None, None)
     if log.isEnabledFor(level):
-        log.handle(_record(log, level, text))
-    lines.handle(_record(lines, logging.INFO, text))
-
-
-def _record(logger: logging.Logger, level: int, text: str) -> logging.LogRecord:
-    """Without looking for the line of source that logs it, which costs as much as all the rest of a record."""
-    return logging.LogRecord(logger.name, level, __file__, 0, text, None, None)
+        log.handle(record)
+    lines.handle(record)
 
 
 def _now() -> str:

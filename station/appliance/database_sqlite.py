@@ -54,6 +54,7 @@ class SqliteDatabase:
         self._jobs: deque[_Job[Any]] = deque()
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._writer = _open(path)
+        self._durable = True  # as ``_open`` leaves it
         try:
             _update(self._writer, path, schema)
             self._reader = _open(path)
@@ -107,7 +108,7 @@ class SqliteDatabase:
                 job.done = True
 
     def _commit_together(self, jobs: Sequence[_Job[Any]]) -> None:
-        self._writer.execute(f"PRAGMA synchronous={'FULL' if any(job.durable for job in jobs) else 'NORMAL'}")
+        self._set_durable(any(job.durable for job in jobs))
         self._writer.execute("BEGIN IMMEDIATE")
         for job in jobs:
             self._writer.execute("SAVEPOINT job")
@@ -120,6 +121,12 @@ class SqliteDatabase:
                 self._writer.execute("ROLLBACK TO job")
             self._writer.execute("RELEASE job")
         self._writer.execute("COMMIT")
+
+    def _set_durable(self, durable: bool) -> None:
+        """Whether the next commit waits for the disk; setting it anew each time would cost as much as a statement."""
+        if durable is not self._durable:
+            self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):

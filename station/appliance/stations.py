@@ -38,6 +38,7 @@ class Role(StrEnum):
     RMA = "RMA"
 
 
+ALL_ROLES = tuple(Role)
 READING = frozenset(
     {"InitSession", "CloseSession", "GetCaSubjectKeys", "GetCaCerts", "GetOwnerFwBootMessage", "GetStoredTokens"}
 )
@@ -143,7 +144,7 @@ class Access:
             raise Refusal("PERMISSION_DENIED", "the client certificate is of realm dev, this appliance is not")
         stations = self._stations.value()
         if stations is None:
-            return Station(certificate.title, ("*",), tuple(Role))
+            return Station(certificate.title, ("*",), ALL_ROLES)
         return stations.of(certificate)
 
     def work_orders(self) -> tuple[WorkOrder, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from station.errors import FormatError
 from station.formats import der_tlv
@@ -91,12 +92,7 @@ class Tbs:
         found = self.extension(OID_BASIC_CONSTRAINTS)
         if found is None:
             return None
-        parts = list(der_tlv.read(found.value).expect(der_tlv.SEQUENCE, "basic constraints").children)
-        ca = bool(parts) and parts[0].tag == der_tlv.BOOLEAN and der_tlv.read_boolean(parts.pop(0), "CA flag")
-        length = der_tlv.read_integer(parts.pop(0), "path length") if parts else None
-        if parts or (length is not None and length < 0):
-            raise FormatError("expected a CA flag and a path length in basic constraints, saw more: the DER is damaged")
-        return BasicConstraints(ca, length)
+        return _basic_constraints(found.value)
 
     @property
     def key_usage(self) -> frozenset[int] | None:
@@ -104,8 +100,7 @@ class Tbs:
         found = self.extension(OID_KEY_USAGE)
         if found is None:
             return None
-        data, unused = der_tlv.read_bits(der_tlv.read(found.value).expect(der_tlv.BIT_STRING, "key usage"), "key usage")
-        return bit_numbers(data, unused)
+        return _key_usage(found.value)
 
     @property
     def subject_serial(self) -> str | None:
@@ -140,8 +135,9 @@ def parse_certificate(der: bytes) -> Certificate:
     return Certificate(der, tbs, algorithm, der_tlv.read_octets_aligned(parts[2], "signature"))
 
 
+@lru_cache(maxsize=128)
 def parse_tbs(der: bytes) -> Tbs:
-    """Read a bare TBS certificate, as the part exports it."""
+    """Read a bare TBS certificate, as the part exports it; remembered, because who signs one verifies it next."""
     parts = list(der_tlv.read(der, "a TBS certificate").expect(der_tlv.SEQUENCE, "a TBS certificate").children)
     if parts and parts[0].tag == _VERSION:
         _check_version(parts.pop(0))
@@ -179,6 +175,22 @@ def bit_numbers(data: bytes, unused: int) -> frozenset[int]:
     """Numbers of the bits that are set; bit 0 is the most significant bit of the first byte."""
     usable = 8 * len(data) - unused
     return frozenset(number for number in range(usable) if data[number // 8] >> (7 - number % 8) & 1)
+
+
+@lru_cache(maxsize=64)
+def _basic_constraints(value: bytes) -> BasicConstraints:
+    """There are few different ones, and each is asked for once per certificate below it."""
+    parts = list(der_tlv.read(value).expect(der_tlv.SEQUENCE, "basic constraints").children)
+    ca = bool(parts) and parts[0].tag == der_tlv.BOOLEAN and der_tlv.read_boolean(parts.pop(0), "CA flag")
+    length = der_tlv.read_integer(parts.pop(0), "path length") if parts else None
+    if parts or (length is not None and length < 0):
+        raise FormatError("expected a CA flag and a path length in basic constraints, saw more: the DER is damaged")
+    return BasicConstraints(ca, length)
+
+
+@lru_cache(maxsize=64)
+def _key_usage(value: bytes) -> frozenset[int]:
+    return bit_numbers(*der_tlv.read_bits(der_tlv.read(value).expect(der_tlv.BIT_STRING, "key usage"), "key usage"))
 
 
 def _check_version(part: Tlv) -> None:

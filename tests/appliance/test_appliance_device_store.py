@@ -196,14 +196,18 @@ def file(tmp_path):
 
 
 def test_every_durable_commit_reaches_the_disk(file):
+    full, normal = [(2,)], [(1,)]
+    assert file.read("PRAGMA journal_mode") == [("wal",)]
+    assert file._writer.execute("PRAGMA synchronous").fetchall() == full
     said = []
     file._writer.set_trace_callback(said.append)
+    for durable, level in ((True, full), (False, normal), (False, normal), (True, full)):
+        file.run(lambda transaction: transaction.execute("DELETE FROM anchors"), durable=durable)
+        assert file._writer.execute("PRAGMA synchronous").fetchall() == level
     file.execute("DELETE FROM anchors")
-    file.run(lambda transaction: transaction.execute("DELETE FROM anchors"), durable=False)
-    assert [line for line in said if line.startswith(("PRAGMA", "COMMIT"))] == [
-        "PRAGMA synchronous=FULL", "COMMIT", "PRAGMA synchronous=NORMAL", "COMMIT",
+    assert [line for line in said if line.startswith(("PRAGMA synchronous=", "COMMIT"))] == [
+        "COMMIT", "PRAGMA synchronous=NORMAL", "COMMIT", "COMMIT", "PRAGMA synchronous=FULL", "COMMIT", "COMMIT",
     ]  # fmt: skip
-    assert file.read("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_registrations_that_wait_share_a_commit(file):
