@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from station.appliance.keystore_settings import PKCS11, SOFTWARE
+from station.appliance.one_core import keep_to_one_core
 from station.appliance.pki import SKU, client_files, init
 from station.appliance.settings import read_settings
 from station.appliance.sku_templates import chosen, unservable
@@ -92,6 +94,8 @@ def serve_command(
         return supervise(folder, workers or settings.run.workers, host, port, ready=announce, log_level=log_level)
     from station.appliance.server import serve  # gRPC and SQLite, which init and --help do without
 
+    if settings.run.one_core:
+        keep_to_one_core(os.getpid())
     return serve(folder, host, port, ready=announce)
 
 

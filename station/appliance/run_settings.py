@@ -12,7 +12,7 @@ from station.errors import ConfigError
 from station.model import Realm
 
 TEXTS = {"stations": "stations.toml", "counters": "counters.db", "audit": "audit.jsonl", "metrics": ""}
-SWITCHES = {"reflection": False}
+SWITCHES = {"reflection": False, "one_core": True}
 NUMBERS = {"session_minutes": (60, 1, 1440), "calls_per_second": (2000, 0, 1_000_000), "workers": (1, 1, 64)}
 """Default, least and most."""
 
@@ -21,7 +21,8 @@ NUMBERS = {"session_minutes": (60, 1, 1440), "calls_per_second": (2000, 0, 1_000
 class RunSettings:
     """Paths are absolute; ``audit`` is None when the log is the only place; 0 calls per second means no limit.
 
-    ``metrics`` is None when nothing listens for Prometheus. ``workers`` processes serve the folder together.
+    ``metrics`` is None when nothing listens for Prometheus. ``workers`` processes serve the folder together,
+    each on one core when ``one_core`` is set.
     """
 
     stations: Path
@@ -29,6 +30,7 @@ class RunSettings:
     audit: Path | None
     metrics: MetricsAddress | None
     reflection: bool
+    one_core: bool
     session_minutes: int
     calls_per_second: int
     workers: int
@@ -59,11 +61,13 @@ def run_settings(folder: Path, values: Mapping[str, Any]) -> RunSettings:
     """The checked settings."""
     texts = {key: str(values.get(key, default)) for key, default in TEXTS.items()}
     numbers = {key: int(values.get(key, default)) for key, (default, _, _) in NUMBERS.items()}
+    switches = {key: bool(values.get(key, default)) for key, default in SWITCHES.items()}
     return RunSettings(
         stations=folder / texts["stations"],
         counters=folder / texts["counters"],
         audit=folder / texts["audit"] if texts["audit"] else None,
         metrics=parse_address(texts["metrics"]) if texts["metrics"] else None,
-        reflection=bool(values.get("reflection", SWITCHES["reflection"])),
+        reflection=switches["reflection"],
+        one_core=switches["one_core"],
         **numbers,
     )

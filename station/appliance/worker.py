@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from station.appliance.one_core import keep_to_one_core
 from station.appliance.server import serving
 from station.appliance.serving_process import private_and_asked, wait
 from station.appliance.settings import read_settings
@@ -30,6 +31,8 @@ def work(folder: Path, say: Callable[[str], None]) -> int:
     harden_process()
     order = Order(**json.loads(sys.stdin.readline()))
     settings = with_secrets(read_settings(folder.resolve()), order.secrets)
+    if settings.run.one_core:
+        keep_to_one_core(os.getppid() + order.number)  # each of a supervisor's workers on another one
     with ExitStack() as stack:
         asked = stack.enter_context(private_and_asked())
         served = stack.enter_context(serving(settings, order.host, order.port, order.number))

@@ -72,6 +72,7 @@ def test_the_end_is_waited_for_and_the_process_is_closed():
     assert told["UMask"] == ["0077"]
     assert told["User"] != ["root"]
     assert told["RestartPreventExitStatus"] == [str(PinError.exit_code)]
+    assert "sched_setaffinity" in told["SystemCallFilter"]  # refused with the other @resources, then allowed again
     assert told["SystemCallErrorNumber"] == ["EPERM"]  # mbind of a library is refused: an error, not the end
 
 

@@ -218,7 +218,15 @@ def test_rates_over_the_wire(folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["session_minutes = 0", "session_minutes = 5.5", "calls_per_second = -1", "workers = 0", "audit = 3"]
+    "text",
+    [
+        "session_minutes = 0",
+        "session_minutes = 5.5",
+        "calls_per_second = -1",
+        "workers = 0",
+        "one_core = 1",
+        "audit = 3",
+    ],
 )
 def test_findings_of_the_settings(folder, text):
     toml = folder / "appliance.toml"
