@@ -93,7 +93,7 @@ class PartRecord:
     """Everything known of one part; fed with its rows in order, live ones included.
 
     ``forms``: what each kept value was: str, bytes or sealed.
-    ``erasing``: the erasure of the whole part was allowed, and nobody knows yet whether it happened.
+    ``waivers``: rows that allowed the erasure of the whole part, of which nobody knows yet whether it happened.
     """
 
     labels: set[tuple[str, str]] = field(default_factory=set)
@@ -109,7 +109,7 @@ class PartRecord:
     registrations: dict[int, KeptRegistration] = field(default_factory=dict)
     registered: bool = False
     erasures: int = 0
-    erasing: bool = False
+    waivers: set[int] = field(default_factory=set)
     last_context: Context | None = None
 
     def burn(self, flow: str, title: str) -> BurnFacts:
@@ -140,6 +140,11 @@ class PartRecord:
         return last if last is not None and last.kind == "pass" and not self.erasing else None
 
     @property
+    def erasing(self) -> bool:
+        """The erasure of the whole part was allowed, and its end is not known."""
+        return bool(self.waivers)
+
+    @property
     def settle(self) -> float:
         """The longest settle time of the open intents, in seconds."""
         return max((self.burns[key].settle for key in self.open_burns()), default=0.0)
@@ -165,7 +170,7 @@ class PartRecord:
         facts.settle = float(row.detail.get("settle", 0.0))
         facts.boot, facts.monotonic_us, facts.run = row.boot, row.monotonic_us, row.context.run
         facts.power_lost = facts.failed_inside = False
-        self.erasing = False  # the flow has seen what the part is
+        self.waivers.clear()  # the flow has seen what the part is
 
     def _outcome(self, row: Row) -> None:
         facts = self.burn(row.context.flow, row.title)
@@ -243,16 +248,19 @@ class PartRecord:
 
     def _waiver(self, row: Row) -> None:
         """From here on the part may lose everything that was burnt into it."""
-        self.erasing = True
+        self.waivers.add(row.seq)
 
     def _spared(self, row: Row) -> None:
-        """It was not this part that was erased, or nothing was."""
-        self.erasing = False
+        """Another chip was erased by this waiver; or (none is named) the part has proved that it never was."""
+        if "waiver" in row.detail:
+            self.waivers.discard(int(row.detail["waiver"]))
+        else:
+            self.waivers.clear()
 
     def _erased(self, row: Row) -> None:
         """The whole part was erased with what was burnt into it: what it was, it is no more (docs/decisions/0014)."""
         self.erasures += 1
-        self.erasing = False
+        self.waivers.clear()
         self.burns.clear()
         self.kept.clear()
         self.forms.clear()

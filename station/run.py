@@ -313,13 +313,14 @@ class Run:
         detail = {"reason": waiver.reason, "waiver": waiver.row}
         if self._journal.conflict(where.label_kind, where.label, where.device_id):
             self._journal.write(where.but(label_kind="", label=""), "erased", "", detail)
-            self.spared(f"it was device {where.device_id} that was erased, and not this part")
+            self.spared(f"it was device {where.device_id} that was erased, and not this part", waiver)
         else:
             self.feed(self._journal.write(where, "erased", "", detail))
 
-    def spared(self, reason: str) -> None:
-        """Record that this part was not erased, although that was allowed."""
-        self.feed(self._journal.write(self._context, "spared", "", {"reason": reason}))
+    def spared(self, reason: str, waiver: EraseWaiver | None = None) -> None:
+        """Record that this part was not erased, although that was allowed: by ``waiver``, or (None) ever."""
+        detail: dict[str, object] = {"reason": reason} | ({"waiver": waiver.row} if waiver is not None else {})
+        self.feed(self._journal.write(self._context, "spared", "", detail))
 
     def _gone(self, device_id: str) -> str:
         """What a quarantine adds when this very chip was erased, in this run or perhaps in one that broke off."""

@@ -1,11 +1,11 @@
 """Who a Nordic part is: its own id while the debug port is open, what its attestation says once it is closed.
 
-Nothing but the attestation tells closed parts from one another (docs/decisions/0017).
+Nothing but the attestation tells closed parts from one another (docs/decisions/0017). The id is the hash of a key that
+was born in the part, so two parts that attest the same one are one part, or have one key.
 """
 
 from __future__ import annotations
 
-from station.errors import FormatError
 from station.parts.nordic import Nordic
 from station.run import Run, Title
 
@@ -20,42 +20,33 @@ def identify(run: Run, part: Nordic) -> None:
 
 def keep_instance(run: Run, part: Nordic) -> None:
     """Keep the instance id of the first token that the part gives; it is read while the run knows who the part is."""
-    if run.kept(INSTANCE_ID) is not None:
-        return
-    try:
-        run.keep(INSTANCE_ID, _signed_id(part))
-    except FormatError:
-        pass  # no token, or one that is judged elsewhere
+    seen = part.boot.signed_id()
+    if seen is not None and run.kept(INSTANCE_ID) is None:
+        run.keep(INSTANCE_ID, seen)  # a token that is none, or that nobody signed, is judged elsewhere
 
 
-def _signed_id(part: Nordic) -> bytes:
-    """The instance id of the last token if a key fits its signature: a bit that fell over is nobody's id."""
-    token = part.boot.last_token()
-    token.public_key()
-    return token.instance_id
-
-
-def attested(part: Nordic) -> bytes | None:
-    """The instance id that a closed part attests, None when it gives no token that can be read; asked once in a run."""
-    try:
-        return _signed_id(part) if part.boot.attests() else None
-    except FormatError:
-        return None
-
-
-def refuse_another(run: Run, part: Nordic, since: Title) -> None:
+def refuse_another(run: Run, seen: bytes | None, since: Title) -> None:
     """Quarantine a closed part that is another one than its label says, or that could be.
 
-    ``since``: the burn from whose intent on a part may close without having said who it is.
+    ``seen``: the instance id that it attests. ``since``: the burn from whose intent on a part may close without having
+    said who it is.
     """
-    seen, known = attested(part), run.kept(INSTANCE_ID)
-    if seen is None or seen == known:
+    known = run.kept(INSTANCE_ID)
+    if seen is None:
         return  # what a silent part is, the burns judge
-    if known is not None:
+    if known is not None and seen != known:
         raise run.quarantined(f"the part attests as {seen.hex()}, but {run.label} is known as {known.hex()}", since)
-    if owners := ", ".join(run.others_keeping(INSTANCE_ID, seen)):
-        raise run.quarantined(f"{run.label} was scanned, but the part attests as {owners}", since)
+    refuse_shared(run, seen, since)
+    if known is not None:
+        return
     others = ", ".join(run.others_begun_without(since, INSTANCE_ID))
     if others and not run.part.burn(run.context.flow, since.id).vouched:
         raise run.quarantined(f"nobody can tell {run.label} from {others}: each of them may have closed its debug "
                               "port before it had said who it is", since)  # fmt: skip
+
+
+def refuse_shared(run: Run, seen: bytes, title: Title) -> None:
+    """Quarantine a part that attests the instance id of another one of this station."""
+    if owners := ", ".join(run.others_keeping(INSTANCE_ID, seen)):
+        raise run.quarantined(f"{run.label} was scanned, but the part attests as {owners}: it is that part, or both "
+                              "have the same identity key", title)  # fmt: skip

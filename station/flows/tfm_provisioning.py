@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from station.errors import ConfigError, FormatError, Reject, StationError
-from station.flows.nordic_identity import INSTANCE_ID, attested, identify, keep_instance, refuse_another
+from station.flows.nordic_identity import INSTANCE_ID, identify, keep_instance, refuse_another, refuse_shared
 from station.flows.nordic_recovery import RECOVER_RECIPE, is_known, recover_new
 from station.formats.attestation import Checked, Token, life_cycle_name
 from station.formats.bl_storage import LifeCycle
 from station.formats.nordic_family import CLOSED
-from station.model import Answer
+from station.model import DONE, NOT_DONE, Answer
 from station.parts.nordic import Evidence, Look, Nordic
 from station.parts.nordic.evidence import ONLY_RECOVERY
 from station.ports import Appliance
@@ -76,7 +76,7 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
         run.burn(PLAN.lock, done=part.is_locked, do=part.lock, tries=2, anyones=True)
     run.burn(PLAN.boot, done=part.has_booted, do=lambda: _boot(run, part), tries=2, anyones=True)
     with run.step(PLAN.attest):
-        _attest(run, part)
+        _attest(run, part, found)
     with run.step(PLAN.closed):
         _prove_closed(run, part)
 
@@ -94,10 +94,12 @@ def _refuse_other_images(run: Run, digests: Mapping[str, str]) -> None:
     if before is None or not _has_begun(run):
         return
     recorded = json.loads(before)["images"]
-    if changed := sorted(name for name in recorded if digests.get(name) != recorded[name]):
+    changed = sorted(name for name in {**recorded, **digests} if digests.get(name) != recorded.get(name))
+    if changed:
         name = changed[0]
-        raise ConfigError(f"the part was begun with another {name} (SHA-256 {recorded[name]}) than the pack holds now; "
-                          f"finish it with that pack, or erase it ({_recovery(run)})")  # fmt: skip
+        other = f"another {name} (SHA-256 {recorded[name]}) than" if name in recorded else f"no {name}, which"
+        raise ConfigError(f"the part was begun with {other} the pack holds now; finish it with the pack of that time, or "
+                          f"erase it ({_recovery(run)})")  # fmt: skip
 
 
 def _recovery(run: Run) -> str:
@@ -114,8 +116,9 @@ def _contact(run: Run, part: Nordic) -> Look:
     if found.is_open:
         identify(run, part)
     elif _has_begun(run):
-        refuse_another(run, part, since=PLAN.install)
-        if run.part.erasing and attested(part) == run.kept(INSTANCE_ID) is not None:
+        seen = part.boot.identity()
+        refuse_another(run, seen, since=PLAN.install)
+        if run.part.erasing and seen == run.kept(INSTANCE_ID) is not None:
             run.spared("the part still attests the instance id that it is known by")
     run.require(not (run.part.erasing and is_known(run)), bin="half_provisioned", sentence="the erasure of this part "
                 f"was begun, and its end is not recorded: {_recovery(run)} finishes it")  # fmt: skip
@@ -137,6 +140,7 @@ def _prepare(run: Run, part: Nordic, found: Look, digests: Mapping[str, str]) ->
         seen = part.evidence()
         _keep_evidence(run, BEFORE, seen, targetid=f"{found.port.targetid:#010x}", images=dict(digests))
         _require_blank(run, seen)
+        _require_free_words(run, part)
         part.keep_open()
         if pages := part.clear_flash():
             run.log(f"{pages} pages of flash held something and were erased", "dut")
@@ -161,6 +165,13 @@ def _require_blank(run: Run, seen: Evidence) -> None:
         raise Reject(f"the part is provisioned already, and this station does not know it: {seen.sentence}; "
                      f"{ONLY_RECOVERY} ({recipe})", bin="already_provisioned")  # fmt: skip
     raise Reject(f"the part is half provisioned: {seen.sentence}; {ONLY_RECOVERY} ({recipe})", bin="half_provisioned")
+
+
+def _require_free_words(run: Run, part: Nordic) -> None:
+    """What the production image needs in UICR must be free now: keys are made before it is written."""
+    stored = part.is_stored()
+    run.require(stored.evidence in (DONE.evidence, NOT_DONE.evidence), bin="wrong_state",
+                sentence=f"{stored.reason}; the {_recovery(run)} erases the part")  # fmt: skip
 
 
 # ---- provisioning -----------------------------------------------------------------------------------------------
@@ -261,7 +272,7 @@ def _boot(run: Run, part: Nordic) -> None:
         keep_instance(run, part)
 
 
-def _attest(run: Run, part: Nordic) -> None:
+def _attest(run: Run, part: Nordic, found: Look) -> None:
     """The token of this part's own key, compared with everything that is known of it, and kept."""
     try:
         token = part.boot.token()
@@ -270,6 +281,7 @@ def _attest(run: Run, part: Nordic) -> None:
         raise Reject(sentence, bin="attestation") from None
     finally:
         run.keep("console_boot", part.boot.transcript)
+    _refuse_identity(run, part, found)
     checked = part.check(token, run.kept(INSTANCE_ID))
     _keep_token(run, part, token, checked)
     if refused := part.boot.refused:
@@ -282,6 +294,17 @@ def _attest(run: Run, part: Nordic) -> None:
         run.keep(PUBLIC_KEY, checked.public_key.raw)
     fresh = " (to the sample's fixed challenge: it proves identity, not freshness)" if token.is_sample else ""
     run.log(f"attested: instance id {token.instance_id.hex()}, {life_cycle_name(token.life_cycle)}{fresh}", "dut")
+
+
+def _refuse_identity(run: Run, part: Nordic, found: Look) -> None:
+    """Whose token this is, before anything of it is kept: one that came late is a closed part's first word, too."""
+    seen = part.boot.signed_id()
+    if seen is None:
+        return  # judged with all its claims
+    if found.is_open:  # its own id has said which part it is
+        refuse_shared(run, seen, PLAN.boot)
+    else:
+        refuse_another(run, seen, since=PLAN.install)
 
 
 def _keep_token(run: Run, part: Nordic, token: Token, checked: Checked) -> None:

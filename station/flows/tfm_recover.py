@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from station.errors import BenchError
-from station.flows.nordic_identity import INSTANCE_ID, attested, identify
+from station.flows.nordic_identity import INSTANCE_ID, identify
 from station.flows.nordic_recovery import erase
 from station.parts.nordic import Nordic
 from station.ports import Appliance
@@ -51,16 +51,16 @@ def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
 
 def _require_same(run: Run, part: Nordic) -> None:
     """A closed part says who it is by its attestation only: another one than the label's is not touched."""
-    known = run.kept(INSTANCE_ID)
-    if known is None:
-        return
-    seen = attested(part)
+    known, seen = run.kept(INSTANCE_ID), part.boot.identity()
     if seen is None:
         run.log("its debug port is closed and it gives no token: only its label says which part this is", "dut")
         return
-    if seen != known:  # no verdict on the label's part, which lies elsewhere
-        raise BenchError(f"the part in the socket attests as {seen.hex()}, but {run.label} is known as {known.hex()}: "
-                         "it is another part, and nothing was erased; put the right one in")  # fmt: skip
+    owners = ", ".join(run.others_keeping(INSTANCE_ID, seen))
+    if owners or seen != (known or seen):  # no verdict on the label's part, which lies elsewhere
+        who = owners or seen.hex()
+        label = f"{run.label} is known as {known.hex()}" if known is not None else f"{run.label} was scanned"
+        raise BenchError(f"the part in the socket attests as {who}, but {label}: it is another part, and nothing was "
+                         "erased; put the right one in")  # fmt: skip
 
 
 def _confirm(run: Run) -> None:

@@ -196,12 +196,15 @@ def test_a_secured_part_of_another_bench_is_not_touched(nordic):
     assert bench.chip["erase_alls"] == []
 
 
-def test_a_known_part_under_a_new_label_is_quarantined(nordic):
-    """A closed hardened part cannot say who it is: the lot was called new, and only afterwards its id is read."""
+def test_a_known_part_under_a_new_label_is_not_erased(nordic):
+    """The lot was called new, but a closed part that attests is nobody's new one."""
     bench = nordic("nrf91x1")
     passed(bench.run("P000001"))
+    erased = len(bench.chip["erase_alls"])
     result = bench.run("P000002")
-    assert result.kind == "quarantine" and "belongs to label P000001" in result.reason
+    assert result.kind == "bench" and "attests as P000001, but P000002 was scanned" in result.reason
+    assert len(bench.chip["erase_alls"]) == erased and bench.chip["lc_state"] == "SECURED"
+    assert bench.journal.known("part", "P000001").passed("tfm_provisioning")
 
 
 def test_a_part_known_here_is_not_erased_by_the_ordinary_recipe(nordic):

@@ -6,7 +6,10 @@ import dataclasses
 
 import pytest
 from test_tfm_flow import passed, stop_before
+from test_tfm_hazards import another_station
 
+from drivers.pyocd_probe.probe import PyocdProbe
+from drivers.virtual.nrf.firmware import keys
 from station import labels
 from station.errors import BenchError
 from station.formats.attestation import parse
@@ -76,12 +79,28 @@ def test_who_it_is_is_kept_at_the_first_boot(nordic):
     assert kept["instance_id"][0] == 1 and len(kept["instance_id"]) == 33 and kept["console_boot"]
 
 
+def mute(part, run):
+    """Its console says nothing: who it is, nobody can know before it is erased."""
+    part.boot.identity = lambda *_: None
+
+
+@pytest.mark.parametrize("suffix", ["", "-recover"])
+def test_a_finished_part_under_a_wrong_label_is_not_erased(nordic, suffix):
+    bench = nordic("nrf5340")
+    passed(bench.run("P000001"))
+    erased = len(bench.chip["erase_alls"])
+    result = bench.run("P000777", suffix=suffix)
+    assert result.kind == "bench" and "attests as P000001, but P000777 was scanned" in result.reason
+    assert len(bench.chip["erase_alls"]) == erased and bench.chip["lc_state"] == "SECURED"
+    assert bench.journal.known("part", "P000001").passed("tfm_provisioning")
+
+
 @pytest.mark.parametrize("suffix", ["", "-recover"])
 def test_a_finished_part_that_a_wrong_label_had_erased_is_told_so(nordic, suffix):
     """Everything was confirmed and nobody looked: whoever reads the quarantine must learn that the keys are gone."""
     bench = nordic("nrf5340")
     passed(bench.run("P000001"))
-    result = bench.run("P000777", suffix=suffix)
+    result = bench.run("P000777", suffix=suffix, before=mute)
     assert result.kind == "quarantine"
     assert "belongs to label P000001, but label P000777 was scanned" in result.reason
     assert result.reason.endswith("; the chip in the socket has been erased just now, its keys are gone")
@@ -175,8 +194,8 @@ def test_a_bit_that_fell_over_on_the_line_is_nobodys_id(nordic):
     def bent(part, run):
         real, seen = part.boot.listen, []
 
-        def listen(*kind):
-            boot = real(*kind)
+        def listen(*kind, **more):
+            boot = real(*kind, **more)
             if boot.token and not seen:
                 seen.append(boot)
                 at = boot.token.index(parse(boot.token).instance_id) + 9
@@ -197,8 +216,8 @@ def test_a_killed_erasure_under_a_wrong_label_is_told_of_the_chip(nordic, monkey
     passed(bench.run("P000001"))
     with monkeypatch.context() as patch:
         patch.setattr(Recovery, "_restart", broken)
-        assert bench.run("P000777").kind == "hold"
-    result = bench.run("P000777")
+        assert bench.run("P000777", before=mute).kind == "hold"
+    result = bench.run("P000777", before=mute)
     assert result.kind == "quarantine" and "erased" in result.reason
     assert bench.journal.known("part", "P000001").passed("tfm_provisioning") is None
 
@@ -212,3 +231,124 @@ def test_a_part_that_is_lost_holds_up_no_other(nordic):
     bench.close_socket()
     bench.power_cycle()
     passed(bench.run("P000008"))
+
+
+# ---- tokens that come late, keys that are not the part's own --------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["truncated_token", "token_error"])
+@pytest.mark.parametrize("where", ["install", "boot"])
+def test_a_token_that_comes_at_the_second_time_is_a_first_word_too(two, fault, where):
+    bench = two("nrf91x1", where)
+    before = bench.kept("P000002")
+    bench.fault(fault)
+    result = bench.run("P000001")
+    assert result.kind == "quarantine" and "attests as P000002" in result.reason, result
+    assert "instance_id" not in bench.kept("P000001") and bench.kept("P000002") == before
+
+
+def test_a_token_that_comes_in_the_last_step_only_is_judged_before_it_is_kept(two, monkeypatch):
+    bench = two("nrf91x1", "boot")
+    result = bench.run("P000001", before=mute)
+    assert result.kind == "quarantine" and "attests as P000002" in result.reason, result
+    assert "instance_id" not in bench.kept("P000001") and "attestation_token" not in bench.kept("P000001")
+
+
+def test_another_part_is_no_failure_of_the_one_whose_label_was_scanned(two):
+    bench = two("nrf91x1", "attest")
+    token = bench.kept("P000001").get("attestation_token")
+    bench.fault("truncated_token")
+    result = bench.run("P000001")
+    assert result.kind == "quarantine" and "is known as" in result.reason
+    assert bench.kept("P000001").get("attestation_token") == token
+
+
+def test_two_parts_with_one_identity_key_do_not_pass(nordic, monkeypatch):
+    """An image whose key is not born in the part, and is not the published dummy either."""
+    monkeypatch.setattr(keys, "new_identity", lambda: 0x1234_5678_90AB_CDEF)
+    bench = nordic("nrf91x1")
+    passed(bench.run("P000001"))
+    bench.insert(f"another-{bench.count}")
+    result = bench.run("P000002")
+    assert result.kind == "quarantine" and "both have the same identity key" in result.reason
+
+
+# ---- who is erased --------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_part_of_another_station_is_not_erased_as_new(nordic):
+    bench = nordic("nrf5340")
+    passed(bench.run("P000001"))
+    another_station(bench)
+    erased = len(bench.chip["erase_alls"])
+    result = bench.run("P000001")
+    assert (result.kind, result.bin) == ("fail", "already_provisioned"), result
+    assert "it attests (instance id 01" in result.reason
+    assert len(bench.chip["erase_alls"]) == erased
+    assert bench.run("P000001", suffix="-recover").bin == "recovered"
+    passed(bench.run("P000001"))
+
+
+def test_a_recovery_asks_a_part_whose_label_never_had_a_name(nordic):
+    bench = nordic("nrf91x1")
+    bench.fault("panic:huk")
+    assert bench.run("P000001").bin == "half_provisioned"
+    bench.insert(f"another-{bench.count}")
+    passed(bench.run("P000002"))
+    result = bench.run("P000001", suffix="-recover")
+    assert result.kind == "bench" and "attests as P000002, but P000001 was scanned" in result.reason
+    assert result.witness.questions == [] and bench.chip["lc_state"] == "SECURED"
+
+
+def test_a_recovery_asks_again_when_the_token_comes_damaged(nordic):
+    bench = nordic("nrf91x1")
+    passed(bench.run("P000001"))
+    bench.insert(f"another-{bench.count}")
+    passed(bench.run("P000002"))
+    bench.fault("truncated_token")
+    result = bench.run("P000001", suffix="-recover")
+    assert result.kind == "bench" and "attests as P000002" in result.reason and bench.chip["lc_state"] == "SECURED"
+
+
+@pytest.mark.parametrize("chip", ["nrf91x1", "nrf5340"])
+def test_a_part_that_is_closed_for_its_secure_side_only_is_no_new_one(nordic, chip):
+    bench = nordic(chip)
+    assert bench.run("P000001", before=stop_before("boot")).kind == "hold"
+    bench.fault("secure_locked")
+    another_station(bench)
+    erased = len(bench.chip["erase_alls"])
+    result = bench.run("P000003")
+    assert (result.kind, result.bin) == ("fail", "locked") and "for the secure side only" in result.reason
+    assert result.witness.questions == [] and len(bench.chip["erase_alls"]) == erased
+
+
+def test_an_erasure_of_another_chip_ends_no_other_waiver(nordic, monkeypatch):
+    """P000001 lies half erased elsewhere: that another chip was erased under its label says nothing of it."""
+    bench = nordic("nrf91x1")
+    passed(bench.run("P000001"))
+    first = f"part-{bench.count:03}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Recovery, "_restart", broken)
+        assert bench.run("P000001", suffix="-recover").kind == "hold"
+    bench.close_socket()
+    bench.insert(f"blank-{bench.count}")
+    result = bench.run("P000001", suffix="-recover")
+    assert result.kind == "quarantine" and "has been erased just now" in result.reason
+    bench.release("P000001")
+    record = bench.journal.known("part", "P000001")
+    assert record.erasing and record.passed("tfm_provisioning") is None
+    bench.insert(first)
+    assert bench.run("P000001", suffix="-recover").bin == "recovered"
+    assert not bench.journal.known("part", "P000001").erasing
+
+
+def test_an_erasure_without_effect_is_not_recorded_as_one(nordic, monkeypatch):
+    bench = nordic("nrf9160")
+    assert bench.run(before=stop_before("install")).kind == "hold"
+    with monkeypatch.context() as patch:
+        patch.setattr(PyocdProbe, "erase_all", lambda *_: None)
+        result = bench.run(suffix="-recover")
+    record = bench.journal.known("part", "P000041")
+    assert (result.kind, result.bin) == ("fail", "half_provisioned") and "is not blank" in result.reason
+    assert record.erasures == 0 and record.erasing and record.burnt("tfm_provisioning")
+    assert bench.run(suffix="-recover").bin == "recovered"

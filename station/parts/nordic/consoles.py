@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from station.deadline import Deadline
 from station.formats import provisioning_console
@@ -17,7 +20,13 @@ BETWEEN_LOOKS = 0.05
 """All lines are read anew at each look."""
 LINGER = 0.1
 """What follows the last expected line closely still belongs to it."""
+SPEAK_SECONDS = 2.0
+"""How long the network core is given to say something after the application core."""
 CHECK = "check the cable, and interface and baud rate in the board file"
+
+_ALONE = threading.Lock()
+_PROVED: WeakSet[Console] = WeakSet()
+"""Ports that are known to hear the part of their own socket, for as long as they are open."""
 
 
 @dataclass(slots=True)
@@ -29,10 +38,16 @@ class Said:
 
 
 class Consoles:
-    """``app`` belongs to the application core, ``net`` to the network core where there is one."""
+    """``app`` belongs to the application core, ``net`` to the network core where there is one.
 
-    def __init__(self, app: Console, net: Console | None, log: Callable[[str, str, str], None]) -> None:
+    ``net_counts``: what the network core says proves something.
+    """
+
+    def __init__(
+        self, app: Console, net: Console | None, log: Callable[[str, str, str], None], net_counts: bool = False
+    ) -> None:
         self._ports = {"app": app, **({"net": net} if net is not None else {})}
+        self._net_counts = net_counts and net is not None
         self._log = log
         self.said = Said()
 
@@ -41,6 +56,31 @@ class Consoles:
         for port in self._ports.values():
             port.clear()
         self.said = Said()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold it from before a reset until its words are heard.
+
+        Two sockets whose cables are crossed would hear one another's parts, and each would take the other's words for
+        its own. So until its ports have spoken here while no other part was reset, a socket has this turn alone.
+        """
+        if self.are_proved:
+            yield
+            return
+        with _ALONE:
+            yield
+            if self._net_counts and self.said.app.heard is Heard.TEXT:
+                self.until(lambda said: said.net.heard is Heard.TEXT, Deadline(SPEAK_SECONDS))
+            _PROVED.update(self._ports[name] for name in self._counted if getattr(self.said, name).heard is Heard.TEXT)
+
+    @property
+    def are_proved(self) -> bool:
+        """Whether every port whose words count hears this socket's part and no other one."""
+        return all(self._ports[name] in _PROVED for name in self._counted)
+
+    @property
+    def _counted(self) -> tuple[str, ...]:
+        return ("app", "net") if self._net_counts else ("app",)
 
     def until(self, finished: Callable[[Said], bool], deadline: Deadline) -> Said:
         """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said."""

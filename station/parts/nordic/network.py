@@ -15,16 +15,13 @@ from station.formats.firmware_image import CoreImage
 from station.formats.nordic_family import CLOSED, ERASED
 from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, DebugAccess
 from station.parts.nordic import content, images
-from station.parts.nordic.consoles import Consoles
+from station.parts.nordic.consoles import SPEAK_SECONDS, Consoles
 from station.parts.nordic.debug_port import NordicDebugPort
 from station.parts.nordic.evidence import NETWORK, ONLY_RECOVERY
 from station.parts.nordic.production_boot import CLOSED_PORT
 from station.parts.nordic.recovery import Recovery
 from station.parts.nordic.settings import NetLock, NordicSettings
 from station.ports import Probe
-
-SPEAK_SECONDS = 2.0
-"""How long the network core is given to say something after the application core has given its token."""
 
 
 class NetworkCore:
@@ -106,7 +103,7 @@ class NetworkCore:
 
     def speaks(self) -> bool:
         """Whether it was heard since the last reset, which a core that is off is not."""
-        if self._ears.said.net.heard is not Heard.TEXT:
+        if self._ears.said.net.heard is not Heard.TEXT and self._ears.are_proved:  # else it was listened to in its turn
             self._ears.until(lambda said: said.net.heard is Heard.TEXT, Deadline(SPEAK_SECONDS))
         return self._ears.said.net.heard is Heard.TEXT
 
@@ -134,11 +131,17 @@ class NetworkCore:
         if self.access() is not DebugAccess.OPEN:
             raise PartError("expected the debug port of the network core to be open for its production image, but it "
                             f"is closed: {ONLY_RECOVERY}", NETWORK)  # fmt: skip
-        if not self.child_locks:
+        if self.child_locks:
+            self.clear_child()
+        else:
             self._recovery.keep_network_open()
         self._probe.program("net", images.segments(self._image("production")))
 
     def clear_child(self) -> None:
-        """Take the provisioning image's child away; nothing on a closed port."""
-        if self.child_locks and self.access() is DebugAccess.OPEN:
-            self._probe.erase("net", images.spans(self._image("provisioning")))
+        """Take the provisioning image's child away; ``PartError`` when the port is closed."""
+        if not self.child_locks:
+            return
+        if self.access() is not DebugAccess.OPEN:
+            raise PartError("the provisioning image is still in the flash of the network core, whose debug port is "
+                            f"closed: {ONLY_RECOVERY}", NETWORK)  # fmt: skip
+        self._probe.erase("net", images.spans(self._image("provisioning")))

@@ -77,7 +77,8 @@ class Nordic:
         self._services = services
         self._probe = self._port("probe", Probe)
         net = self._port("console_net", Console) if self._hears_net else None
-        self._consoles = Consoles(self._port("console", Console), net, services.log)
+        net_counts = self.settings.net_lock is not NetLock.HOST
+        self._consoles = Consoles(self._port("console", Console), net, services.log, net_counts)
         self._debug = NordicDebugPort(self._probe, self.family)
         self._recovery = Recovery(self._probe, self.family, self._debug)
         self._images: Images | None = None
@@ -135,6 +136,7 @@ class Nordic:
     def erase_all(self, waiver: EraseWaiver) -> None:
         """Erase the whole part with all its keys, network core first; it is open afterwards, until its next reset."""
         self._recovery.erase(waiver)
+        self.boot.forget()
         self._is_blank = True
 
     def keep_erased_open(self) -> None:
@@ -163,6 +165,8 @@ class Nordic:
     def is_provisioned(self) -> Answer:
         """Life cycle words, implementation id and key slots, and what the image said of itself in this run."""
         answer = self._shows_provisioning()
+        if answer is NOT_DONE and not self._armed and self._holds_provisioning_image():
+            self._take_away()  # a run that was killed has left it, and nobody may find it armed
         if answer is NOT_DONE and self._armed:
             return UNKNOWN("nothing was burnt, but the provisioning image is still in it and makes the keys as soon as "
                            "somebody switches it on")  # fmt: skip
@@ -207,27 +211,36 @@ class Nordic:
         try:
             if self._shows_provisioning() is not NOT_DONE:
                 return False
-            self._probe.erase("app", images.spans(self._of("provisioning", "app")))
-            self.network.clear_child()
-            self._armed = False
+            self._take_away()
         except StationError:
             return False
         return True
+
+    def _holds_provisioning_image(self) -> bool:
+        return content.flash_holds(self._probe, self._of("provisioning", "app"))
+
+    def _take_away(self) -> None:
+        """Erase the provisioning image on both cores: nothing makes keys any more, whoever switches the part on."""
+        self._armed = True
+        self._probe.erase("app", images.spans(self._of("provisioning", "app")))
+        self.network.clear_child()
+        self._armed = False
 
     def _run_image(self, settle: float) -> None:
         if self.network.child_locks:
             self.network.install_child()
         self._armed = True
         self._probe.program("app", images.segments(self._of("provisioning", "app")))
-        self._consoles.clear()
-        settled = Deadline(settle)
-        try:
-            self._probe.reset(ResetKind.SYSTEM)
-            self._consoles.until(self._is_through, Deadline(self.settings.provisioning_seconds))
-        finally:
-            self.heard = self._heard(self._consoles.said)
-            if not self.heard.app.finished:
-                self._services.pause(settled.left)
+        with self._consoles.turn():
+            self._consoles.clear()
+            settled = Deadline(settle)
+            try:
+                self._probe.reset(ResetKind.SYSTEM)
+                self._consoles.until(self._is_through, Deadline(self.settings.provisioning_seconds))
+            finally:
+                self.heard = self._heard(self._consoles.said)
+                if not self.heard.app.finished:
+                    self._services.pause(settled.left)
         if self.heard.outcome is not None:
             raise PartError(f"the provisioning image failed: {self.heard.outcome.cause}", self.heard.outcome.bin)
         if self.heard.problem:

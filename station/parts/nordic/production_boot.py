@@ -10,11 +10,12 @@ from station.errors import FormatError, PartError
 from station.formats import attestation, tfm_console
 from station.formats.attestation import Token
 from station.formats.bl_storage import LifeCycle, life_cycle
+from station.formats.console_lines import Heard
 from station.formats.provisioning_console import Outcome
 from station.formats.tfm_console import Boot
 from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, ResetKind
 from station.parts.nordic import consoles
-from station.parts.nordic.consoles import Consoles
+from station.parts.nordic.consoles import Consoles, Said
 from station.parts.nordic.evidence import DUMMY, HALF, NETWORK, ONLY_RECOVERY
 from station.ports import Probe
 
@@ -32,18 +33,31 @@ class ProductionBoot:
         self._ears = ears
         self._seconds = seconds
         self.last: Boot | None = None
+        self._asked = False
 
     @property
     def transcript(self) -> str:
         """Everything that was said since the last reset by this class."""
         return self._ears.said.app.transcript
 
-    def listen(self, kind: ResetKind = ResetKind.PIN) -> Boot:
-        """Reset the part and listen until it gives a token or refuses; a closed part can be reset by its pin only."""
-        self._ears.clear()
-        self._probe.reset(kind)
-        said = self._ears.until(lambda heard: tfm_console.read(heard.app.lines).finished, Deadline(self._seconds))
-        self.last = tfm_console.read(said.app.lines)
+    def forget(self) -> None:
+        """What the part said so far was said by another firmware."""
+        self.last, self._asked = None, False
+
+    def listen(self, kind: ResetKind = ResetKind.PIN, first_words: float | None = None) -> Boot:
+        """Reset the part and listen until it gives a token or refuses; a closed part can be reset by its pin only.
+
+        ``first_words``: a part that has said nothing by then, in seconds, has nothing to say.
+        """
+        with self._ears.turn():
+            self._ears.clear()
+            self._probe.reset(kind)
+            deadline = Deadline(self._seconds)
+            if first_words is not None:
+                self._ears.until(_has_begun, Deadline(min(first_words, self._seconds)))
+            if first_words is None or (_has_begun(self._ears.said) and not _is_finished(self._ears.said)):
+                self._ears.until(_is_finished, deadline)
+        self.last = tfm_console.read(self._ears.said.app.lines)
         return self.last
 
     def first(self, kind: ResetKind) -> None:
@@ -53,6 +67,26 @@ class ProductionBoot:
             raise PartError(f"the production firmware refused: {boot.outcome.cause}", boot.outcome.bin)
         if problem := consoles.boot_problem(self._ears.said, boot):
             raise PartError(problem, "console" if consoles.unheard(self._ears.said) else "first_boot")
+
+    def identity(self, first_words: float | None = None) -> bytes | None:
+        """The instance id of the token of a closed part: once in a run, and once more when it spoke and gave none.
+
+        None: it gives no token whose signature a key fits.
+        """
+        if not self._asked:
+            self._asked = True
+            if self.signed_id() is None and self.listen(first_words=first_words).speaks and self.signed_id() is None:
+                self.listen()
+        return self.signed_id()
+
+    def signed_id(self) -> bytes | None:
+        """The instance id of the last token if a key fits its signature: a bit that fell over is nobody's id."""
+        try:
+            token = self.last_token()
+            token.public_key()
+        except FormatError:
+            return None
+        return token.instance_id
 
     def attests(self) -> bool:
         """Whether the part gives a token, asked once in a run."""
@@ -119,3 +153,11 @@ class ProductionBoot:
 
     def _why_no_token(self, boot: Boot) -> str:
         return boot.outcome.cause if boot.outcome is not None else consoles.boot_problem(self._ears.said, boot)
+
+
+def _has_begun(said: Said) -> bool:
+    return said.app.heard is not Heard.NOTHING
+
+
+def _is_finished(said: Said) -> bool:
+    return tfm_console.read(said.app.lines).finished
