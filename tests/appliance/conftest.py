@@ -19,6 +19,7 @@ from ceremony_bench import ALL_SKUS, Bench
 from forward_bench import settings_for
 from pa_bench import direct
 from postgres import Cluster
+from quick_seal import make_quick
 from registry_bench import http_registry
 from store_bench import PostgresPlace, SqlitePlace
 from token_bench import make_token
@@ -31,6 +32,14 @@ from station.appliance.forwarding import forwarder_of
 from station.appliance.keystore import KeyMaterial, spki
 from station.appliance.pki import init
 from station.cli import command_line
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_seal():
+    """Keystore files that this process makes cost little to seal and to open."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_quick(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
