@@ -206,7 +206,8 @@ class NordicBench:
 
         def flow():
             settings = {**recipe.pack.settings, **recipe.settings}
-            part = held["part"] = recipe.part(self.ports(), PartServices(run.log, self.settling(run.pause), None, settings))
+            for_part = PartServices(run.log, self.settling(run.pause), None, settings)
+            part = held["part"] = recipe.part(self.ports(), for_part)
             if before is not None:
                 before(part, run)
             recipe.flow(run, part, None)
