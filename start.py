@@ -61,6 +61,9 @@ of theirs; the cluster that the package may make and start is not touched."""
 BENCHMARK_PROGRAMS = ("openocd", "openssl", "softhsm2-util")
 FULL_PROGRAMS = {"objdump": "binutils"}
 """The frozen application is built with it."""
+WORKERS = "4"
+"""Of the test suite, on two cores: half of its time goes by waiting for processes, consoles and settling chips."""
+COMPILED = ("station", "drivers", "ui")
 
 
 def main(arguments: list[str]) -> int:
@@ -105,7 +108,9 @@ def _test(options: list[str]) -> int:
     python = _environment(ROOT / ".venv", lock, packages, holds)
     chosen = [option for option in options if option != "--full"]
     marks = [] if full or any(option.startswith("-m") for option in chosen) else ["-m", "not full"]
-    workers = [] if any(option.startswith("-n") for option in chosen) else ["-n", "2", "--dist", "worksteal"]
+    workers = [] if any(option.startswith("-n") for option in chosen) else ["-n", WORKERS, "--dist", "worksteal"]
+    # once, and not by each of the many processes that tests start where PYTHONDONTWRITEBYTECODE is set
+    _check([str(python), "-m", "compileall", "-q", *(str(ROOT / folder) for folder in COMPILED)])
     return _run([str(python), "-m", "pytest", *workers, *marks, *chosen], QT_QPA_PLATFORM="offscreen")
 
 

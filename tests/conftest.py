@@ -1,18 +1,35 @@
-"""Rules for every test: no unexpected skip, no thread left behind, Qt without a screen unless asked."""
+"""Rules for every test: no unexpected skip, no thread left behind, Qt without a screen unless asked.
+
+Which tests begin: those that take long, so that no worker meets one when the others have nothing left to do.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+from dealing import dealt, is_long
+
 ALLOWED_SKIPS: tuple[str, ...] = ()
 """Beginnings of skip reasons that are expected; anything else fails the run."""
 
 _unexpected: list[str] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Each worker begins with modules of long tests: those that were given more time than the others."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        items[:] = dealt(items, workers, is_long)
 
 
 @pytest.fixture(autouse=True)

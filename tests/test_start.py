@@ -306,6 +306,17 @@ def test_options_of_the_suite(world):
     world.start("test", "-k", "lot")
     world.start("test", "--full", "-n", "0")
     (first, environment), (full, _) = world.handed_over
-    assert first[1:] == ["-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", "not full", "-k", "lot"]
+    assert first[1:] == ["-m", "pytest", "-n", "4", "--dist", "worksteal", "-m", "not full", "-k", "lot"]
     assert full[1:] == ["-m", "pytest", "-n", "0"]
     assert environment["QT_QPA_PLATFORM"] == "offscreen"
+
+
+def test_the_suite_starts_with_everything_compiled(world):
+    """Else each process that a test starts compiles the station where bytecode is not written."""
+    world.start("test")
+    (compiled,) = world.commands("compileall")
+    assert compiled[0] == str(world.python)
+    assert [Path(folder).name for folder in compiled[-3:]] == ["station", "drivers", "ui"]
+    world.codes = {"compileall": 1}
+    assert world.start("test") == 2
+    assert len(world.handed_over) == 1

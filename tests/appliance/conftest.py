@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import secrets
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,34 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
-from appliance_bench import Served, Station, TestPart, dice_ca_of
+from access_bench import second_sku
+from appliance_bench import Served, Station, TestPart, copy_folder, dice_ca_of, endorsed
+from bad_bench import Scene, scene_of
 from ceremony_bench import ALL_SKUS, Bench
+from forward_bench import settings_for
 from pa_bench import direct
 from postgres import Cluster
-from store_bench import PostgresPlace
+from quick_seal import make_quick
+from registry_bench import http_registry
+from store_bench import PostgresPlace, SqlitePlace
 from token_bench import make_token
 from transfer_bench import RECEIVERS
 
 from station.appliance.ceremony.task import Step
 from station.appliance.certificates import private_der
+from station.appliance.device_store import DeviceStore
+from station.appliance.forwarding import forwarder_of
 from station.appliance.keystore import KeyMaterial, spki
 from station.appliance.pki import init
 from station.cli import command_line
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_seal():
+    """Keystore files that this process makes cost little to seal and to open."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_quick(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +48,12 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("appliance") / "made"
     init(folder, ["station-1", "station-2"])
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path, made) -> Path:
+    """A copy of it that a test may change and serve."""
+    return copy_folder(made, tmp_path / "appliance")
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +86,23 @@ def stranger(served, request):
 @pytest.fixture
 def part(served) -> TestPart:
     return TestPart(dice_ca_of(served.folder))
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory, made) -> Scene:
+    """One appliance for all rows that leave it as it was."""
+    folder = copy_folder(made, tmp_path_factory.mktemp("bad") / "appliance")
+    second_sku(folder)
+    served = Served(folder)
+    scene = scene_of(served)
+    scene.station.call("RegisterDevice", scene.part.registration(endorsed(scene.station, scene.part)))
+    yield scene
+    scene.close()
+    assert served.stop() == 0
+    assert "Traceback" not in served.log.read_text()
 
 
 # ---- keys in a token of SoftHSM ------------------------------------------------------------------------------------
@@ -111,7 +150,7 @@ def own(tmp_path, material):
         yield made
 
 
-# ---- a private PostgreSQL ------------------------------------------------------------------------------------------
+# ---- where registrations are, and where they go --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +165,36 @@ def cluster():
 def postgres(cluster):
     """The server with a new empty schema: address and password for a registry."""
     return PostgresPlace(cluster, cluster.new_schema())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """An empty place of either kind."""
+    if request.param == "sqlite":
+        return SqlitePlace(tmp_path / "registry.db")
+    return request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An open device store in a file."""
+    with closing(DeviceStore(tmp_path / "registry.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def registry():
+    """An HTTP registry that is served."""
+    with http_registry() as running:
+        yield running
+
+
+@pytest.fixture
+def forwarder(store, registry):
+    """From the store to the registry; not started: the test says when it forwards."""
+    made = forwarder_of(store, settings_for(registry))
+    yield made
+    made.close()
 
 
 # ---- a key ceremony ------------------------------------------------------------------------------------------------

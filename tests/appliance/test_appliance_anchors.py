@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 from access_bench import Clock, audit_lines, inner
-from appliance_bench import Station, TestPart, copy_folder, dice_ca_of, endorsed, password_of
+from appliance_bench import Station, TestPart, dice_ca_of, endorsed, password_of
 from store_bench import SqlitePlace
 
 from station.appliance.anchors import MOST_NAMES, OLDER, OTHER_HEAD, SHORTER, Anchors, Journal
@@ -123,11 +123,6 @@ def test_many_sockets_of_one_station_at_once(anchors):
 
 
 # ---- over the wire ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 @pytest.fixture

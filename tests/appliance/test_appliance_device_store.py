@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from store_bench import DEVICE, SqlitePlace
+from store_bench import DEVICE
 
 from station.appliance import database_sqlite
 from station.appliance.database import DatabaseFailed
@@ -19,13 +19,6 @@ from station.appliance.device_store import Backlog, DeviceStore, Failed, Outcome
 from station.appliance.registry import content_digest
 from station.errors import ConfigError
 from station.wire.registry_record_pb2 import DeviceData, Metadata
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request, tmp_path):
-    if request.param == "sqlite":
-        return SqlitePlace(tmp_path / "registry.db")
-    return request.getfixturevalue("postgres")
 
 
 @pytest.fixture

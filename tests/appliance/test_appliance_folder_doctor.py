@@ -36,11 +36,6 @@ USUAL = ["process", "user"]
 
 
 @pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
-
-
-@pytest.fixture
 def serve_refuses(monkeypatch):
     monkeypatch.setattr(server, "harden_process", lambda: None)
 

@@ -6,7 +6,6 @@ import json
 from contextlib import closing
 
 import pytest
-from appliance_bench import copy_folder
 from registry_bench import device
 from store_bench import configure
 
@@ -18,17 +17,6 @@ from station.appliance.metrics_gauges import store_gauges
 from station.appliance.settings import read_settings
 from station.appliance.store_commands import pending_command
 from station.errors import ConfigError
-
-
-@pytest.fixture
-def store(tmp_path):
-    with closing(DeviceStore(tmp_path / "registry.db")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import os
 
 import pytest
+import quick_seal
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from station.appliance import known_keys
@@ -18,6 +19,12 @@ from station.model import Realm
 from station.secret import Secret
 
 PASSPHRASE = Secret(b"correct horse", "passphrase")
+
+
+@pytest.fixture(autouse=True)
+def whole_cost(monkeypatch):
+    """Files are sealed here as commands seal them."""
+    monkeypatch.setattr(quick_seal, "QUICK", {})
 
 
 def make(path, realm=Realm.DEV, seed=b"s" * 32):
@@ -42,6 +49,12 @@ def test_file_hides_its_content_and_its_mode_is_private(tmp_path):
     assert "seed" not in json.loads(text)
     assert "bytes" not in repr(KeyMaterial({"a": b"secret"}, {}, {}))
     assert "secret" not in repr(KeyMaterial({"a": b"hidden-secret"}, {}, {}))
+
+
+def test_every_guess_of_the_passphrase_is_slow(tmp_path):
+    kdf = json.loads(make(tmp_path / "k").read_text())["kdf"]
+    assert len(bytes.fromhex(kdf.pop("salt"))) == 16
+    assert kdf == {"name": "argon2id", "memory_kib": 65536, "iterations": 3, "lanes": 1}
 
 
 def test_wrong_passphrase_and_damage(tmp_path):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 from access_bench import BOOT, fingerprint, inner
-from appliance_bench import Served, Station, TestPart, copy_folder, dice_ca_of, endorsed, open_channel, password_of
+from appliance_bench import Served, Station, TestPart, dice_ca_of, endorsed, open_channel, password_of
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -36,11 +36,6 @@ skus = ["sival"]
 roles = ["CP", "FT"]
 work_order = "WO-1"
 """
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 def add(folder, text: str) -> None:

@@ -15,7 +15,6 @@ from appliance_bench import (
     Served,
     Station,
     TestPart,
-    copy_folder,
     dice_ca_of,
     endorsed,
     open_channel,
@@ -33,11 +32,6 @@ from station.errors import ConfigError
 from station.model import Realm
 from station.secret import Secret
 from station.wire import pa_pb2, registry_record_pb2
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 @pytest.fixture

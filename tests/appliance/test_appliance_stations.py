@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from access_bench import BOOT, Holder, audit_lines, fingerprint, inner, issue, second_sku
-from appliance_bench import Station, TestPart, copy_folder, dice_ca_of, ecdsa, endorse_request, password_of
+from appliance_bench import Station, TestPart, dice_ca_of, ecdsa, endorse_request, password_of
 
 from station.appliance.client_certificate import ClientCertificate, read_client_certificate
 from station.appliance.refusal import Refusal
@@ -14,11 +14,6 @@ from station.model import Realm
 from station.wire import pa_pb2
 
 DIGITS = "0123456789abcdef" * 4
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 def findings(path, text) -> list[tuple[int, str]]:

@@ -367,6 +367,22 @@ class Engine:
         ready = self.state(lambda tile: tile.may_start, "a part that may start")
         self.send(protocol.Start(1, ready.epoch))
 
+    def first_burn(self) -> None:
+        """Until a burn's intent is on the disk: a moment after the tile has begun to say DO NOT REMOVE."""
+        self.state(lambda tile: tile.state == "burning", "a burn")
+        end = time.monotonic() + 10
+        while "intent" not in self.place.kinds():
+            assert time.monotonic() < end, "no intent came"
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The engine stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def verdict(self, seconds: float = 30.0) -> Any:
         return self.state(lambda tile: tile.verdict is not None, "a verdict", seconds).verdict
 

@@ -229,9 +229,10 @@ def test_the_disk_fills_up_during_a_burn(bench, small_disk) -> None:
     bench.insert(place)
     with Engine(place) as engine:
         engine.begin("earlgrey-cp", CP_LABEL)
-        engine.state(lambda tile: tile.state == "burning", "a burn")
+        engine.first_burn()
         if small_disk is not None:
-            filler = fill(small_disk)
+            with engine.stopped():
+                filler = fill(small_disk)
         else:
             limit_files(engine.process.pid, 4096)
         latched(engine)

@@ -14,6 +14,7 @@ from drivers.virtual.handler import open_handler
 from station.journal_reader import verify
 from station.virtual_station import VirtualStation
 
+pytestmark = pytest.mark.timeout(150)
 SECONDS = 110.0
 COUNTS = ("passed", "failed", "held", "quarantined", "bench_faults")
 NEW = "The part is new: erase"

@@ -29,7 +29,7 @@ RECIPES = {"nrf5340": "nrf5340-dk", "nrf9160": "nrf9160-dk", "nrf91x1": "nrf9161
 BOARDS = {"nrf5340": "nrf5340dk", "nrf9160": "nrf9160dk", "nrf91x1": "nrf9161dk"}
 QUICK = {"provisioning_seconds": 2.0, "boot_seconds": 2.0}
 SETTLE = 0.15
-"""The virtual part works within a tenth of a second; the plans' seconds are those of silicon."""
+"""The virtual part works within a tenth of a second on an idle machine; the plans' seconds are those of silicon."""
 YES = 0
 
 
@@ -131,13 +131,15 @@ class NordicBench:
 
     def wait_idle(self, seconds=3.0):
         """Until no program of the part works any more."""
+        assert self.comes_to_rest(seconds), f"the part does not come to rest: {self.chip['cores']}"
+
+    def comes_to_rest(self, seconds):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            cores = self.chip["cores"]
-            if all(core["state"] != "running" for core in cores.values()):
-                return
+            if all(core["state"] != "running" for core in self.chip["cores"].values()):
+                return True
             time.sleep(0.01)
-        raise AssertionError(f"the part does not come to rest: {self.chip['cores']}")
+        return False
 
     @property
     def chip(self):
@@ -181,6 +183,16 @@ class NordicBench:
             self.socket.close()
             self.socket = None
 
+    def settling(self, pause):
+        """The part's ``pause``: where a plan's seconds are shortened, it ends no sooner than the part's programs do."""
+
+        def settled(seconds):
+            pause(seconds)
+            if tfm_provisioning.PLAN.provision.settle == SETTLE:
+                self.comes_to_rest(10.0)
+
+        return settled
+
     def run(self, label="P000041", suffix="", answers=(), before=None, **settings):
         """One run; ``before`` is called with the part and its run when both are there."""
         recipe = self.recipe(suffix, **settings)
@@ -194,7 +206,8 @@ class NordicBench:
 
         def flow():
             settings = {**recipe.pack.settings, **recipe.settings}
-            part = held["part"] = recipe.part(self.ports(), PartServices(run.log, run.pause, None, settings))
+            for_part = PartServices(run.log, self.settling(run.pause), None, settings)
+            part = held["part"] = recipe.part(self.ports(), for_part)
             if before is not None:
                 before(part, run)
             recipe.flow(run, part, None)
