@@ -98,7 +98,7 @@ def _refuse_other_images(run: Run, digests: Mapping[str, str]) -> None:
     if changed:
         name = changed[0]
         other = f"another {name} (SHA-256 {recorded[name]}) than" if name in recorded else f"no {name}, which"
-        raise ConfigError(f"the part was begun with {other} the pack holds now; finish it with the pack of that time, or "
+        raise ConfigError(f"the part was begun with {other} the pack holds now; finish it as it was, or "
                           f"erase it ({_recovery(run)})")  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from crash_matrix import Matrix
 from nordic_bench import SETTLE, NordicBench, settled_plans
 from reliability import Ledger
 
+from station.flows import nordic_recovery
+
 
 @pytest.fixture(scope="session")
 def matrix(tmp_path_factory) -> Iterator[Matrix]:
@@ -48,6 +50,7 @@ def nordic(nordic_benches, tmp_path_factory, monkeypatch):
     plans = [(title, title.settle) for title in settled_plans()]
     for title, _ in plans:
         object.__setattr__(title, "settle", SETTLE)
+    monkeypatch.setattr(nordic_recovery, "FIRST_WORDS", SETTLE)
 
     def anew(chip, **settings):
         if chip not in nordic_benches:
@@ -57,3 +60,9 @@ def nordic(nordic_benches, tmp_path_factory, monkeypatch):
     yield anew
     for title, seconds in plans:
         object.__setattr__(title, "settle", seconds)
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Called when finished firmware is to be heard before it is erased: it gets the time of a busy machine."""
+    return lambda: monkeypatch.setattr(nordic_recovery, "FIRST_WORDS", 20.0)

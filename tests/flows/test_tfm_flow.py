@@ -196,10 +196,11 @@ def test_a_secured_part_of_another_bench_is_not_touched(nordic):
     assert bench.chip["erase_alls"] == []
 
 
-def test_a_known_part_under_a_new_label_is_not_erased(nordic):
+def test_a_known_part_under_a_new_label_is_not_erased(nordic, patience):
     """The lot was called new, but a closed part that attests is nobody's new one."""
     bench = nordic("nrf91x1")
     passed(bench.run("P000001"))
+    patience()
     erased = len(bench.chip["erase_alls"])
     result = bench.run("P000002")
     assert result.kind == "bench" and "attests as P000001, but P000002 was scanned" in result.reason

@@ -85,9 +85,10 @@ def mute(part, run):
 
 
 @pytest.mark.parametrize("suffix", ["", "-recover"])
-def test_a_finished_part_under_a_wrong_label_is_not_erased(nordic, suffix):
+def test_a_finished_part_under_a_wrong_label_is_not_erased(nordic, patience, suffix):
     bench = nordic("nrf5340")
     passed(bench.run("P000001"))
+    patience()
     erased = len(bench.chip["erase_alls"])
     result = bench.run("P000777", suffix=suffix)
     assert result.kind == "bench" and "attests as P000001, but P000777 was scanned" in result.reason
@@ -276,9 +277,10 @@ def test_two_parts_with_one_identity_key_do_not_pass(nordic, monkeypatch):
 # ---- who is erased --------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_part_of_another_station_is_not_erased_as_new(nordic):
+def test_a_finished_part_of_another_station_is_not_erased_as_new(nordic, patience):
     bench = nordic("nrf5340")
     passed(bench.run("P000001"))
+    patience()
     another_station(bench)
     erased = len(bench.chip["erase_alls"])
     result = bench.run("P000001")
