@@ -126,9 +126,15 @@ MUTANTS = (
         ("tests/flows/test_tfm_flow.py", "-k", "last_gate"),
     ),
     Mutant(
-        "a closed part is whoever its label says", "station/flows/tfm_provisioning.py",
-        "        refuse_another(run, part, since=PLAN.install)\n",
+        "a part that attests is erased as a new one", "station/flows/nordic_recovery.py",
+        "        _refuse_finished(run, part, recipe)\n",
         "        pass\n",
+        ("tests/flows/test_tfm_identity.py", "-k", "of_another_station_is_not_erased"),
+    ),
+    Mutant(
+        "a closed part is whoever its label says", "station/flows/tfm_provisioning.py",
+        "        refuse_another(run, seen, since=PLAN.install)\n        if run.part.erasing",
+        "        if run.part.erasing",
         ("tests/flows/test_tfm_identity.py", "-k", "needs_recovery"),
     ),
     Mutant(
@@ -139,8 +145,8 @@ MUTANTS = (
     ),
     Mutant(
         "an image that has burnt nothing stays in flash", "station/parts/nordic/part.py",
-        '            self._probe.erase("app", images.spans(self._of("provisioning", "app")))\n            self.network',
-        "            self.network",
+        '        self._probe.erase("app", images.spans(self._of("provisioning", "app")))\n        self.network',
+        "        self.network",
         ("tests/flows/test_tfm_hazards.py", "-k", "did_not_run and nrf9160"),
     ),
     Mutant(
