@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -36,6 +36,7 @@ from station.appliance.stations import Access
 from station.appliance.stores import open_postgresql
 from station.data_folder import try_lock
 from station.errors import EXIT_PASS, ConfigError, JournalError, StationError
+from station.file_errors import file_sentence
 from station.model import Realm
 from station.processes import LEAKS, allowed_environment
 from station.secret import is_hardened
@@ -73,7 +74,17 @@ def examine(folder: Path) -> list[Check]:
         settings = read_settings(folder)
     except ConfigError as error:
         return list(_each("settings", error))
-    return [found for check in _CHECKS for found in check(settings)]
+    return [found for name, check in _CHECKS.items() for found in _carried_out(name, check, settings)]
+
+
+def _carried_out(
+    name: str, check: Callable[[ApplianceSettings], Iterable[Check]], settings: ApplianceSettings
+) -> Iterator[Check]:
+    """What a check finds; what the file system refuses it is a finding too, and the others go on."""
+    try:
+        yield from check(settings)
+    except OSError as error:
+        yield Check(name, Level.WRONG, file_sentence(error))
 
 
 def exit_code(checks: Iterable[Check]) -> int:
@@ -277,10 +288,16 @@ def _registry(registry: RegistrySettings) -> Iterator[Check]:
 
 def _writable(check: str, path: Path, use: Callable[[Path], None] | None) -> Check:
     """What is not there yet is not made; what is there is opened as ``serve`` opens it."""
-    place = path if path.exists() else path.parent
-    if not os.access(place, os.W_OK):
-        return Check(check, Level.WRONG, f"expected to write to {place}, but it is absent or write-protected")
-    said = _said(lambda: use(path)) if use is not None and path.exists() else ""
+    if not path.exists():
+        place = path.resolve().parent  # a link may lead elsewhere
+        good = place.is_dir() and os.access(place, os.W_OK)
+        said = "" if good else f"expected to write to {place}, but it is absent or write-protected"
+        return Check(check, Level.WRONG, said) if said else Check(check)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    except OSError as error:
+        return Check(check, Level.WRONG, file_sentence(error))
+    said = _said(lambda: use(path)) if use is not None else ""
     return Check(check, Level.WRONG, said) if said else Check(check)
 
 
@@ -324,9 +341,11 @@ def _taken(host: str, port: int) -> str:
 
 def is_served(settings: ApplianceSettings) -> bool:
     """True while a process serves the folder."""
-    if not settings.lock.exists():
+    try:
+        file = settings.lock.open("a+" if os.access(settings.lock, os.W_OK) else "r", encoding="utf-8")
+    except FileNotFoundError:
         return False
-    with settings.lock.open("a+", encoding="utf-8") as file:
+    with file:
         return not try_lock(file)
 
 
@@ -362,6 +381,9 @@ def _said(action: Callable[[], object]) -> str:
     return ""
 
 
-_CHECKS: Sequence[Callable[[ApplianceSettings], Iterable[Check]]] = (
-    _settings, _files, _environment, _process, _serving, _tls, _keys, _stations, _records, _disk, _clock, _ports,
-)  # fmt: skip
+_CHECKS: Mapping[str, Callable[[ApplianceSettings], Iterable[Check]]] = {
+    "settings": _settings, "files": _files, "environment": _environment, "process": _process,
+    "serving process": _serving, "TLS": _tls, "keystore": _keys, "stations": _stations, "device store": _records,
+    "disk": _disk, "clock": _clock, "port": _ports,
+}  # fmt: skip
+"""By the name that a check has in ``doctor`` when it cannot be carried out at all."""

@@ -51,6 +51,7 @@ from station.appliance.sku_templates import (
     sku_file,
 )
 from station.errors import ConfigError
+from station.file_errors import file_advice, reason_of
 from station.model import Realm
 from station.secret import Secret
 
@@ -98,6 +99,9 @@ def init(
         if folder.exists():
             folder.rmdir()
         staged.rename(folder)
+    except OSError as error:
+        reason, advice = reason_of(error), file_advice(error)
+        raise ConfigError(f"expected to make an appliance in {folder}, but: {reason}; {advice}") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from station.appliance.ceremony import authority, offline, rma, spm, tls
-from station.appliance.ceremony.machine import FILE, KeystoreLines, Machine, at_machine, machine_made, realm_of
+from station.appliance.ceremony.machine import (
+    FILE,
+    KeystoreLines,
+    Machine,
+    at_machine,
+    machine_made,
+    realm_of,
+    seen_machine,
+)
 from station.appliance.ceremony.task import People, Side, Step, Task
 from station.appliance.ceremony.transcript import certificate_text, file_text, key_text, render
 from station.appliance.ceremony.transfer import grouped
@@ -139,13 +147,13 @@ def _check(options: Options) -> None:
 def transcript_command(folder: Path, output: Path | None = None, as_json: bool = False, say: Say | None = None) -> int:
     """Show the transcript as people sign it, or its entries; ``output`` also writes the text into a new file."""
     say = say or _stdout
-    with at_machine(folder.resolve(), tuple(Side)) as machine:
-        text = render(machine.title(), machine.transcript)
-        if output is not None:
-            place(output, text.encode(), 0o644)
-        entries = [asdict(entry) for entry in machine.transcript.entries]
-        head = {"machine": machine.side.value, "id": machine.id, "realm": machine.realm.value}
-        head["head"] = machine.transcript.head
+    machine = seen_machine(folder.resolve(), tuple(Side))
+    text = render(machine.title(), machine.transcript)
+    if output is not None:
+        place(output, text.encode(), 0o644)
+    entries = [asdict(entry) for entry in machine.transcript.entries]
+    head = {"machine": machine.side.value, "id": machine.id, "realm": machine.realm.value}
+    head["head"] = machine.transcript.head
     say(json.dumps({"event": "ceremony_transcript", **head, "entries": entries}) if as_json else text)
     return 0
 
