@@ -19,7 +19,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from station.appliance.check_value import check_value
+from station.appliance.ceremony.keys import CHECK_BYTES, CHECK_TEXT
+from station.appliance.ceremony.transfer import grouped
 from station.appliance.device_store import DeviceStore
 from station.appliance.file_guard import changeable, exposed
 from station.appliance.keystore import Keystore
@@ -199,11 +200,13 @@ def _keys(settings: ApplianceSettings) -> Iterator[Check]:
 
 
 def _session_key(keystore: Keystore) -> Check:
-    """Its check value is what people compare between the instances of a fleet."""
-    key = kept_key(keystore)
-    if key is None:
+    """Its check value, as transcripts have it, is what people compare between the instances of a fleet."""
+    named = kept_key(keystore, CHECK_TEXT)
+    if named is None:
         return Check("session key", Level.WARNING, f"the keystore has {NO_KEY}: sessions end with the process")
-    return Check("session key", Level.OK, f"check value {check_value(key)}, the same at every instance of a fleet")
+    with named.reveal() as raw:
+        value = grouped(raw[:CHECK_BYTES].hex())
+    return Check("session key", Level.OK, f"check value {value}, the same at every instance of a fleet")
 
 
 def _skus(settings: ApplianceSettings, keystore: Keystore) -> Iterator[Check]:

@@ -175,7 +175,8 @@ def key_text(key: KeyLine) -> str:
         return f"key {key.label}, {key.algorithm}"
     if len(key.fingerprint) < len(GENESIS):
         return f"key {key.label}, {key.algorithm}, check value {grouped(key.fingerprint)}"
-    return f"key {key.label}, {key.algorithm}, public key\n      SHA-256 {grouped(key.fingerprint)}"
+    name = key.label.removesuffix(".priv").removesuffix(".pub")  # one name for both halves, on both machines
+    return f"key {name}, {key.algorithm}, public key\n      SHA-256 {grouped(key.fingerprint)}"
 
 
 def file_text(file: FileLine) -> str:
