@@ -33,7 +33,7 @@ from station.appliance.service_tls import WARN_DAYS, TlsPaths, read_tls
 from station.appliance.session_tokens import NO_KEY, kept_key
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import AUTH_FILE, Spm
-from station.appliance.stations import Access
+from station.appliance.stations import ABSENT, Access
 from station.appliance.stores import open_postgresql
 from station.data_folder import try_lock
 from station.errors import EXIT_PASS, ConfigError, JournalError, StationError
@@ -257,9 +257,12 @@ def _dates(check: str, what: str, certificate: x509.Certificate) -> Iterator[Che
 
 def _stations(settings: ApplianceSettings) -> Iterator[Check]:
     try:
-        Access(settings.run.stations, settings.realm)
+        access = Access(settings.run.stations, settings.realm)
     except ConfigError as error:
         yield from _each("stations", error)
+        return
+    if access.unlimited:
+        yield Check("stations", Level.WARNING, f"{settings.run.stations} is {ABSENT}")
     else:
         yield Check("stations")
 

@@ -29,8 +29,8 @@ from station.errors import ConfigError
 from station.model import Realm
 from station.secret import Secret
 
-USUAL = ["process", "user"]
-"""Warnings that depend on who runs the tests: root, and a process that is not hardened."""
+USUAL = ["process", "user", "stations"]
+"""Warnings that depend on who runs the tests (root, a process that is not hardened), and one of a folder of init."""
 
 
 @pytest.fixture
@@ -47,7 +47,8 @@ def serve_refuses(monkeypatch):
 
 def bad(folder) -> list[Check]:
     """What is not well, without the warnings that are usual in tests."""
-    return [check for check in examine(folder) if check.level is not Level.OK and check.check not in USUAL]
+    usual = [(name, Level.WARNING) for name in USUAL]
+    return [c for c in examine(folder) if c.level is not Level.OK and (c.check, c.level) not in usual]
 
 
 def add(folder, text: str) -> None:
@@ -422,6 +423,17 @@ def test_switches_that_production_refuses(folder, monkeypatch):
     assert [(check.check, check.level) for check in bad(folder)] == [("environment", "warning")]
     in_production(folder)
     assert ("environment", "wrong") in [(check.check, check.level) for check in bad(folder)]
+
+
+def test_without_stations_everybody_may_do_everything(folder):
+    def said() -> tuple[Level, str]:
+        (check,) = [check for check in examine(folder) if check.check == "stations"]
+        return check.level, check.sentence
+
+    path = folder / "stations.toml"
+    assert said() == (Level.WARNING, f"{path} is absent: every certificate of the CA may do everything")
+    path.write_text('[[station]]\nname = "a"\ncertificate = "a"\nskus = ["sival"]\nroles = ["FT"]\n')
+    assert said() == (Level.OK, "")
 
 
 def test_stations_are_read(folder):
