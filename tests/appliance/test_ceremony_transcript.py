@@ -69,6 +69,13 @@ def test_public_keys_and_check_values_are_the_same_on_both_machines(finished):
     assert shared == {*SEEDS, "spm-rsa-wrap-v0", "spm-hsm-id-v0", "sku-eg-rsa-rma-v0", *cas}
 
 
+def test_a_refusal_without_a_name_has_no_signature(transcript):
+    transcript.add(NOON, "refused", TASK, People("", "Wim"), note="expected the name of the operator")
+    text = render(("KEY CEREMONY",), transcript)
+    assert "operator (no name), witness Wim" in text
+    assert text.count("Signature") == 1
+
+
 def test_what_two_people_compare_is_written_alike_at_both_machines(finished):
     """The keys of a step and of the one that answers it: names, algorithms and fingerprints, as they are shown."""
 

@@ -20,7 +20,7 @@ from station.appliance.ceremony.transfer import Received, Transfer, read_file, r
 from station.appliance.ceremony.vault import Vault
 from station.appliance.ceremony.vault_software import open_software_vault
 from station.appliance.files import exclusive, place, sweep
-from station.appliance.keystore_settings import PKCS11, SOFTWARE
+from station.appliance.keystore_settings import PKCS11, REFUSED_PIN, SOFTWARE
 from station.appliance.keystores import token_settings
 from station.errors import ConfigError, Finding
 from station.model import Realm
@@ -123,8 +123,14 @@ def _unmake(folder: Path, missing: Sequence[Path]) -> None:
             for name in (FILE, TRANSCRIPT):
                 (folder / name).unlink(missing_ok=True)
         (folder / LOCK).unlink(missing_ok=True)
+        if _is_empty(folder / REFUSED_PIN):  # one with a refused PIN stays, so that this PIN is not sent again
+            (folder / REFUSED_PIN).unlink()
         for path in missing:
             path.rmdir()
+
+
+def _is_empty(path: Path) -> bool:
+    return path.exists() and not path.stat().st_size
 
 
 def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> None:

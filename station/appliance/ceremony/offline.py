@@ -95,10 +95,10 @@ def offline_ca_root_certgen(
     templates = ordered(skus)
     task = Task(Step.OFFLINE_CA_ROOT_CERTGEN, skus=names_of(templates))
     with attended(machine, people, task) as work:
-        if done := work.already():
-            return done
         for label in roots_of(templates):
             _check_subject(machine, label, subjects)
+        if done := work.already():
+            return done
         with machine.vault() as vault:
             require_keys(vault, [key.label for key in offline_sku_keys(templates)])
             work.begin()
@@ -120,9 +120,10 @@ def offline_sku_certgen(
         work.about(transfer.skus, transfer.sender)
         _check_answer(machine, transfer)
         work.require_place(received)
-        if done := work.already([received]):
-            return done
+        done = work.already([received])
         requests = _requests(machine, transfer, templates, subjects)
+        if done:
+            return done
         roots = {label: _stored_root(machine, CAS[label].root) for label in requests}
         for label, request in requests.items():
             _known_certificate(machine, transfer.sender, label, request)
