@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from station.cli_access import add_station, sku_password
 from station.cli_ceremony import ceremony, rma_token
 from station.cli_options import (
     FILE,
@@ -253,6 +254,8 @@ def appliance_anchors(folder: Path, **options: Any) -> int:
     return anchors_command(folder=folder, **options)
 
 
+appliance.add_command(add_station)
+appliance.add_command(sku_password)
 appliance.add_command(ceremony)
 appliance.add_command(rma_token)
 cli.add_command(pa)
