@@ -52,7 +52,7 @@ from station.appliance.sku_templates import (
     sku_file,
 )
 from station.errors import ConfigError
-from station.file_errors import file_advice, reason_of
+from station.file_errors import file_advice, is_file_error, reason_of
 from station.model import Realm
 from station.secret import Secret
 
@@ -102,6 +102,8 @@ def init(
             folder.rmdir()
         staged.rename(folder)
     except OSError as error:
+        if not is_file_error(error):
+            raise
         reason, advice = reason_of(error), file_advice(error)
         raise ConfigError(f"expected to make an appliance in {folder}, but: {reason}; {advice}") from None
     finally:
