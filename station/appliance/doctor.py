@@ -33,10 +33,10 @@ from station.appliance.service_tls import WARN_DAYS, TlsPaths, read_tls
 from station.appliance.session_tokens import NO_KEY, kept_key
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import AUTH_FILE, Spm
-from station.appliance.stations import ABSENT, Access
+from station.appliance.stations import ABSENT, Access, covers
 from station.appliance.stores import open_postgresql
 from station.data_folder import try_lock
-from station.errors import EXIT_PASS, ConfigError, JournalError, StationError
+from station.errors import EXIT_PASS, ConfigError, JournalError, StationError, nearest
 from station.file_errors import file_sentence
 from station.model import Realm
 from station.processes import LEAKS, allowed_environment
@@ -217,12 +217,17 @@ def _skus(settings: ApplianceSettings, keystore: Keystore) -> Iterator[Check]:
         families = []
     else:
         yield Check("SKU passwords")
-    files = {path.stem.removeprefix("sku_") for path in settings.skus.glob("sku_*.yml") if path.name != AUTH_FILE}
+    files = _sku_files(settings)
     members = {family for family in families if any(name.startswith(family) for name in files)}
     for name in sorted(files | (set(families) - members)):
         yield from _sku(settings, keystore, name)
         if families and not name.startswith(tuple(families)):
             yield Check(f"sku {name}", Level.WARNING, f"it has no password in {AUTH_FILE}: nobody can log in")
+
+
+def _sku_files(settings: ApplianceSettings) -> set[str]:
+    """Names of the SKUs that have a file."""
+    return {path.stem.removeprefix("sku_") for path in settings.skus.glob("sku_*.yml") if path.name != AUTH_FILE}
 
 
 def _sku(settings: ApplianceSettings, keystore: Keystore, name: str) -> Iterator[Check]:
@@ -261,10 +266,13 @@ def _stations(settings: ApplianceSettings) -> Iterator[Check]:
     except ConfigError as error:
         yield from _each("stations", error)
         return
-    if access.unlimited:
-        yield Check("stations", Level.WARNING, f"{settings.run.stations} is {ABSENT}")
-    else:
-        yield Check("stations")
+    found = [Check("stations", Level.WARNING, f"{settings.run.stations} is {ABSENT}")] if access.unlimited else []
+    skus = _sku_files(settings)
+    for station, name in access.named_skus():
+        if not any(covers(name, sku) for sku in skus):
+            sentence = f"station {station!r} may work with sku {name!r}, which is none of {', '.join(sorted(skus))}"
+            found.append(Check("stations", Level.WARNING, f"{sentence}{nearest(name, skus)}"))
+    yield from found or [Check("stations")]
 
 
 def _records(settings: ApplianceSettings) -> Iterator[Check]:

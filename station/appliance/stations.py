@@ -98,7 +98,7 @@ class Station:
 
     def require_sku(self, sku: str) -> None:
         """Refuse a SKU that is not the station's."""
-        if not any(sku == name or (name.endswith("*") and sku.startswith(name[:-1])) for name in self.skus):
+        if not any(covers(name, sku) for name in self.skus):
             raise Refusal("PERMISSION_DENIED", f"station {self.name!r} may not work with sku {echoed(sku)}")
 
     def require_method(self, method: str) -> None:
@@ -156,6 +156,12 @@ class Access:
         """True while there is no file and every certificate may do everything."""
         return self._stations.value() is None
 
+    def named_skus(self) -> list[tuple[str, str]]:
+        """Every station's name with each of the SKUs that the file gives it."""
+        stations = self._stations.value()
+        known = () if stations is None else (*stations.by_fingerprint.values(), *stations.by_name.values())
+        return [(station.name, sku) for station in known for sku in station.skus]
+
     def work_orders(self) -> tuple[WorkOrder, ...]:
         """The work orders of the file."""
         stations = self._stations.value()
@@ -188,6 +194,11 @@ def read_stations(path: Path) -> Stations:
         else:
             names[entry.certificate.lower()] = station
     return Stations(fingerprints, names, content.work_order)
+
+
+def covers(name: str, sku: str) -> bool:
+    """True when a SKU name of the file, which may end in ``*``, means this SKU."""
+    return sku == name or (name.endswith("*") and sku.startswith(name[:-1]))
 
 
 def fingerprint_of(text: str) -> str:

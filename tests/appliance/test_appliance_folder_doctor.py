@@ -436,6 +436,19 @@ def test_without_stations_everybody_may_do_everything(folder):
     assert said() == (Level.OK, "")
 
 
+def test_a_sku_of_a_station_that_there_is_none_of(folder):
+    line = '[[station]]\nname = "a"\ncertificate = "a"\nskus = {}\nroles = ["FT"]\n'
+
+    def said(skus: str) -> list[str]:
+        (folder / "stations.toml").write_text(line.format(skus))
+        return [check.sentence for check in examine(folder) if check.check == "stations"]
+
+    wrong = "station 'a' may work with sku 'sivall', which is none of sival (did you mean 'sival'?)"
+    assert said('["sivall", "sival"]') == [wrong]
+    assert said('["siv*", "*", "sival"]') == [""]
+    assert said("[]") == [f"{folder / 'stations.toml'}:4: station.0.skus: expected at least 1, found 0"]
+
+
 def test_stations_are_read(folder):
     (folder / "stations.toml").write_text('[[station]]\nname = "a"\ncertificate = "a"\nskus = ["x"]\nroles = ["QT"]\n')
     assert {(check.check, check.level) for check in bad(folder)} == {("stations", "wrong")}
