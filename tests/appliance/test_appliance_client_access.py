@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from access_bench import BOOT, inner
-from appliance_bench import Station, copy_folder, password_of
+from appliance_bench import Station, password_of
 from ceremony_bench import Bench
 
 from station.appliance.client_access import add_station_command, sku_password_command
@@ -18,11 +18,6 @@ from station.appliance.skus import read_auth
 from station.appliance.stations import fingerprint_of
 from station.errors import ConfigError
 from station.wire import pa_pb2
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 def test_a_further_station(folder):

@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from appliance_bench import copy_folder
 from ceremony_bench import Bench
 
 from station import cli, file_errors
@@ -21,11 +20,6 @@ from station.appliance.ceremony.machine import FILE
 from station.appliance.device_store import DeviceStore
 from station.appliance.doctor import Level, examine
 from station.errors import ConfigError
-
-
-@pytest.fixture
-def folder(tmp_path, made):
-    return copy_folder(made, tmp_path / "appliance")
 
 
 @pytest.fixture
