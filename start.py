@@ -73,6 +73,7 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < MINIMUM:
         seen = ".".join(map(str, sys.version_info[:3]))
         return _fail(f"expected Python {MINIMUM[0]}.{MINIMUM[1]} or newer, this is {seen}; use a newer python3")
+    _leave_the_working_folder()
     if arguments[:1] and (arguments[0] == "--chip" or arguments[0].startswith("--chip=")):
         arguments = ["gui", *arguments]
     command = arguments[0] if arguments else ""
@@ -87,6 +88,14 @@ def main(arguments: list[str]) -> int:
         packages = _missing_libraries({**DRAW, **XCB}) + _missing_font()
     python = _environment(ROOT / ".venv", ORDINARY, packages)
     return _run([str(python), SAFE_PATH, "-m", "station", *(arguments or ["gui"])])
+
+
+def _leave_the_working_folder() -> None:
+    """An empty or relative folder of PYTHONPATH (a colon too many) would be the one that somebody happens to be in."""
+    known = os.environ.pop("PYTHONPATH", "").split(os.pathsep)
+    kept = [folder for folder in known if os.path.isabs(folder)]
+    if kept:
+        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
 
 
 def _needs_window(arguments: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -90,6 +91,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", "")  # start.py takes away what is wrong in it; here it comes back
     specification = importlib.util.spec_from_file_location("start", ROOT / "start.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -131,6 +133,15 @@ def test_what_opens_no_window_needs_no_display_and_no_library(world, monkeypatch
     assert world.start(*arguments) is None
     ((command, _),) = world.handed_over
     assert command == [str(world.python), "-P", "-m", "station", *arguments]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(":/lib:", "/lib"), ("here", None), ("/a:/b", "/a:/b"), ("", None)])
+def test_modules_of_the_working_folder_are_not_on_the_import_path(world, monkeypatch, given, kept):
+    monkeypatch.setenv("PYTHONPATH", given.replace(":", os.pathsep))
+    assert world.start("doctor") is None
+    ((command, environment),) = world.handed_over
+    assert command[1] == "-P"
+    assert environment.get("PYTHONPATH") == (kept and kept.replace(":", os.pathsep))
 
 
 def test_a_screenless_qt_platform_counts_as_a_display(world, monkeypatch):
