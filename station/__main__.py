@@ -13,9 +13,10 @@ def main() -> None:
 
 def leave_the_working_folder() -> None:
     """Put the folder of this program where Python put the working folder (or this file's own) on the import path."""
+    if sys.flags.safe_path or getattr(sys, "frozen", False):  # a frozen application has its own modules there
+        return
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if not sys.flags.safe_path and sys.path:
-        sys.path[:1] = [] if root in sys.path[1:] else [root]
+    sys.path[:1] = [] if root in sys.path[1:] else [root]
 
 
 if __name__ == "__main__":  # everything else is imported after this line

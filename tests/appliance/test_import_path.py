@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from appliance_bench import ROOT, WAIT, Station, copy_folder
 
-from station import processes, program
+from station import processes
 from station.__main__ import leave_the_working_folder
 from station.model import Realm
 from station.processes import child_environment
@@ -139,8 +139,11 @@ def test_a_start_anew_leaves_the_working_folder(monkeypatch):
     assert variables == {"PYTHONPATH": f"{ROOT}:/lib", "PYTHONSAFEPATH": "1", "PATH": "/bin"}
 
 
-def test_a_frozen_application_has_no_import_path(monkeypatch):
-    monkeypatch.setattr(program, "is_frozen", lambda: True)
+def test_a_frozen_application_keeps_its_own_import_path(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "path", ["/application/base_library.zip"])
+    leave_the_working_folder()
+    assert sys.path == ["/application/base_library.zip"]
     assert importing_safely({"PATH": "/bin"}) == {"PATH": "/bin"}
 
 
