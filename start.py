@@ -25,6 +25,8 @@ MINIMUM = (3, 11)
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 PROJECT = ROOT / "pyproject.toml"
 ORDINARY, TEST, FULL, BENCHMARK = (ROOT / f"requirements{kind}.lock" for kind in ("", "-test", "-full", "-benchmark"))
+SAFE_PATH = "-P"
+"""Keeps modules of the folder that somebody happens to be in off Python's import path."""
 INSTEAD = "python3 start.py demo --headless"
 
 # Shared library -> Debian package. The window needs both groups; the command line needs neither.
@@ -71,6 +73,7 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < MINIMUM:
         seen = ".".join(map(str, sys.version_info[:3]))
         return _fail(f"expected Python {MINIMUM[0]}.{MINIMUM[1]} or newer, this is {seen}; use a newer python3")
+    _leave_the_working_folder()
     if arguments[:1] and (arguments[0] == "--chip" or arguments[0].startswith("--chip=")):
         arguments = ["gui", *arguments]
     command = arguments[0] if arguments else ""
@@ -84,7 +87,15 @@ def main(arguments: list[str]) -> int:
             return _fail(f"there is no display for the window; without one run: {INSTEAD}")
         packages = _missing_libraries({**DRAW, **XCB}) + _missing_font()
     python = _environment(ROOT / ".venv", ORDINARY, packages)
-    return _run([str(python), "-m", "station", *(arguments or ["gui"])])
+    return _run([str(python), SAFE_PATH, "-m", "station", *(arguments or ["gui"])])
+
+
+def _leave_the_working_folder() -> None:
+    """An empty or relative folder of PYTHONPATH (a colon too many) would be the one that somebody happens to be in."""
+    known = os.environ.pop("PYTHONPATH", "").split(os.pathsep)
+    kept = [folder for folder in known if os.path.isabs(folder)]
+    if kept:
+        os.environ["PYTHONPATH"] = os.pathsep.join(kept)
 
 
 def _needs_window(arguments: list[str]) -> bool:
@@ -140,7 +151,7 @@ def _environment(folder: Path, lock: Path, packages: list[str], holds: tuple[Pat
     if not _succeeds(python, "import pip"):
         _make_environment(folder)
     print(f"installing what {lock.name} lists (once) …", file=sys.stderr, flush=True)
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
+    pip = [str(python), SAFE_PATH, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
     _check([*pip, "--require-hashes", "-r", str(lock)])
     _check([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     stamp.write_text("\n".join([wanted, *(_digest(other, PROJECT) for other in holds)]) + "\n")
@@ -149,12 +160,12 @@ def _environment(folder: Path, lock: Path, packages: list[str], holds: tuple[Pat
 
 def _make_environment(folder: Path) -> None:
     """An environment; what an interrupted attempt left behind is cleared away."""
-    _check([sys.executable, "-m", "venv", "--clear", str(folder)])
+    _check([sys.executable, SAFE_PATH, "-m", "venv", "--clear", str(folder)])
 
 
 def _succeeds(python: str | Path, program: str) -> bool:
     try:
-        return subprocess.run([str(python), "-c", program], capture_output=True).returncode == 0
+        return subprocess.run([str(python), SAFE_PATH, "-c", program], capture_output=True).returncode == 0
     except OSError:
         return False
 

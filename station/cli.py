@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from station.cli_access import add_station, sku_password
 from station.cli_ceremony import ceremony, rma_token
 from station.cli_options import (
     FILE,
@@ -19,7 +20,8 @@ from station.cli_options import (
     station_options,
 )
 from station.cli_pa import pa
-from station.errors import EXIT_CRASH, StationError
+from station.errors import EXIT_CRASH, ConfigError, StationError
+from station.file_errors import file_sentence, is_file_error
 
 ROLES = ["operator", "engineer", "supervisor"]
 FILE_OR_STDIN = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
@@ -42,11 +44,19 @@ def command_line() -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except Exception as error:  # the last resort: a crash report instead of a traceback with data
-        from station.crash_report import crash_text
+    except Exception as error:  # the last resort: nobody is shown a stack trace with data
+        return _last_resort(error)
 
-        click.echo(f"station: an error in the program\n{crash_text(error)}", err=True)
-        return EXIT_CRASH
+
+def _last_resort(error: Exception) -> int:
+    """What the file system refuses in a sentence; else a crash report instead of a traceback with data."""
+    if isinstance(error, OSError) and is_file_error(error):
+        click.echo(f"station: {file_sentence(error)}", err=True)
+        return ConfigError.exit_code
+    from station.crash_report import crash_text
+
+    click.echo(f"station: an error in the program\n{crash_text(error)}", err=True)
+    return EXIT_CRASH
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -244,6 +254,8 @@ def appliance_anchors(folder: Path, **options: Any) -> int:
     return anchors_command(folder=folder, **options)
 
 
+appliance.add_command(add_station)
+appliance.add_command(sku_password)
 appliance.add_command(ceremony)
 appliance.add_command(rma_token)
 cli.add_command(pa)

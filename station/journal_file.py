@@ -12,6 +12,7 @@ from typing import Any
 
 from station.data_folder import sync_folder
 from station.errors import JournalError
+from station.file_errors import database_advice
 from station.journal_rows import APPLICATION_ID, FIELDS, FORMAT_MAJOR, schema
 
 INSERT = f"INSERT INTO journal VALUES ({','.join('?' * len(FIELDS))})"
@@ -31,7 +32,7 @@ class JournalFile:
         try:
             self._db = self._open(read_only)
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"expected a usable journal at {path}, but: {error}; {_advice(error)}") from None
+            raise JournalError(f"expected a usable journal at {path}, but: {error}; {database_advice(error)}") from None
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         fresh = not self.path.exists()
@@ -118,13 +119,3 @@ class JournalFile:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-
-def _advice(error: sqlite3.Error | OSError) -> str:
-    """What to try when the file cannot be opened."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return "make room on the disk"
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return "restore it from a copy"
-    return "let this user write to it and to its folder"

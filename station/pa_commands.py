@@ -13,7 +13,7 @@ import click
 from station.cli_common import show_table
 from station.errors import EXIT_FAIL, EXIT_PASS, ApplianceError, ConfigError
 from station.model import TokenRequest
-from station.pa_connection import opened
+from station.pa_connection import cautions_of, opened
 from station.pa_options import PaOptions
 from station.ports import Appliance
 
@@ -30,9 +30,10 @@ def try_session(sku: str, *, options: PaOptions, as_json: bool) -> int:
         findings = list(diagnose(sku)) if diagnose else []
         found = [(getattr(item, "kind", ""), str(item)) for item in findings]
         trips = [] if found else _round_trips(port, sku)
-        tls = bool(getattr(port, "tls", True))
+        tls, warnings = bool(getattr(port, "tls", True)), cautions_of(port)
     body = {"event": "pa_session", "sku": sku, "ok": not found, "tls": tls, "milliseconds": min(trips, default=None),
-            "findings": [{"kind": kind, "sentence": sentence} for kind, sentence in found]}  # fmt: skip
+            "findings": [{"kind": kind, "sentence": sentence} for kind, sentence in found],
+            "warnings": warnings}  # fmt: skip
     words = [f"✖ {sentence}" for _, sentence in found] or [f"✔ session for {sku}: a call takes {min(trips):.1f} ms"]
     _show(body, [*words, *([] if tls else ["without TLS: everybody on the way can read what is sent"])], as_json)
     if found and all(_is_local(item) for item in findings):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
 from station import plugins
 from station.appliance.passphrase import SecretSource, read_secret
 from station.appliances import PASSWORD
@@ -30,10 +32,18 @@ def opened(options: PaOptions, sku: str) -> Iterator[Any]:
     clean_environment(Realm(str(settings["realm"])))
     password = _password(options, sku, settings.get("sku_password"))
     port = plugins.load("station.appliances", driver)({**settings, "sku_password": password})
+    for caution in cautions_of(port):
+        click.echo(f"station: warning: {caution}", err=True)
     try:
         yield port
     finally:
         getattr(port, "close", port.close_session)()
+
+
+def cautions_of(port: Any) -> list[str]:
+    """What a driver says of this side's files that keeps nothing from working yet; a driver need not know any."""
+    told = getattr(port, "cautions", None)
+    return [str(caution) for caution in told()] if told is not None else []
 
 
 def _direct(options: PaOptions) -> tuple[str, dict[str, object]]:

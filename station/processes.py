@@ -16,12 +16,13 @@ from typing import IO, Any
 
 from station.errors import BenchError, ConfigError
 from station.model import Realm
-from station.program import is_frozen, station_command
+from station.program import SAFE_PATH, import_folders, importing_safely, is_frozen, station_command
 
 ALLOWED = frozenset({
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "TERM", "SYSTEMROOT",
     "SystemRoot", "WINDIR", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "COMSPEC", "PATHEXT", "VIRTUAL_ENV",
-    "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONWARNINGS",
+    "PYTHONDONTWRITEBYTECODE",
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR",
     "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_SESSION_TYPE", "DBUS_SESSION_BUS_ADDRESS",
     "STATION_VIRTUAL_BENCH",
@@ -70,13 +71,13 @@ def restart_in_clean_environment(realm: Realm) -> None:
     library of ``LD_PRELOAD`` is loaded by then. Where there is no /proc the variables are only deleted.
     """
     refuse_leaks(realm)
-    if all(map(is_allowed, started_with())):
+    if all(map(is_allowed, started_with())) and all(map(os.path.isabs, import_folders(os.environ))):
         clean_environment(realm)
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    arguments = sys.argv if is_frozen() else sys.orig_argv
-    os.execve(sys.executable, [sys.executable, *arguments[1:]], allowed_environment())
+    arguments = sys.argv[1:] if is_frozen() else [SAFE_PATH, *sys.orig_argv[1:]]
+    os.execve(sys.executable, [sys.executable, *arguments], child_environment())
 
 
 def started_with() -> frozenset[str]:
@@ -94,12 +95,7 @@ def started_with() -> frozenset[str]:
 
 def child_environment() -> dict[str, str]:
     """The allow-listed environment, in which ``-m station`` is found even from a folder that was never installed."""
-    environment = allowed_environment()
-    root = str(Path(__file__).resolve().parent.parent)
-    known = environment.get("PYTHONPATH", "")
-    if not is_frozen() and root not in known.split(os.pathsep):
-        environment["PYTHONPATH"] = f"{root}{os.pathsep}{known}" if known else root
-    return environment
+    return importing_safely(allowed_environment())
 
 
 class Child:

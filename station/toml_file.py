@@ -57,7 +57,8 @@ class TomlFile:
             raise ConfigError(self._findings(model, error.errors(include_url=False))) from None
 
     def _findings(self, model: type[BaseModel], details: Sequence[ErrorDetails]) -> list[Finding]:
-        found = [self.finding(self._file_key(d["loc"]), _sentence(model, d)) for d in details]
+        told = [d for d in details if not _follows(d, details)]
+        found = [self.finding(self._file_key(d["loc"]), _sentence(model, d)) for d in told]
         return sorted(found, key=lambda finding: finding.line)
 
     def _file_key(self, location: Key) -> Key:
@@ -154,6 +155,13 @@ def _has(node: Any, part: str | int) -> bool:
     return isinstance(node, list) and isinstance(part, int) and part < len(node)
 
 
+def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """True for a list that lacks entries only because those that it has are wrong."""
+    place = detail["loc"]
+    inside = (other["loc"] for other in details if len(other["loc"]) > len(place))
+    return detail["type"] == "too_short" and any(other[: len(place)] == place for other in inside)
+
+
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "missing":
@@ -162,6 +170,8 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
         return f"unknown key '{name}'{nearest(str(detail['loc'][-1]), _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "value_error":
         return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
+    if detail["type"] == "too_short":
+        return f"{name}: expected at least {detail['ctx']['min_length']}, found {detail['ctx']['actual_length']}"
     value = detail.get("input")
     seen = f", found {value!r}" if isinstance(value, (str, int, float, bool)) else ""
     return f"{name}: {detail['msg'].replace('Input should be', 'expected').removesuffix('.')}{seen}"

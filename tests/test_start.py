@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -75,8 +76,8 @@ class World:
     def _run(self, command, **_):
         command = list(map(str, command))
         self.ran.append(command)
-        if command[1:2] == ["-c"]:
-            good = command[2] in self.modules and (command[0] == sys.executable or self.python.exists())
+        if command[1:3] == ["-P", "-c"]:
+            good = command[3] in self.modules and (command[0] == sys.executable or self.python.exists())
             return subprocess.CompletedProcess(command, 0 if good else 1)
         code = next((code for word, code in self.codes.items() if word in command), 0)
         if "venv" in command and not code:
@@ -90,6 +91,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", "")  # start.py takes away what is wrong in it; here it comes back
     specification = importlib.util.spec_from_file_location("start", ROOT / "start.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -130,21 +132,30 @@ def test_what_opens_no_window_needs_no_display_and_no_library(world, monkeypatch
     monkeypatch.setattr(world.module, "FONT", "/none")
     assert world.start(*arguments) is None
     ((command, _),) = world.handed_over
-    assert command == [str(world.python), "-m", "station", *arguments]
+    assert command == [str(world.python), "-P", "-m", "station", *arguments]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(":/lib:", "/lib"), ("here", None), ("/a:/b", "/a:/b"), ("", None)])
+def test_modules_of_the_working_folder_are_not_on_the_import_path(world, monkeypatch, given, kept):
+    monkeypatch.setenv("PYTHONPATH", given.replace(":", os.pathsep))
+    assert world.start("doctor") is None
+    ((command, environment),) = world.handed_over
+    assert command[1] == "-P"
+    assert environment.get("PYTHONPATH") == (kept and kept.replace(":", os.pathsep))
 
 
 def test_a_screenless_qt_platform_counts_as_a_display(world, monkeypatch):
     monkeypatch.delenv("DISPLAY")
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert world.start() is None
-    assert world.handed_over[0][0][1:] == ["-m", "station", "gui"]
+    assert world.handed_over[0][0][1:] == ["-P", "-m", "station", "gui"]
 
 
 @pytest.mark.parametrize("arguments", [("--chip", "nrf5340"), ("--chip=nrf5340",)])
 def test_a_chip_alone_means_the_window(world, monkeypatch, arguments):
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     world.start(*arguments)
-    assert world.handed_over[-1][0][1:] == ["-m", "station", "gui", *arguments]
+    assert world.handed_over[-1][0][1:] == ["-P", "-m", "station", "gui", *arguments]
 
 
 # ---- system packages ------------------------------------------------------------------------------------------
@@ -270,7 +281,7 @@ def test_an_interrupted_environment_is_made_again(world):
     world.make_environment()  # a python without pip
     assert world.start("doctor") is None
     (made,) = world.commands("venv")
-    assert made[1:] == ["-m", "venv", "--clear", str(world.folder / ".venv")]
+    assert made[1:] == ["-P", "-m", "venv", "--clear", str(world.folder / ".venv")]
 
 
 def test_a_failed_step_is_named_and_not_remembered(world, capsys):

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO, Protocol
 
 from PySide6.QtCore import QCoreApplication
 
+from station.program import importing_safely
+
 try:
     import fcntl
 except ImportError:  # not on Windows, whose pipes are made as large as is asked for
@@ -65,6 +67,7 @@ class EngineProcess:
             stdout=pipe,
             stderr=self._errors,
             bufsize=0,
+            env=importing_safely(os.environ),
             **_own_session(),
         )
         assert process.stdout is not None

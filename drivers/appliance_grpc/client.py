@@ -17,6 +17,7 @@ from typing import Any
 from drivers.appliance_grpc.calls import Calls, Metadata
 from drivers.appliance_grpc.doctor import (
     Diagnosis,
+    cautions,
     diagnose_connection,
     diagnose_login,
     first_host_name,
@@ -155,6 +156,10 @@ class GrpcAppliance:
     def milliseconds(self) -> float | None:
         """Round trip of the last call that was answered, or None before the first."""
         return self._calls.milliseconds
+
+    def cautions(self) -> list[Diagnosis]:
+        """What keeps nothing from working yet: the station's key can be read by others, its certificate ends soon."""
+        return cautions(self._settings)
 
     def diagnose(self, sku: str = "") -> list[Diagnosis]:
         """The connection doctor: what keeps the station from working with the appliance; empty when nothing does.

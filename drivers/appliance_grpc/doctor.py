@@ -7,8 +7,10 @@ and a connection that is closed at the first byte; gRPC then says no more than "
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -33,6 +35,8 @@ _SENTENCES = {
 }
 
 
+OTHERS = 0o077
+WARN = timedelta(days=30)
 _ONE_KEYSTORE = "give all instances the keystore of one, or name one address only"
 
 
@@ -68,6 +72,29 @@ def diagnose_connection(settings: ClientSettings) -> list[Diagnosis]:
         diagnosis = _judge(settings, f"{host}:{port}", probe)
         if diagnosis:
             found.append(diagnosis)
+    return found
+
+
+def cautions(settings: ClientSettings) -> list[Diagnosis]:
+    """What keeps nothing from working yet: a key that others can read, a certificate of ours that ends soon."""
+    if settings.tls is None:
+        return []
+    found = []
+    tls = settings.tls
+    with suppress(OSError):  # absent: the connection doctor says so
+        if sys.platform != "win32" and tls.key.stat().st_mode & OTHERS:
+            sentence = (
+                f"the key {tls.key} can be read by others, who could pass for this station: run chmod 600 {tls.key}"
+            )
+            found.append(Diagnosis("key", sentence, tls.key))
+    with suppress(OSError, ValueError):
+        end = _certificate(tls.certificate).not_valid_after_utc
+        left = end - datetime.now(UTC)
+        if timedelta(0) < left <= WARN:
+            sentence = (
+                f"the certificate {tls.certificate} ends on {end:%Y-%m-%d}, in {left.days} days: have a new one issued"
+            )
+            found.append(Diagnosis("expires", sentence, tls.certificate))
     return found
 
 

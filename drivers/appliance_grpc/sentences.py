@@ -35,6 +35,7 @@ _OF_CALL = {
 }
 AMBIGUOUS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "ABORTED", "RESOURCE_EXHAUSTED"})
 _LONGEST = 300
+_NO_CA = "could not find attribute"
 
 
 class JournalBehind(ApplianceError):
@@ -92,6 +93,8 @@ class CallFailed(Exception):
             return known or "it cannot be reached: check that it runs, the network and the address"
         if self.code == "CANCELLED" and not self.cancelled_here:
             return "the appliance let go of the call, as it does when it ends: try again"
+        if (self.call, self.code) == ("EndorseCerts", "INVALID_ARGUMENT") and _NO_CA in self.details:
+            return f"the SKU has no CA for a certificate of this label ({self.details}): correct the label or the SKU"
         if (self.call, self.code) in _OF_CALL:
             return _OF_CALL[self.call, self.code].format(details=self.details)
         advice = _CODES.get(self.code, "correct the request or the SKU's configuration")

@@ -29,7 +29,7 @@ lines = logging.getLogger("station.appliance.audit.file")
 lines.setLevel(logging.INFO)
 lines.propagate = False
 
-LONGEST = 80
+LONGEST, LONGEST_REASON = 80, 300
 
 
 class _Appender(logging.Handler):
@@ -116,13 +116,18 @@ class AuditFile:
 
 def write(
     certificate: ClientCertificate, user: str, peer: str, method: str, request: Any, code: str, milliseconds: float,
-    station: str = "", repeats: int = 0,
+    station: str = "", repeats: int = 0, reason: str = "",
 ) -> None:  # fmt: skip
-    """One line about one call; ``repeats`` calls before it with the same certificate and result have none."""
+    """One line about one call; ``repeats`` calls before it with the same certificate and result have none.
+
+    ``station`` is a known one, else the certificate's own name is told as its ``title``. ``reason`` is the sentence of
+    a refusal: it says what was expected, and echoes names only.
+    """
     line: dict[str, object] = {
         "time": _now(),
         "event": "call",
-        "station": station or certificate.title,
+        "station": station,
+        **({} if station else {"title": certificate.title[:LONGEST]}),
         "certificate": certificate.fingerprint[:16],
         "user": user[:LONGEST],
         "peer": peer[:LONGEST],
@@ -130,6 +135,7 @@ def write(
         "sku": sku_of(request)[:LONGEST],
         **_device(request),
         "result": code,
+        **({"reason": reason[:LONGEST_REASON]} if reason else {}),
         "ms": round(milliseconds, 1),
         **({"repeats": repeats} if repeats else {}),
     }

@@ -79,7 +79,8 @@ class PostgresDatabase:
             raise ConfigError(f"expected to bring the tables of the database up to date: {_words(error)}") from None
         except DatabaseFailed as failed:
             self.close()
-            raise ConfigError(f"expected the database of the registry: {failed}; see the log") from None
+            why = f": {_words(failed.__cause__)}" if isinstance(failed.__cause__, psycopg.Error) else ""
+            raise ConfigError(f"expected the database of the registry, but {failed}{why}") from None
         except BaseException:  # no connection stays open, then the error goes on
             self.close()
             raise
@@ -178,7 +179,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             self._pause_until = time.monotonic() + PAUSE_SECONDS
             log.error("%s: %s", AWAY, _words(error))
-            raise DatabaseFailed(AWAY) from None
+            raise DatabaseFailed(AWAY) from error  # the words are for who starts the appliance, not for its clients
         try:
             _prepare(connection)
         except BaseException:  # it is closed, then the error goes on

@@ -35,6 +35,11 @@ REGISTRY = Schema(
             "CREATE INDEX registrations_next_try ON registrations (next_try_ms, id) WHERE forwarded_ms IS NULL",
             "DROP INDEX registrations_pending",
         ),
+        # The calls that failed in a row, for who looks from beside: they are held against no record.
+        (
+            "CREATE TABLE failed_calls (id {integer} PRIMARY KEY, failures {integer} NOT NULL, failure TEXT NOT NULL,"
+            " next_try_ms {integer} NOT NULL)",
+        ),
     ),
 )
 """``received_ms``, ``seen_ms``: milliseconds since 1970; ``time_us``: microseconds, by the station's clock."""

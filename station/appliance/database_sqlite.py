@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from station.appliance.database import DatabaseFailed, Row, Schema, Transaction
 from station.data_folder import try_lock
 from station.errors import ConfigError
+from station.file_errors import database_advice
 
 log = logging.getLogger(__name__)
 
@@ -152,13 +153,13 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     except sqlite3.Error as error:
-        raise ConfigError(f"expected a database at {path}: {error}; correct the path or who may write there") from None
+        raise ConfigError(f"expected a database at {path}: {error}; {database_advice(error)}") from None
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error as error:
         connection.close()
-        raise ConfigError(f"expected a usable database at {path}: {error}; restore it from a copy") from None
+        raise ConfigError(f"expected a usable database at {path}: {error}; {database_advice(error)}") from None
     return connection
 
 
@@ -174,10 +175,15 @@ def _update(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
         connection.execute(f"PRAGMA user_version = {len(schema.versions)}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        raise ConfigError(f"expected to bring {path} up to date: {error}") from None
+        raise ConfigError(f"expected to bring {path} up to date: {error}; {_busy_or(error)}") from None
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _busy_or(error: sqlite3.Error) -> str:
+    busy = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+    return "try again when nobody else writes to it" if busy else database_advice(error)
 
 
 @contextmanager

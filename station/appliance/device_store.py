@@ -76,6 +76,15 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedCalls:
+    """Calls to the registry that failed in a row and told nothing of any record: how many, why the last, what next."""
+
+    failures: int
+    failure: str
+    next_try_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """How many records wait for the registry, how many of them failed, and since when the oldest one waits (or 0)."""
 
@@ -166,6 +175,22 @@ class DeviceStore:
 
         if records:
             self._database.run(mark, durable=False)
+
+    def note_failed_calls(self, failed: FailedCalls | None) -> None:
+        """Remember how the calls go, None: the last one was answered; losing that in a power failure costs nothing."""
+
+        def note(transaction: Transaction) -> None:
+            transaction.execute("DELETE FROM failed_calls")
+            if failed is not None:
+                values = (failed.failures, failed.failure, failed.next_try_ms)
+                transaction.execute("INSERT INTO failed_calls VALUES (1, ?, ?, ?)", *values)
+
+        self._database.run(note, durable=False)
+
+    def failed_calls(self) -> FailedCalls | None:
+        """How the last calls failed; None when the last one was answered."""
+        rows = self._database.read("SELECT failures, failure, next_try_ms FROM failed_calls")
+        return FailedCalls(*rows[0]) if rows else None
 
     def backlog(self) -> Backlog:
         """What waits for the registry."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from station.appliance.check_value import check_value
+from station.appliance.ceremony.keys import CHECK_BYTES, CHECK_TEXT
+from station.appliance.ceremony.transfer import grouped
 from station.appliance.device_store import DeviceStore
 from station.appliance.file_guard import changeable, exposed
 from station.appliance.keystore import Keystore
@@ -32,10 +33,11 @@ from station.appliance.service_tls import WARN_DAYS, TlsPaths, read_tls
 from station.appliance.session_tokens import NO_KEY, kept_key
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.spm import AUTH_FILE, Spm
-from station.appliance.stations import Access
+from station.appliance.stations import ABSENT, Access, covers
 from station.appliance.stores import open_postgresql
 from station.data_folder import try_lock
-from station.errors import EXIT_PASS, ConfigError, JournalError, StationError
+from station.errors import EXIT_PASS, ConfigError, JournalError, StationError, nearest
+from station.file_errors import file_sentence
 from station.model import Realm
 from station.processes import LEAKS, allowed_environment
 from station.secret import is_hardened
@@ -73,7 +75,17 @@ def examine(folder: Path) -> list[Check]:
         settings = read_settings(folder)
     except ConfigError as error:
         return list(_each("settings", error))
-    return [found for check in _CHECKS for found in check(settings)]
+    return [found for name, check in _CHECKS.items() for found in _carried_out(name, check, settings)]
+
+
+def _carried_out(
+    name: str, check: Callable[[ApplianceSettings], Iterable[Check]], settings: ApplianceSettings
+) -> Iterator[Check]:
+    """What a check finds; what the file system refuses it is a finding too, and the others go on."""
+    try:
+        yield from check(settings)
+    except OSError as error:
+        yield Check(name, Level.WRONG, file_sentence(error))
 
 
 def exit_code(checks: Iterable[Check]) -> int:
@@ -188,11 +200,13 @@ def _keys(settings: ApplianceSettings) -> Iterator[Check]:
 
 
 def _session_key(keystore: Keystore) -> Check:
-    """Its check value is what people compare between the instances of a fleet."""
-    key = kept_key(keystore)
-    if key is None:
+    """Its check value, as transcripts have it, is what people compare between the instances of a fleet."""
+    named = kept_key(keystore, CHECK_TEXT)
+    if named is None:
         return Check("session key", Level.WARNING, f"the keystore has {NO_KEY}: sessions end with the process")
-    return Check("session key", Level.OK, f"check value {check_value(key)}, the same at every instance of a fleet")
+    with named.reveal() as raw:
+        value = grouped(raw[:CHECK_BYTES].hex())
+    return Check("session key", Level.OK, f"check value {value}, the same at every instance of a fleet")
 
 
 def _skus(settings: ApplianceSettings, keystore: Keystore) -> Iterator[Check]:
@@ -203,12 +217,17 @@ def _skus(settings: ApplianceSettings, keystore: Keystore) -> Iterator[Check]:
         families = []
     else:
         yield Check("SKU passwords")
-    files = {path.stem.removeprefix("sku_") for path in settings.skus.glob("sku_*.yml") if path.name != AUTH_FILE}
+    files = _sku_files(settings)
     members = {family for family in families if any(name.startswith(family) for name in files)}
     for name in sorted(files | (set(families) - members)):
         yield from _sku(settings, keystore, name)
         if families and not name.startswith(tuple(families)):
             yield Check(f"sku {name}", Level.WARNING, f"it has no password in {AUTH_FILE}: nobody can log in")
+
+
+def _sku_files(settings: ApplianceSettings) -> set[str]:
+    """Names of the SKUs that have a file."""
+    return {path.stem.removeprefix("sku_") for path in settings.skus.glob("sku_*.yml") if path.name != AUTH_FILE}
 
 
 def _sku(settings: ApplianceSettings, keystore: Keystore, name: str) -> Iterator[Check]:
@@ -243,11 +262,17 @@ def _dates(check: str, what: str, certificate: x509.Certificate) -> Iterator[Che
 
 def _stations(settings: ApplianceSettings) -> Iterator[Check]:
     try:
-        Access(settings.run.stations, settings.realm)
+        access = Access(settings.run.stations, settings.realm)
     except ConfigError as error:
         yield from _each("stations", error)
-    else:
-        yield Check("stations")
+        return
+    found = [Check("stations", Level.WARNING, f"{settings.run.stations} is {ABSENT}")] if access.unlimited else []
+    skus = _sku_files(settings)
+    for station, name in access.named_skus():
+        if not any(covers(name, sku) for sku in skus):
+            sentence = f"station {station!r} may work with sku {name!r}, which is none of {', '.join(sorted(skus))}"
+            found.append(Check("stations", Level.WARNING, f"{sentence}{nearest(name, skus)}"))
+    yield from found or [Check("stations")]
 
 
 def _records(settings: ApplianceSettings) -> Iterator[Check]:
@@ -277,10 +302,16 @@ def _registry(registry: RegistrySettings) -> Iterator[Check]:
 
 def _writable(check: str, path: Path, use: Callable[[Path], None] | None) -> Check:
     """What is not there yet is not made; what is there is opened as ``serve`` opens it."""
-    place = path if path.exists() else path.parent
-    if not os.access(place, os.W_OK):
-        return Check(check, Level.WRONG, f"expected to write to {place}, but it is absent or write-protected")
-    said = _said(lambda: use(path)) if use is not None and path.exists() else ""
+    if not path.exists():
+        place = path.resolve().parent  # a link may lead elsewhere
+        good = place.is_dir() and os.access(place, os.W_OK)
+        said = "" if good else f"expected to write to {place}, but it is absent or write-protected"
+        return Check(check, Level.WRONG, said) if said else Check(check)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    except OSError as error:
+        return Check(check, Level.WRONG, file_sentence(error))
+    said = _said(lambda: use(path)) if use is not None else ""
     return Check(check, Level.WRONG, said) if said else Check(check)
 
 
@@ -324,9 +355,11 @@ def _taken(host: str, port: int) -> str:
 
 def is_served(settings: ApplianceSettings) -> bool:
     """True while a process serves the folder."""
-    if not settings.lock.exists():
+    try:
+        file = settings.lock.open("a+" if os.access(settings.lock, os.W_OK) else "r", encoding="utf-8")
+    except FileNotFoundError:
         return False
-    with settings.lock.open("a+", encoding="utf-8") as file:
+    with file:
         return not try_lock(file)
 
 
@@ -362,6 +395,9 @@ def _said(action: Callable[[], object]) -> str:
     return ""
 
 
-_CHECKS: Sequence[Callable[[ApplianceSettings], Iterable[Check]]] = (
-    _settings, _files, _environment, _process, _serving, _tls, _keys, _stations, _records, _disk, _clock, _ports,
-)  # fmt: skip
+_CHECKS: Mapping[str, Callable[[ApplianceSettings], Iterable[Check]]] = {
+    "settings": _settings, "files": _files, "environment": _environment, "process": _process,
+    "serving process": _serving, "TLS": _tls, "keystore": _keys, "stations": _stations, "device store": _records,
+    "disk": _disk, "clock": _clock, "port": _ports,
+}  # fmt: skip
+"""By the name that a check has in ``doctor`` when it cannot be carried out at all."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from station.data_folder import try_lock
 from station.errors import ConfigError
+from station.file_errors import file_sentence
 
 OTHERS = 0o077
 STAGED = ".staged"
@@ -34,10 +35,14 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         raise ConfigError(f"expected no file at {path}: it is never overwritten, move it away first") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # what is written through a descriptor does not say where
+        error.filename = error.filename or str(path)
+        raise
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -105,8 +110,9 @@ def replace(path: Path, data: bytes, mode: int = 0o644, check: Callable[[Path], 
 
     ``check`` may look at the new file before it takes its place, and raise.
     """
-    staged = _stage(path, data, mode)
+    staged = _staged(path)
     try:
+        _stage(path, data, mode)
         if check is not None:
             check(staged)
         os.replace(staged, path)
@@ -128,7 +134,11 @@ def sweep(folder: Path, others: Sequence[str] = ()) -> None:
 @contextmanager
 def exclusive(path: Path, refusal: str) -> Iterator[None]:
     """Hold a lock file, or raise ``ConfigError(refusal)``; the lock ends with the process, however it ends."""
-    with path.open("a+", encoding="utf-8") as file:
+    try:
+        opened = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(file_sentence(error, path)) from None
+    with opened as file:
         if not try_lock(file):
             raise ConfigError(refusal)
         yield

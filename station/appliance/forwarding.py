@@ -14,10 +14,11 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from station.appliance.device_store import DeviceStore, Failed, WaitingRecord, now_ms
+from station.appliance.device_store import DeviceStore, Failed, FailedCalls, WaitingRecord, now_ms
 from station.appliance.registry_http import HttpRegistry, PostFailed
 from station.appliance.registry_json import AnswerUnreadable, batch_body, read_answers
 from station.appliance.registry_settings import ForwardSettings
@@ -67,7 +68,8 @@ class Forwarder:
         self._untried, self._retried, self._single = Queue(most, most), Queue(1, most), Queue(1, 1)
         self._turns = [self._untried, self._retried, self._single]
         self._draw = draw
-        self._failures = 0
+        self._failures, self._wait = 0, 0.0
+        self._noted = True  # an earlier process may have left a note of failed calls
         self._alone: dict[int, None] = {}  # ids of records that failed alone, the last one at the end
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="forwarding", daemon=True)
@@ -129,7 +131,7 @@ class Forwarder:
     def _rest(self) -> None:
         """After a failure wait it out; else until something is stored here, or by another process."""
         if self._failures:
-            self._ending.wait(self._jittered(FIRST_SECONDS, LONGEST_SECONDS, self._failures))
+            self._ending.wait(self._wait)
             return
         self._store.stored.wait(POLL_SECONDS)
         self._store.stored.clear()
@@ -150,6 +152,9 @@ class Forwarder:
         if self._failures:
             log.info("the registry %s takes records again", self._registry.name)
         self._failures, queue.size = 0, min(queue.most, 2 * queue.size)
+        if self._noted:
+            self._store.note_failed_calls(None)
+            self._noted = False
         return True
 
     def _batch_failed(self, queue: Queue, batch: Sequence[WaitingRecord], reason: str, reached: bool) -> bool:
@@ -179,7 +184,11 @@ class Forwarder:
 
     def _failed(self, reason: str) -> None:
         self._failures += 1
+        self._wait = self._jittered(FIRST_SECONDS, LONGEST_SECONDS, self._failures)
         log.warning("forwarding waits (failure %d in a row): %s", self._failures, reason)
+        with suppress(StationError):  # the database itself may be what failed
+            self._store.note_failed_calls(FailedCalls(self._failures, reason, now_ms() + int(1000 * self._wait)))
+            self._noted = True
 
     def _jittered(self, first: float, longest: float, failures: int) -> float:
         """From half of the full wait to all of it; the full wait doubles with every failure."""

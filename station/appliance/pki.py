@@ -47,14 +47,17 @@ from station.appliance.sku_templates import (
     cas_of,
     chosen,
     identity_keys,
+    new_password,
     private_label,
     sku_file,
 )
 from station.errors import ConfigError
+from station.file_errors import file_advice, is_file_error, reason_of
 from station.model import Realm
 from station.secret import Secret
 
 SKU = "sival"
+TLS_CA_KEY_FILE = Path("offline/tls-ca-key.pem")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 RMA_BITS = 3072
 
@@ -98,6 +101,11 @@ def init(
         if folder.exists():
             folder.rmdir()
         staged.rename(folder)
+    except OSError as error:
+        if not is_file_error(error):
+            raise
+        reason, advice = reason_of(error), file_advice(error)
+        raise ConfigError(f"expected to make an appliance in {folder}, but: {reason}; {advice}") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -112,7 +120,7 @@ def tls_authority(folder: Path) -> Issued:
     """The CA of a development appliance's TLS certificates."""
     return Issued(
         x509.load_pem_x509_certificate((folder / "tls/ca-cert.pem").read_bytes()),
-        _ec_key((folder / "offline/tls-ca-key.pem").read_bytes()),
+        _ec_key((folder / TLS_CA_KEY_FILE).read_bytes()),
     )
 
 
@@ -126,7 +134,7 @@ def client_files(folder: Path, station: str, sku: str = "") -> ClientFiles:
 def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str], templates: Sequence[SkuTemplate]) -> None:
     tls_ca = new_ca(realm_name("TLS CA", Realm.DEV), Realm.DEV, profile=TLS_CA)
     write_public(folder / "tls/ca-cert.pem", tls_ca.pem)
-    write_private(folder / "offline/tls-ca-key.pem", tls_ca.key_pem)
+    write_private(folder / TLS_CA_KEY_FILE, tls_ca.key_pem)
     server = new_endpoint(realm_name("pa-service", Realm.DEV), hosts, tls_ca, server=True)
     write_public(folder / "tls/server-cert.pem", server.pem)
     write_private(folder / "tls/server-key.pem", server.key_pem)
@@ -179,7 +187,7 @@ def _make_hpke_keys(folder: Path) -> None:
 def _make_skus(folder: Path, templates: Sequence[SkuTemplate]) -> None:
     entries = []
     for number, template in enumerate(templates):
-        password = secrets.token_urlsafe(18).encode()
+        password = new_password()
         write_private(folder / f"clients/sku_password_{template.name}", password + b"\n")
         if number == 0:
             write_private(folder / "clients/sku_password", password + b"\n")

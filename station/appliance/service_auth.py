@@ -155,7 +155,7 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
             client = client_of(context)
             request = self.intake.message(client.certificate.fingerprint, messages, context)
             started = time.monotonic()
-            code, name = "OK", ""
+            code, name, reason = "OK", "", ""
             self._run(1)
             try:
                 station = self._gate.identify(method, client)
@@ -165,12 +165,12 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
                 self._gate.admit(method, request, client, station, context)
                 return inner(request, context)
             except Refusal as refusal:
-                code = refusal.code
+                code, reason = refusal.code, refusal.details
                 if (method, code) == ("InitSession", "UNAUTHENTICATED"):
                     self._gate.rates.failed_login(client.certificate.fingerprint)
                 abort(context, refusal)
             except Exception as error:  # no stack trace to the client, and the server lives on
-                code = "INTERNAL"
+                code, reason = "INTERNAL", f"internal error ({type(error).__name__}): see the appliance's log"
                 _log_fault(method, error)
                 abort(context, Refusal("INTERNAL", "internal error: see the appliance's log"))
             finally:
@@ -180,7 +180,8 @@ class SessionInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # n
                 repeats = 0 if code == "OK" else self._repeats.note(client.certificate.fingerprint, code)
                 if repeats is not None:
                     audit.write(
-                        client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name, repeats
+                        client.certificate, client.user, client.peer, method, request, code, 1000 * spent, name,
+                        repeats, reason,
                     )  # fmt: skip
 
         return guarded

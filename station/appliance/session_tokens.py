@@ -58,11 +58,14 @@ def fleet_key(keystore: Keystore) -> Secret:
     return Secret(secrets.token_bytes(32), "session key of this process")
 
 
-def kept_key(keystore: Keystore) -> Secret | None:
-    """The same at every instance with this keystore, and after a restart; None when no secret key is there."""
+def kept_key(keystore: Keystore, text: bytes = LABEL) -> Secret | None:
+    """The same at every instance with this keystore, and after a restart; None when no secret key is there.
+
+    Another ``text`` gives another HMAC under the same secret key: that of ``CHECK_TEXT`` names it to people.
+    """
     for label in (SESSION_KEY, *FALLBACK_KEYS):
         try:
-            return keystore.hmac_sha256(label, LABEL)
+            return keystore.hmac_sha256(label, text)
         except KeyMissing:
             continue
     return None

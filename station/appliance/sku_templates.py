@@ -5,6 +5,7 @@ Source: opentitan-appliance sheet 3.2 (key labels), 4.2 (CA profiles) and 10 (SK
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ SHARED_ROOT, PI01_ROOT, MLDSA_ROOT = "opentitan-ca-root-v0", "pi01-ca-root-v0", 
 ML_KEM_FILE, X25519_FILE = "ca/hpke_mlkem.pub", "ca/hpke_x25519.pub.der"
 MLDSA = "ML-DSA-87"
 BCRYPT_COST = 10
+PASSWORD_BYTES = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +215,17 @@ def auth_head(realm: Realm) -> str:
 
 def auth_entry(name: str, password: bytes) -> str:
     """The lines of a SKU in the file of SKU passwords: the password's bcrypt hash, and all methods."""
-    stored = bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
-    return f'  {name}:\n    skuAuth: "{stored}"\n    methods: [{", ".join(METHODS)}]\n'
+    return f'  {name}:\n    skuAuth: "{password_hash(password)}"\n    methods: [{", ".join(METHODS)}]\n'
+
+
+def new_password() -> bytes:
+    """A random SKU password, of letters, digits, - and _."""
+    return secrets.token_urlsafe(PASSWORD_BYTES).encode()
+
+
+def password_hash(password: bytes) -> str:
+    """The bcrypt hash of a SKU password as the file has it."""
+    return bcrypt.hashpw(password, bcrypt.gensalt(BCRYPT_COST, prefix=b"2a")).decode()
 
 
 def _private_keys(template: SkuTemplate) -> dict[str, str]:

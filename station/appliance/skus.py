@@ -124,7 +124,9 @@ def _auth(node: Node) -> SkuAuth:
     node.only(("skuAuth", "methods"))
     password_hash = node.text("skuAuth")
     if password_hash and not password_hash.startswith(("$2a$", "$2b$", "$2y$")):
-        node.wrong("skuAuth", "expected a bcrypt hash that starts with $2a$: make one with appliance init")
+        node.wrong(
+            "skuAuth", "expected a bcrypt hash that starts with $2a$: make another password with appliance sku-password"
+        )
     return SkuAuth(password_hash, node.texts("methods"))
 
 

@@ -8,6 +8,7 @@ must be there. A change is taken up with the next call; a file with findings lea
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,8 +26,11 @@ from station.model import Realm
 from station.toml_file import Strict, TomlFile, load
 from station.wire import pa_pb2
 
+log = logging.getLogger(__name__)
+
 HIGH, LOW, FRESH = pa_pb2.TOKEN_SEED_HIGH_SECURITY, pa_pb2.TOKEN_SEED_LOW_SECURITY, pa_pb2.TOKEN_SEED_KEYGEN
 SEED_NAMES: Mapping[int, str] = {HIGH: "the high seed", LOW: "the low seed", FRESH: "a fresh seed"}
+ABSENT = "absent: every certificate of the CA may do everything"
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain")
 
 
@@ -94,7 +98,7 @@ class Station:
 
     def require_sku(self, sku: str) -> None:
         """Refuse a SKU that is not the station's."""
-        if not any(sku == name or (name.endswith("*") and sku.startswith(name[:-1])) for name in self.skus):
+        if not any(covers(name, sku) for name in self.skus):
             raise Refusal("PERMISSION_DENIED", f"station {self.name!r} may not work with sku {echoed(sku)}")
 
     def require_method(self, method: str) -> None:
@@ -147,6 +151,17 @@ class Access:
             return Station(certificate.title, ("*",), ALL_ROLES)
         return stations.of(certificate)
 
+    @property
+    def unlimited(self) -> bool:
+        """True while there is no file and every certificate may do everything."""
+        return self._stations.value() is None
+
+    def named_skus(self) -> list[tuple[str, str]]:
+        """Every station's name with each of the SKUs that the file gives it."""
+        stations = self._stations.value()
+        known = () if stations is None else (*stations.by_fingerprint.values(), *stations.by_name.values())
+        return [(station.name, sku) for station in known for sku in station.skus]
+
     def work_orders(self) -> tuple[WorkOrder, ...]:
         """The work orders of the file."""
         stations = self._stations.value()
@@ -154,6 +169,7 @@ class Access:
 
     def _read(self) -> Stations | None:
         if self._realm is Realm.DEV and not self._path.exists():
+            log.warning("%s is %s", self._path, ABSENT)
             return None
         if not self._path.exists():
             sentence = "expected this file in realm production: it says which certificate may do what"
@@ -178,6 +194,11 @@ def read_stations(path: Path) -> Stations:
         else:
             names[entry.certificate.lower()] = station
     return Stations(fingerprints, names, content.work_order)
+
+
+def covers(name: str, sku: str) -> bool:
+    """True when a SKU name of the file, which may end in ``*``, means this SKU."""
+    return sku == name or (name.endswith("*") and sku.startswith(name[:-1]))
 
 
 def fingerprint_of(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from station.appliance import audit
 from station.appliance.anchors import Anchors, JournalState
-from station.appliance.device_store import Backlog, DeviceStore, WaitingRecord
+from station.appliance.device_store import Backlog, DeviceStore, FailedCalls, WaitingRecord
 from station.appliance.quota import Spent
 from station.appliance.settings import ApplianceSettings, read_settings
 from station.appliance.stores import existing_account, existing_store
@@ -42,16 +42,24 @@ def pending_command(*, folder: Path, as_json: bool = False, say: Say | None = No
     forward = settings.registry.forward if settings.registry is not None else None
     with existing_store(settings) as store:
         backlog, records = _looked_at(store)
+        calls = store.failed_calls() if store is not None else None
     if as_json:
         listed = [{**_plain(record), "received": _time(record.received_ms)} for record in records]
-        told = {"event": "pending", "forwarding": forward is not None, **asdict(backlog), "records": listed}
-        say(json.dumps(told))
+        told = {"event": "pending", "forwarding": forward is not None, **asdict(backlog), "failed_calls": None}
+        if calls is not None:
+            next_try = _time(calls.next_try_ms)
+            told["failed_calls"] = {"failures": calls.failures, "failure": calls.failure, "next_try": next_try}
+        say(json.dumps({**told, "records": listed}))
         return 0
     to = f"for {forward.url}" if forward is not None else "here, and no forward_url says where to send them"
-    say(f"{backlog.waiting} records wait {to}; {backlog.failed} of them were not taken so far")
+    say(f"{_counted(backlog.waiting, 'record waits', 'records wait')} {to}")
+    if calls is not None and backlog.waiting:
+        say(f"{_counted(calls.failures, 'call', 'calls')} in a row failed, last: {calls.failure}; {_next(calls)}")
+    if backlog.failed:
+        say(f"{_counted(backlog.failed, 'record was', 'records were')} sent and not taken so far")
     for record in records:
-        tried = f", tried {record.attempts} times, last: {record.failure}" if record.attempts else ""
-        say(f"  {record.device_id} {record.sku} since {_time(record.received_ms)}{tried}")
+        tried = f", tried {_counted(record.attempts, 'time', 'times')}, last: {record.failure}; {_next(record)}"
+        say(f"  {record.device_id} {record.sku} since {_time(record.received_ms)}{tried if record.attempts else ''}")
     if backlog.waiting > len(records):
         say(f"  and {backlog.waiting - len(records)} more")
     return 0
@@ -99,6 +107,14 @@ def _accept(settings: ApplianceSettings, anchors: Anchors | None, text: str, rea
 
 def _looked_at(store: DeviceStore | None) -> tuple[Backlog, list[WaitingRecord]]:
     return (Backlog(0, 0, 0), []) if store is None else (store.backlog(), store.waiting(MOST))
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
+
+
+def _next(tried: FailedCalls | WaitingRecord) -> str:
+    return f"next try {_time(tried.next_try_ms)}"
 
 
 def _plain(record: WaitingRecord) -> dict[str, object]:

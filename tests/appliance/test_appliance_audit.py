@@ -60,6 +60,7 @@ def test_one_line_per_call_and_no_secret(folder):
 
 ALLOWED = {
     "time", "event", "station", "certificate", "user", "peer", "method", "sku", "device", "tbs", "result", "ms",
+    "reason",
 }  # fmt: skip
 
 

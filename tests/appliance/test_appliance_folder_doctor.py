@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 import os
 import re
@@ -22,17 +22,15 @@ from station.appliance import certificates, doctor, file_guard, server
 from station.appliance.certificates import new_endpoint, realm_name
 from station.appliance.doctor import Check, Level, examine, exit_code
 from station.appliance.keystore import create_keystore, unseal
-from station.appliance.keystores import configured_keystore
 from station.appliance.passphrase import read_secret
 from station.appliance.pki import init
-from station.appliance.session_tokens import fleet_key
 from station.appliance.settings import read_settings
 from station.errors import ConfigError
 from station.model import Realm
 from station.secret import Secret
 
-USUAL = ["process", "user"]
-"""Warnings that depend on who runs the tests: root, and a process that is not hardened."""
+USUAL = ["process", "user", "stations"]
+"""Warnings that depend on who runs the tests (root, a process that is not hardened), and one of a folder of init."""
 
 
 @pytest.fixture
@@ -49,7 +47,8 @@ def serve_refuses(monkeypatch):
 
 def bad(folder) -> list[Check]:
     """What is not well, without the warnings that are usual in tests."""
-    return [check for check in examine(folder) if check.level is not Level.OK and check.check not in USUAL]
+    usual = [(name, Level.WARNING) for name in USUAL]
+    return [c for c in examine(folder) if c.level is not Level.OK and (c.check, c.level) not in usual]
 
 
 def add(folder, text: str) -> None:
@@ -95,15 +94,15 @@ def test_the_session_key_has_a_check_value_that_tells_folders_apart(folder, tmp_
         (check,) = [check for check in examine(of) if check.check == "session key"]
         return check
 
-    value = re.fullmatch(r"check value ([0-9a-f]{8}), the same at every instance of a fleet", said(folder).sentence)
+    form = r"check value ([0-9a-f]{4} [0-9a-f]{4}  [0-9a-f]{4} [0-9a-f]{4}), the same at every instance of a fleet"
+    value = re.fullmatch(form, said(folder).sentence)
     assert value is not None
     assert said(copy_folder(folder, tmp_path / "copy")) == said(folder)
     assert said(tmp_path / "other") != said(folder)
-    settings = read_settings(folder)
-    with configured_keystore(settings.keys, settings.realm) as keystore, fleet_key(keystore).reveal() as raw:
-        assert hashlib.sha256(raw).hexdigest().startswith(value[1])
     passphrase = Secret((folder / "keystore.passphrase").read_bytes().strip(), "passphrase")
     material = unseal(folder / "keystore.sealed", passphrase, Realm.DEV)
+    mac = hmac.digest(material.secret["station-session-v0"], b"station/key-check/1", "sha256").hex()
+    assert mac.startswith(value[1].replace(" ", ""))
     (folder / "keystore.sealed").unlink()
     create_keystore(folder / "keystore.sealed", passphrase, Realm.DEV, replace(material, secret={}))
     assert said(folder).level is Level.WARNING
@@ -424,6 +423,30 @@ def test_switches_that_production_refuses(folder, monkeypatch):
     assert [(check.check, check.level) for check in bad(folder)] == [("environment", "warning")]
     in_production(folder)
     assert ("environment", "wrong") in [(check.check, check.level) for check in bad(folder)]
+
+
+def test_without_stations_everybody_may_do_everything(folder):
+    def said() -> tuple[Level, str]:
+        (check,) = [check for check in examine(folder) if check.check == "stations"]
+        return check.level, check.sentence
+
+    path = folder / "stations.toml"
+    assert said() == (Level.WARNING, f"{path} is absent: every certificate of the CA may do everything")
+    path.write_text('[[station]]\nname = "a"\ncertificate = "a"\nskus = ["sival"]\nroles = ["FT"]\n')
+    assert said() == (Level.OK, "")
+
+
+def test_a_sku_of_a_station_that_there_is_none_of(folder):
+    line = '[[station]]\nname = "a"\ncertificate = "a"\nskus = {}\nroles = ["FT"]\n'
+
+    def said(skus: str) -> list[str]:
+        (folder / "stations.toml").write_text(line.format(skus))
+        return [check.sentence for check in examine(folder) if check.check == "stations"]
+
+    wrong = "station 'a' may work with sku 'sivall', which is none of sival (did you mean 'sival'?)"
+    assert said('["sivall", "sival"]') == [wrong]
+    assert said('["siv*", "*", "sival"]') == [""]
+    assert said("[]") == [f"{folder / 'stations.toml'}:4: station.0.skus: expected at least 1, found 0"]
 
 
 def test_stations_are_read(folder):

@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 
 import pytest
-from registry_bench import device
+from registry_bench import device, http_registry
 from store_bench import configure
 
 from station.appliance import forwarding
@@ -14,6 +14,7 @@ from station.appliance.device_store import DeviceStore
 from station.appliance.doctor import examine
 from station.appliance.file_guard import exposed
 from station.appliance.metrics_gauges import store_gauges
+from station.appliance.registry_http import HttpRegistry
 from station.appliance.settings import read_settings
 from station.appliance.store_commands import pending_command
 from station.errors import ConfigError
@@ -70,16 +71,48 @@ def test_the_pending_ones_are_told(folder, capsys):
         store.not_forwarded([forwarding.Failed(3, "no such device", 1_800_000_000_000)])
     assert pending_command(folder=folder) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "2 records wait for https://r.example/x; 1 of them were not taken so far"
-    assert said[1] == "  0x0002 sival since 2023-11-14T22:13:20+00:00"
-    assert said[2].endswith("tried 1 times, last: no such device")
+    assert said[:3] == [
+        "2 records wait for https://r.example/x",
+        "1 record was sent and not taken so far",
+        "  0x0002 sival since 2023-11-14T22:13:20+00:00",
+    ]
+    assert said[3].endswith("tried 1 time, last: no such device; next try 2027-01-15T08:00:00+00:00")
     assert pending_command(folder=folder, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["forwarding"], told["waiting"], told["failed"], told["oldest_ms"]) == (True, 2, 1, 1_700_000_000_000)
+    assert told["failed_calls"] is None
     assert told["records"][1] == {
         "device_id": "0x0003", "sku": "sival", "attempts": 1, "failure": "no such device",
         "next_try": "2027-01-15T08:00:00+00:00", "received": "2023-11-14T22:13:20+00:00",
     }  # fmt: skip
+
+
+def test_failed_calls_are_told_until_one_is_answered(folder, capsys, monkeypatch):
+    """They are held against no record, so nothing else would say why all of them wait."""
+    monkeypatch.setattr(forwarding, "now_ms", lambda: 1_800_000_000_000)
+    with http_registry() as registry, closing(DeviceStore(folder / "registry.db")) as store:
+        configure(folder, forward_url=registry.url)
+        for number in (1, 2, 3):
+            store.register(device(number))
+        registry.answer = registry.says(b"", 503)
+        forwarder = forwarding.Forwarder(store, HttpRegistry(read_settings(folder).registry.forward), 10, lambda: 1.0)
+        assert (forwarder.forward(), forwarder.forward()) == (False, False)
+        assert pending_command(folder=folder) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == f"3 records wait for {registry.url}"
+        assert said[1].startswith("2 calls in a row failed, last: ") and "503" in said[1]
+        assert said[1].endswith("; next try 2027-01-15T08:00:02+00:00")
+        assert len(said) == 5, "no record was refused"
+        assert pending_command(folder=folder, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["failed"], told["failed_calls"]["failures"]) == (0, 2)
+        assert told["failed_calls"]["next_try"] == "2027-01-15T08:00:02+00:00"
+        registry.answer = registry.good
+        again = forwarding.Forwarder(store, HttpRegistry(read_settings(folder).registry.forward), 10)
+        assert again.forward()
+        assert store.failed_calls() is None, "also what an earlier process has noted"
+        forwarder.close()
+        again.close()
 
 
 def test_the_doctor_looks_at_headers_and_ca(folder):

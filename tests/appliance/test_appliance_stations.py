@@ -143,7 +143,60 @@ def test_a_change_counts_with_the_next_call_and_a_wrong_one_does_not(tmp_path, c
     assert access.station_of(certificate("", "station-2")).name == "ft-1"
 
 
+def test_a_file_that_is_removed_lifts_all_restrictions_and_the_log_says_so(tmp_path, caplog):
+    path = tmp_path / "stations.toml"
+    path.write_text(GOOD)
+    access = Access(path, Realm.DEV)
+    assert not access.unlimited and caplog.text == ""
+    path.unlink()
+    assert access.unlimited
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.getMessage() == f"{path} is absent: every certificate of the CA may do everything"
+
+
 # ---- over the wire ----------------------------------------------------------------------------------------------
+
+
+def test_the_audit_log_says_why_and_keeps_unproven_names_apart(folder):
+    """A stranger with the common name of a known station is no such station in the log."""
+    (folder / "stations.toml").write_text(station_line("ft-1", fingerprint(folder, "station-1"), "FT"))
+    with inner(folder) as appliance:
+        stranger = Holder(folder, appliance.target, issue(folder, "ft-1"))
+        stranger.refused("GetOwnerFwBootMessage", BOOT)
+        known = Station(folder, appliance.target)
+        known.refused("InitSession", pa_pb2.InitSessionRequest(sku="sival", sku_auth="not-the-password"))
+        known.log_in()
+        known.refused("DeriveTokens", tokens(pa_pb2.TOKEN_SEED_HIGH_SECURITY))
+        known.refused("GetOwnerFwBootMessage", BOOT, token="B" * 16)
+        own = pa_pb2.TokenParams(seed=1, type=1, size=2, diversifier=b"station/secret-diversifier")
+        known.refused("DeriveTokens", pa_pb2.DeriveTokensRequest(sku="sival", params=[own]))
+        for client in (stranger, known):
+            client.close()
+    lines = audit_lines(folder)
+    assert (lines[0]["station"], lines[0]["title"]) == ("", "ft-1")
+    assert all(line["station"] == "ft-1" and "title" not in line for line in lines[1:])
+    assert [line.get("reason") for line in lines] == [
+        "the client certificate is of no known station: it is not allowed to call",
+        "SPM.InitSession returned error: incorrect sku authentication for sku 'sival'",
+        None,
+        "station 'ft-1' of role FT may not use the high seed",
+        "incorrect access token: it is wrong, closed or expired",
+        "diversifiers that begin with 'station/' are the appliance's own",
+    ]
+    text = (folder / "audit.jsonl").read_text()
+    for secret in (password_of(folder), known.token, "B" * 16, "not-the-password", "secret-diversifier"):
+        assert secret not in text
+
+
+def test_a_reason_is_bounded(folder):
+    from station.appliance import audit
+    from station.appliance.client_certificate import UNKNOWN
+
+    file = audit.AuditFile(folder / "audit.jsonl")
+    audit.write(UNKNOWN, "", "", "InitSession", None, "INTERNAL", 1.0, reason="x" * 5000)
+    file.close()
+    (line,) = audit_lines(folder)
+    assert len(line["reason"]) == audit.LONGEST_REASON
 
 
 def tokens(seed: int) -> pa_pb2.DeriveTokensRequest:

@@ -24,6 +24,7 @@ from station.appliance.ceremony.keys import (
     X25519_KEY,
 )
 from station.appliance.ceremony.task import FILES, Side, Step
+from station.appliance.ceremony.transcript import key_text
 from station.appliance.ceremony.transfer import read_transfer
 from station.appliance.device_store import DeviceStore
 from station.appliance.doctor import examine
@@ -273,6 +274,14 @@ def test_a_clone_is_the_same_appliance(ended, postgres):
             station.close()
         assert [instance.stop() for instance in instances] == [0, 0]
     assert postgres.rows("SELECT sku, flagged FROM registrations ORDER BY sku") == [("pi01", 0), ("sival", 0)]
+
+
+def test_doctor_shows_the_check_value_of_the_session_key_as_the_transcript_has_it(ended):
+    with ended.at(Side.SPM) as machine:
+        (line,) = {
+            key_text(key) for entry in machine.transcript.entries for key in entry.keys if key.label == SESSION_KEY
+        }
+    assert f"check value {line.partition(', check value ')[2]}, the same" in session_key_check(ended.spm)
 
 
 def by_turns(stations, token):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -154,6 +155,23 @@ def test_a_root_is_certified_once(ended):
     ended.subjects = {}
     ended.offline_ca_root_certgen()
     assert (ended.offline / "ca/opentitan-ca-root-v0.der").read_bytes() == root
+
+
+@pytest.mark.parametrize(
+    ("step", "label", "words"),
+    [
+        ("offline_ca_root_certgen", "opentitan-ca-root-v0", "a root is certified once"),
+        ("spm_sku_csr", "sival-dice-key-p256-v0", "a request is made once"),
+        ("offline_sku_certgen", "sival-dice-key-p256-v0", "give --subject on both machines"),
+    ],
+)
+def test_a_step_that_is_done_takes_no_other_subject(ended, step, label, words):
+    """The very step that was done, repeated: silence would mean that the new name counts."""
+    bench = dataclasses.replace(ended, subjects={})
+    assert getattr(bench, step)().already
+    bench.subjects = parse_subjects([f"{label}=CN=Another,C=DE"])
+    with pytest.raises(ConfigError, match=words):
+        getattr(bench, step)()
 
 
 @pytest.mark.parametrize(

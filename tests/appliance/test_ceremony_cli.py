@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -307,3 +308,17 @@ def test_the_plain_output_names_keys_and_certificates(ended, monkeypatch):
     assert "CN=Nuvoton Technology OpenTitan Root CA" in said[1]
     assert "certificate opentitan-ca-root-v0, valid until " in said[2]
     assert material_of(ended.offline).secret
+
+
+def test_what_comes_after_keys_of_later_skus(ended, tmp_path, monkeypatch):
+    """Its seeds have left: nobody waits for a file of spm-init; a new offline machine does."""
+    monkeypatch.setattr(commands, "_begin_process", lambda folder, realm: None)
+    options, people = commands.Options(skus=("ti01",), realm="dev"), People("Ada", "Wim")
+    said: list[str] = []
+    commands.step_command(Step.OFFLINE_COMMON_INIT, ended.offline, people, options, say=said.append)
+    assert said[-1].startswith("next: at an SPM machine that has its seeds: spm-sku-init for the same SKUs, without")
+    (tmp_path / "passphrase").write_text("a passphrase of a test\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    fresh = dataclasses.replace(options, keystore={"passphrase": "../passphrase"})
+    commands.step_command(Step.OFFLINE_COMMON_INIT, tmp_path / "new", people, fresh, say=said.append)
+    assert said[-1] == "next: wait for the file of spm-init: offline-common-export"

@@ -212,6 +212,23 @@ def test_the_keys_of_a_development_appliance(development, tmp_path, sku, monkeyp
     assert said == [f"token written to {tmp_path / 'token'}"]
 
 
+@pytest.mark.parametrize(("operator", "witness"), [("", ""), ("Ada", " ")])
+def test_at_a_machine_of_a_ceremony_two_people_are_asked_for(tmp_path, operator, witness, monkeypatch):
+    from station.appliance.ceremony import commands
+
+    monkeypatch.setattr(commands, "_begin_process", lambda folder, realm: None)
+    bench = Bench(tmp_path)
+    bench.offline_common_init()
+    before = (bench.offline / "transcript.jsonl").read_bytes()
+    (tmp_path / "seed").write_bytes(bytes(384))
+    with pytest.raises(ConfigError, match="name --operator and --witness"):
+        rma_token_command(
+            folder=bench.offline, wrapped_seed=tmp_path / "seed", output=tmp_path / "token", operator=operator,
+            witness=witness, diversifier=None, mechanism="RsaOaep", token_hash=None,
+        )  # fmt: skip
+    assert (bench.offline / "transcript.jsonl").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

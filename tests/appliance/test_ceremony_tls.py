@@ -69,6 +69,10 @@ def test_server_and_client(ended, station):
         assert (folder / cert.replace("cert", "key")).stat().st_mode & 0o777 == 0o600
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["ft-1", "localhost", "ft-1.example"]
+    server = x509.load_pem_x509_certificate((ended.spm / "tls/server-cert.pem").read_bytes())
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName)[:2] == ["pa-service", "localhost"], "the stations' target_name"
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "192.0.2.7" in [str(address) for address in names.get_values_for_type(x509.IPAddress)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from contextlib import contextmanager
 from pathlib import Path
 
 import pkcs11
@@ -16,7 +17,7 @@ from token_bench import MODULE, TestToken, make_token, raw
 
 from station.appliance.ceremony import vault_token
 from station.appliance.ceremony.keys import AES_KEY, RMA_PRIVATE_KEY, SEEDS, TLS_CA_KEY, TRANSPORT_KEY
-from station.appliance.ceremony.machine import KeystoreLines
+from station.appliance.ceremony.machine import KeystoreLines, at_machine, machine_made, make_machine
 from station.appliance.ceremony.rma import Recovery, recover_token
 from station.appliance.ceremony.task import Side, Step
 from station.appliance.ceremony.transfer import read_transfer
@@ -31,7 +32,7 @@ from station.appliance.session_tokens import SESSION_KEY
 from station.appliance.settings import read_settings
 from station.appliance.sku_templates import RMA_KEY
 from station.appliance.spm import Spm
-from station.errors import ConfigError, FormatError
+from station.errors import ConfigError, FormatError, PinError
 from station.model import Realm
 
 pytestmark = pytest.mark.skipif(not Path(MODULE).exists(), reason="SoftHSM2 is not installed")
@@ -300,8 +301,50 @@ def test_production_refuses_a_token_with_an_exposed_key(tmp_path, monkeypatch):
 def test_a_wrong_pin(tmp_path):
     bench = token_bench(tmp_path, (Side.SPM,))
     bench.tokens[Side.SPM].pin.write_text("another pin\n")
-    with pytest.raises(ConfigError, match="refuses the PIN"):
+    with pytest.raises(PinError, match="refuses the PIN"):
         bench.spm_init()
+
+
+def test_a_wrong_pin_of_a_first_step_is_sent_once(tmp_path, monkeypatch):
+    """Nothing of the machine stays, and yet the same PIN is not sent again; another one goes on."""
+    bench = token_bench(tmp_path, (Side.SPM,))
+    pin = bench.tokens[Side.SPM].pin
+    right = pin.read_text()
+    sent: list[str] = []
+    log_in = vault_token.RefusedPin.around_login
+
+    @contextmanager
+    def counted(self, serial, secret):
+        with log_in(self, serial, secret):
+            with secret.reveal() as raw:
+                sent.append(raw.decode())
+            yield
+
+    monkeypatch.setattr(vault_token.RefusedPin, "around_login", counted)
+    pin.write_text("another pin\n")
+    for words in ("refuses the PIN", "refused this PIN before"):
+        with pytest.raises(PinError, match=words), machine_made(bench.spm, Side.SPM, Realm.DEV, bench.spm_lines):
+            bench.spm_init()
+        assert [path.name for path in bench.spm.iterdir()] == ["pin.refused"]
+    assert sent == ["another pin"]
+    pin.write_text(right)
+    with machine_made(bench.spm, Side.SPM, Realm.DEV, bench.spm_lines):
+        bench.spm_init()
+    assert (bench.spm / "pin.refused").read_text() == ""
+
+
+def test_a_first_step_that_is_refused_for_another_reason_leaves_no_folder(tmp_path):
+    bench = token_bench(tmp_path, (Side.SPM,))
+    folder = tmp_path / "new"
+
+    def log_in_and_fail():
+        make_machine(folder, Side.SPM, Realm.DEV, bench.spm_lines)
+        with at_machine(folder, (Side.SPM,)) as machine, bench.tokens[Side.SPM].used(), machine.vault():
+            raise ConfigError("no more")
+
+    with pytest.raises(ConfigError, match="no more"), machine_made(folder, Side.SPM, Realm.DEV, bench.spm_lines):
+        log_in_and_fail()
+    assert not folder.exists()
 
 
 def test_keys_that_were_there_before_are_not_taken(tmp_path, material):

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from station.appliance.ceremony.keys import AES_KEY, SEEDS
+from station.appliance.ceremony.offline import issued_labels
 from station.appliance.ceremony.task import People, Side, Step, Task
-from station.appliance.ceremony.transcript import FileLine, KeyLine, Transcript, render
+from station.appliance.ceremony.transcript import FILE, FileLine, KeyLine, Transcript, key_text, render
 from station.appliance.ceremony.transfer import digest_of, grouped, read_transfer
 from station.appliance.ceremony.vault import check_value
 from station.appliance.keystore import SoftwareKeystore
+from station.appliance.sku_templates import ordered
 from station.errors import ConfigError
 from station.model import Realm
 
@@ -63,7 +65,30 @@ def test_public_keys_and_check_values_are_the_same_on_both_machines(finished):
         return {key for key in found if key[1]}
 
     shared = {label for label, _ in keys(finished.spm) & keys(finished.offline)}
-    assert shared == {*SEEDS, "spm-rsa-wrap-v0", "spm-hsm-id-v0", "sku-eg-rsa-rma-v0"}
+    cas = issued_labels(ordered(finished.skus))
+    assert shared == {*SEEDS, "spm-rsa-wrap-v0", "spm-hsm-id-v0", "sku-eg-rsa-rma-v0", *cas}
+
+
+def test_a_refusal_without_a_name_has_no_signature(transcript):
+    transcript.add(NOON, "refused", TASK, People("", "Wim"), note="expected the name of the operator")
+    text = render(("KEY CEREMONY",), transcript)
+    assert "operator (no name), witness Wim" in text
+    assert text.count("Signature") == 1
+
+
+def test_what_two_people_compare_is_written_alike_at_both_machines(finished):
+    """The keys of a step and of the one that answers it: names, algorithms and fingerprints, as they are shown."""
+
+    def shown(folder: Path, step: Step) -> set[str]:
+        (entry,) = [entry for entry in Transcript(folder / FILE).entries if (entry.event, entry.step) == ("done", step)]
+        return {key_text(key) for key in entry.keys}
+
+    made, seen = shown(finished.spm, Step.SPM_SKU_CSR), shown(finished.offline, Step.OFFLINE_SKU_CERTGEN)
+    assert {text.split(",")[0] for text in made - seen} == {"key spm-hsm-id-mldsa-v0"}, "no CA"
+    assert seen - made == set()
+    assert any(text.startswith("key sival-dice-key-p256-v0, P-256, public key\n      SHA-256 ") for text in seen)
+    sent, exported = shown(finished.spm, Step.SPM_INIT), shown(finished.offline, Step.OFFLINE_COMMON_EXPORT)
+    assert {text.split(",")[0] for text in sent & exported} == {"key spm-rsa-wrap-v0", "key spm-hsm-id-v0"}
 
 
 def test_fingerprints_are_those_of_the_keys(finished):

@@ -85,6 +85,13 @@ def test_endorse_with_the_parts_own_proof(call, here, tbs, was, tmp_path, form):
     assert (tmp_path / "uds.tbs.cert.der").exists()
 
 
+def test_a_label_that_was_typed_wrong_is_no_fault_of_the_part(call, here, tbs):
+    code, _, err = call("endorse", "--sku", "sival", *here, "--derive-was", "--label", "FOO", tbs)
+    assert code == 4
+    assert "the SKU has no CA for a certificate of this label" in err and "correct the label or the SKU" in err
+    assert "engineer" not in err
+
+
 def test_several_files_in_their_order(call, served, here, tbs, was, tmp_path):
     other = tmp_path / "other.tbs"
     other.write_bytes(leaf_tbs("other", dice_ca_of(served.folder)))

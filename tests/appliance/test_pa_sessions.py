@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from access_bench import issue
 from appliance_bench import ROOT
 
 from station.appliance.pki import client_files
@@ -49,6 +50,27 @@ def station_file(served, tmp_path):
     store = CredentialStore(tmp_path / "data/credentials", Realm.DEV)
     store.store("sku_password_sival", client_files(served.folder, "station-1").password.read_bytes().strip())
     return path
+
+
+def test_own_files_that_need_care(call, served, here, tmp_path):
+    """A key that others can read and a certificate that ends soon keep nothing from working, and are told."""
+    issued = issue(served.folder, "station-1", days=12.5)
+    files = {"--certificate": (tmp_path / "cert.pem", issued.pem), "--key": (tmp_path / "key.pem", issued.key_pem)}
+    for path, content in files.values():
+        path.write_bytes(content)
+    files["--key"][0].chmod(0o644)
+    options = list(here)
+    for name, (path, _) in files.items():
+        options[options.index(name) + 1] = str(path)
+    code, out, err = call("session", "sival", *options, "--json")
+    said = json.loads(out)
+    assert (code, said["ok"], len(said["warnings"])) == (0, True, 2)
+    assert f"the key {tmp_path / 'key.pem'} can be read by others" in said["warnings"][0]
+    assert "run chmod 600" in said["warnings"][0]
+    assert "cert.pem ends on" in said["warnings"][1] and "in 12 days" in said["warnings"][1]
+    assert err.splitlines() == [f"station: warning: {warning}" for warning in said["warnings"]]
+    code, out, err = call("boot-message", "--sku", "sival", *options)
+    assert code == 0 and err.count("station: warning: ") == 2, "every command says so"
 
 
 def test_a_session_by_options_alone(call, here):

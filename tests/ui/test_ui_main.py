@@ -47,7 +47,7 @@ def test_missing_recording_is_said(capsys, tmp_path):
 def test_engine_command_line():
     assert engine_command(parse(["--engine", "my", "engine", "--flag"])) == ["my", "engine", "--flag"]
     command = engine_command(parse(["--data", "d", "--station", "bench.toml"]))
-    assert command == [sys.executable, "-m", "station", "engine", "--data", "d", "--station", "bench.toml"]
+    assert command == [sys.executable, "-P", "-m", "station", "engine", "--data", "d", "--station", "bench.toml"]
 
 
 def run_window(tmp_path, script, *arguments):

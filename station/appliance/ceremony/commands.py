@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from station.appliance.ceremony import authority, offline, rma, spm, tls
-from station.appliance.ceremony.machine import FILE, KeystoreLines, Machine, at_machine, machine_made, realm_of
+from station.appliance.ceremony.machine import (
+    FILE,
+    KeystoreLines,
+    Machine,
+    at_machine,
+    machine_made,
+    realm_of,
+    seen_machine,
+)
 from station.appliance.ceremony.task import People, Side, Step, Task
 from station.appliance.ceremony.transcript import certificate_text, file_text, key_text, render
 from station.appliance.ceremony.transfer import grouped
@@ -29,8 +37,9 @@ NEXT = {
     Step.OFFLINE_COMMON_INIT: "wait for the file of spm-init: offline-common-export",
     Step.OFFLINE_COMMON_EXPORT: "carry the file to the SPM machine: spm-sku-init",
     Step.SPM_SKU_INIT: "spm-sku-csr, for the same SKUs",
-    Step.SPM_SKU_CSR: "carry the file to the offline machine: offline-ca-root-certgen (roots of your own name: with "
-    "--subject LABEL=NAME), then offline-sku-certgen",
+    Step.SPM_SKU_CSR: "carry the file to the offline machine: offline-ca-root-certgen (with --subject LABEL=NAME for "
+    f"roots of your own name, else a new root is {authority.ROOT_NAME.rfc4514_string()} for good), then "
+    "offline-sku-certgen",
     Step.OFFLINE_CA_ROOT_CERTGEN: "offline-sku-certgen; then carry both files to the SPM machine",
     Step.OFFLINE_SKU_CERTGEN: "carry this file and that of offline-ca-root-certgen to the SPM machine: spm-sku-certs",
     Step.SPM_SKU_CERTS: "tls-csr for the server and each station, stations.toml, passwords of clients/ to the stations",
@@ -38,6 +47,7 @@ NEXT = {
     Step.OFFLINE_TLS_CERTGEN: "carry the file back to its machine: tls-cert",
     Step.TLS_CERT: "sign the transcripts: transcript",
 }
+LATER = "at an SPM machine that has its seeds: spm-sku-init for the same SKUs, without --input; at a new one: spm-init"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +118,17 @@ def step_command(
         with attended(machine, people, Task(step)):
             _check(options)
         outcome = do(machine, people, options)
-    for line in [_json(outcome)] if as_json else _lines(outcome):
+        advice = _next(machine, Step(outcome.entry.step))
+    for line in [_json(outcome)] if as_json else _lines(outcome, advice):
         say(line)
     return 0
+
+
+def _next(machine: Machine, step: Step) -> str:
+    """What comes after a step; an offline machine that has given its seeds away already makes keys of later SKUs."""
+    if step is Step.OFFLINE_COMMON_INIT and machine.transcript.files("sent", Step.OFFLINE_COMMON_EXPORT):
+        return LATER
+    return NEXT.get(step, "")
 
 
 def _begin_process(folder: Path, realm: str | None = None) -> None:
@@ -139,13 +157,13 @@ def _check(options: Options) -> None:
 def transcript_command(folder: Path, output: Path | None = None, as_json: bool = False, say: Say | None = None) -> int:
     """Show the transcript as people sign it, or its entries; ``output`` also writes the text into a new file."""
     say = say or _stdout
-    with at_machine(folder.resolve(), tuple(Side)) as machine:
-        text = render(machine.title(), machine.transcript)
-        if output is not None:
-            place(output, text.encode(), 0o644)
-        entries = [asdict(entry) for entry in machine.transcript.entries]
-        head = {"machine": machine.side.value, "id": machine.id, "realm": machine.realm.value}
-        head["head"] = machine.transcript.head
+    machine = seen_machine(folder.resolve(), tuple(Side))
+    text = render(machine.title(), machine.transcript)
+    if output is not None:
+        place(output, text.encode(), 0o644)
+    entries = [asdict(entry) for entry in machine.transcript.entries]
+    head = {"machine": machine.side.value, "id": machine.id, "realm": machine.realm.value}
+    head["head"] = machine.transcript.head
     say(json.dumps({"event": "ceremony_transcript", **head, "entries": entries}) if as_json else text)
     return 0
 
@@ -161,7 +179,12 @@ def rma_token_command(
     recovery = rma.Recovery(rma.read_wrapped_seed(wrapped_seed), given, mechanism, hashed)
     output = output.absolute()
     if (folder / FILE).exists():
-        return _recover(folder.resolve(), People(operator, witness), recovery, output, as_json, say or _stdout)
+        people = People(operator, witness)
+        if not (operator.strip() and witness.strip()):
+            raise ConfigError(
+                f"expected two people at {folder}, a machine of a ceremony: name --operator and --witness"
+            )
+        return _recover(folder.resolve(), people, recovery, output, as_json, say or _stdout)
     rma.recover_in_development(folder.resolve(), recovery, output)
     say = say or _stdout
     say(json.dumps({"event": "rma_token", "file": str(output)}) if as_json else f"token written to {output}")
@@ -171,7 +194,7 @@ def rma_token_command(
 def _recover(folder: Path, people: People, recovery: rma.Recovery, output: Path, as_json: bool, say: Say) -> int:
     with at_machine(folder, OFFLINE) as machine:
         outcome = rma.recover_token(machine, people, recovery, output)
-    for line in [_json(outcome)] if as_json else _lines(outcome):
+    for line in [_json(outcome)] if as_json else _lines(outcome, ""):
         say(line)
     return 0
 
@@ -182,7 +205,7 @@ def _ask(name: str, digest: str) -> bool:
     return sys.stdin.readline().strip().lower() == "yes"
 
 
-def _lines(outcome: Outcome) -> list[str]:
+def _lines(outcome: Outcome, advice: str) -> list[str]:
     entry = outcome.entry
     said = f"was done on {entry.time} by {entry.operator} and {entry.witness}; nothing was changed"
     lines = [f"{entry.task}: {said if outcome.already else 'done'}"]
@@ -191,7 +214,6 @@ def _lines(outcome: Outcome) -> list[str]:
     lines += [f"  {certificate_text(certificate)}" for certificate in entry.certificates]
     lines += [f"  {file_text(file)}" for file in entry.files]
     lines += [f"file: {outcome.sent}"] if outcome.sent is not None else []
-    advice = NEXT.get(Step(entry.step))
     return lines + ([f"next: {advice}"] if advice else [])
 
 

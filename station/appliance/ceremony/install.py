@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,17 @@ from station.appliance.files import holds, place, replace
 from station.appliance.hpke_layer import load_layer
 from station.appliance.loaded_sku import load_sku
 from station.appliance.settings import FILE
-from station.appliance.sku_templates import ML_KEM_FILE, SkuTemplate, auth_entry, auth_head, ca_file, sku_file
+from station.appliance.sku_templates import (
+    ML_KEM_FILE,
+    SkuTemplate,
+    auth_entry,
+    auth_head,
+    ca_file,
+    new_password,
+    sku_file,
+)
 from station.appliance.skus import read_auth
 from station.errors import ConfigError
-
-PASSWORD_BYTES = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Installation:
     def _password(self, name: str) -> bytes:
         path = self.machine.folder / f"clients/sku_password_{name}"
         if not path.exists():
-            place(path, secrets.token_urlsafe(PASSWORD_BYTES).encode() + b"\n")
+            place(path, new_password() + b"\n")
         return path.read_bytes().strip()
 
 

@@ -20,7 +20,7 @@ from station.appliance.ceremony.transfer import Received, Transfer, read_file, r
 from station.appliance.ceremony.vault import Vault
 from station.appliance.ceremony.vault_software import open_software_vault
 from station.appliance.files import exclusive, place, sweep
-from station.appliance.keystore_settings import PKCS11, SOFTWARE
+from station.appliance.keystore_settings import PKCS11, REFUSED_PIN, SOFTWARE
 from station.appliance.keystores import token_settings
 from station.errors import ConfigError, Finding
 from station.model import Realm
@@ -100,7 +100,7 @@ class Machine:
 def machine_made(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> Iterator[None]:
     """``make_machine`` for its first step; when that is stopped before it was begun, a new machine is gone again."""
     there = (folder / FILE).exists()
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = _missing(folder)
     make_machine(folder, side, realm, keystore)
     try:
         yield
@@ -108,6 +108,10 @@ def machine_made(folder: Path, side: Side, realm: Realm | None, keystore: Keysto
         if not there:
             _unmake(folder, missing)
         raise
+
+
+def _missing(folder: Path) -> list[Path]:
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _unmake(folder: Path, missing: Sequence[Path]) -> None:
@@ -119,8 +123,14 @@ def _unmake(folder: Path, missing: Sequence[Path]) -> None:
             for name in (FILE, TRANSCRIPT):
                 (folder / name).unlink(missing_ok=True)
         (folder / LOCK).unlink(missing_ok=True)
+        if _is_empty(folder / REFUSED_PIN):  # one with a refused PIN stays, so that this PIN is not sent again
+            (folder / REFUSED_PIN).unlink()
         for path in missing:
             path.rmdir()
+
+
+def _is_empty(path: Path) -> bool:
+    return path.exists() and not path.stat().st_size
 
 
 def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> None:
@@ -136,10 +146,15 @@ def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: Keysto
     wrong = [Finding(folder / FILE, 0, sentence) for _, sentence in keystore_settings.findings(keystore)]
     if wrong:
         raise ConfigError(wrong)
+    missing = _missing(folder)
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    with _alone(folder):
-        identity = secrets.token_hex(8)
-        place(folder / FILE, _text({"machine": side.value, "id": identity, "realm": realm.value, **keystore}))
+    try:
+        with _alone(folder):
+            identity = secrets.token_hex(8)
+            place(folder / FILE, _text({"machine": side.value, "id": identity, "realm": realm.value, **keystore}))
+    except ConfigError:  # somebody else works there, or there is no room
+        _unmake(folder, missing)
+        raise
 
 
 def realm_of(folder: Path, given: str | None) -> Realm | None:
@@ -154,16 +169,28 @@ def at_machine(
     folder: Path, sides: Collection[Side], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Iterator[Machine]:
     """The machine of a folder, for this process alone; what a killed process left half done is removed first."""
+    _require(folder, sides)
+    with _alone(folder):
+        sweep(folder, OTHERS)
+        yield seen_machine(folder, sides, clock)
+
+
+def seen_machine(
+    folder: Path, sides: Collection[Side], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Machine:
+    """The machine of a folder to look at: without its lock, so that a write-protected folder will do."""
+    _require(folder, sides)
+    side, identity, realm, keystore = _read(folder)
+    if side not in sides:
+        wanted = " or ".join(SIDES[allowed] for allowed in sides)
+        raise ConfigError(f"expected the folder of the {wanted}, {folder} is of the {SIDES[side]}: name the other")
+    return Machine(folder, side, identity, realm, keystore, Transcript(folder / TRANSCRIPT), clock)
+
+
+def _require(folder: Path, sides: Collection[Side]) -> None:
     if not (folder / FILE).exists():
         first = "offline-common-init" if Side.OFFLINE in sides else "spm-init"
         raise ConfigError(f"expected {FILE} in {folder}: begin the ceremony there with {first}")
-    with _alone(folder):
-        sweep(folder, OTHERS)
-        side, identity, realm, keystore = _read(folder)
-        if side not in sides:
-            wanted = " or ".join(SIDES[allowed] for allowed in sides)
-            raise ConfigError(f"expected the folder of the {wanted}, {folder} is of the {SIDES[side]}: name the other")
-        yield Machine(folder, side, identity, realm, keystore, Transcript(folder / TRANSCRIPT), clock)
 
 
 def settings_lines(values: Mapping[str, str | int]) -> str:

@@ -43,6 +43,7 @@ from station.appliance.sku_templates import (
     ca_file,
     cas_of,
     ordered,
+    private_label,
 )
 from station.errors import ConfigError
 
@@ -94,10 +95,10 @@ def offline_ca_root_certgen(
     templates = ordered(skus)
     task = Task(Step.OFFLINE_CA_ROOT_CERTGEN, skus=names_of(templates))
     with attended(machine, people, task) as work:
-        if done := work.already():
-            return done
         for label in roots_of(templates):
             _check_subject(machine, label, subjects)
+        if done := work.already():
+            return done
         with machine.vault() as vault:
             require_keys(vault, [key.label for key in offline_sku_keys(templates)])
             work.begin()
@@ -119,9 +120,10 @@ def offline_sku_certgen(
         work.about(transfer.skus, transfer.sender)
         _check_answer(machine, transfer)
         work.require_place(received)
-        if done := work.already([received]):
-            return done
+        done = work.already([received])
         requests = _requests(machine, transfer, templates, subjects)
+        if done:
+            return done
         roots = {label: _stored_root(machine, CAS[label].root) for label in requests}
         for label, request in requests.items():
             _known_certificate(machine, transfer.sender, label, request)
@@ -137,7 +139,7 @@ def offline_sku_certgen(
                 Transfer, Step.OFFLINE_SKU_CERTGEN, machine.realm, machine.id, peer=transfer.sender,
                 answers=received.digest, skus=transfer.skus, items=_named(issued),
             ))  # fmt: skip
-            return work.finish(certificates=_lines(issued))
+            return work.finish([_key_line(label, request) for label, request in requests.items()], _lines(issued))
 
 
 def request_name(label: str) -> str:
@@ -257,6 +259,12 @@ def _requests(
     if len({spki(request.public_key()) for request in requests.values()}) < len(requests):  # type: ignore[arg-type]
         raise ConfigError("expected a key of its own in each request, saw one twice: make the keys again")
     return requests
+
+
+def _key_line(label: str, request: x509.CertificateSigningRequest) -> KeyLine:
+    """The key of a CA as its own machine shows it."""
+    key = spki(request.public_key())  # type: ignore[arg-type]
+    return KeyLine(private_label(label), algorithm_of(key), digest_of(key))
 
 
 def _certificate_path(machine: Machine, spm: str, label: str) -> Path:

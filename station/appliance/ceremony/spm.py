@@ -82,6 +82,7 @@ def spm_sku_csr(machine: Machine, people: People, skus: Sequence[str], subjects:
     task = Task(Step.SPM_SKU_CSR, skus=names_of(templates))
     with attended(machine, people, task) as work:
         if done := work.already():
+            _check_subjects(machine, task, subjects)
             return done
         export = _kept_export(machine)
         with machine.vault() as vault:
@@ -105,6 +106,19 @@ def spm_sku_csr(machine: Machine, people: People, skus: Sequence[str], subjects:
 
             work.send(machine.transfer_path(task.step, task.skus), build)
             return work.finish(line_of(keys, vault))
+
+
+def _check_subjects(machine: Machine, task: Task, subjects: authority.Subjects) -> None:
+    """Refuse another subject than the one that was asked for already."""
+    asked = machine.kept(machine.transfer_path(task.step, task.skus))
+    for label, wanted in subjects.items():
+        request = asked.transfer.items.get(request_name(label)) if asked is not None else None
+        seen = x509.load_der_x509_csr(request).subject if request is not None else wanted
+        if seen != wanted:
+            raise ConfigError(
+                f"expected the subject {wanted.rfc4514_string()} of {label}, its request is made and says "
+                f"{seen.rfc4514_string()}: a request is made once"
+            )
 
 
 def spm_sku_certs(machine: Machine, people: People, sources: Sequence[Path], check: DigestCheck) -> Outcome:

@@ -70,10 +70,9 @@ class _Places:
 
 
 def endpoint_of(side: Side, name: str, hosts: Sequence[str], server: bool) -> Endpoint:
-    """The endpoint of a folder, with the names of this computer too."""
+    """The endpoint of a folder; its name is one of its hosts, as are the names of this computer."""
     role = SERVER if server or side is Side.SPM else CLIENT
-    own = () if role == SERVER else (name,)
-    return Endpoint(name, role, tuple(dict.fromkeys((*own, *LOOPBACK, *hosts))))
+    return Endpoint(name, role, tuple(dict.fromkeys((name, *LOOPBACK, *hosts))))
 
 
 def tls_csr(machine: Machine, people: People, endpoint: Endpoint) -> Outcome:

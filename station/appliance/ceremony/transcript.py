@@ -158,7 +158,9 @@ class Transcript:
 
 def render(title: Sequence[str], transcript: Transcript) -> str:
     """The transcript as the text that people sign."""
-    people = dict.fromkeys(name for entry in transcript.entries for name in (entry.operator, entry.witness))
+    people = dict.fromkeys(
+        name for entry in transcript.entries for name in (entry.operator, entry.witness) if name
+    )  # a refusal may be for the lack of a name
     lines = [*title, f"Entries: {len(transcript.entries)}", ""]
     for entry in transcript.entries:
         lines += [*_entry_lines(entry), ""]
@@ -175,7 +177,8 @@ def key_text(key: KeyLine) -> str:
         return f"key {key.label}, {key.algorithm}"
     if len(key.fingerprint) < len(GENESIS):
         return f"key {key.label}, {key.algorithm}, check value {grouped(key.fingerprint)}"
-    return f"key {key.label}, {key.algorithm}, public key\n      SHA-256 {grouped(key.fingerprint)}"
+    name = key.label.removesuffix(".priv").removesuffix(".pub")  # one name for both halves, on both machines
+    return f"key {name}, {key.algorithm}, public key\n      SHA-256 {grouped(key.fingerprint)}"
 
 
 def file_text(file: FileLine) -> str:
@@ -195,7 +198,8 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
     yield f"{entry.number}. {entry.time}  {entry.task}: {entry.event}"
     if entry.peer:
         yield f"    for machine {entry.peer}"
-    yield f"    operator {entry.operator}, witness {entry.witness}, version {entry.version}"
+    operator, witness = (name or "(no name)" for name in (entry.operator, entry.witness))
+    yield f"    operator {operator}, witness {witness}, version {entry.version}"
     yield from textwrap.wrap(entry.note, PAPER, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     yield from (f"    {key_text(key)}" for key in entry.keys)
     yield from (f"    {certificate_text(certificate)}" for certificate in entry.certificates)

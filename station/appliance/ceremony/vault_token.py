@@ -47,7 +47,8 @@ from station.appliance.pkcs11_provision import (
     kept_template,
     seed_template,
 )
-from station.errors import ConfigError, FormatError
+from station.appliance.refused_pin import PinRefused, RefusedPin
+from station.errors import ConfigError, FormatError, PinError
 from station.model import Realm
 from station.secret import Secret
 
@@ -351,22 +352,27 @@ class TokenVault:
 
 @contextmanager
 def open_token_vault(settings: TokenSettings, realm: Realm, leaving: Collection[str]) -> Iterator[TokenVault]:
-    """Log in for writing; everything wrong raises ``ConfigError`` with one sentence."""
+    """Log in for writing; everything wrong raises ``ConfigError`` with one sentence, a refused PIN ``PinError``."""
     pin = checked_pin(reader(settings.pin, "HSM PIN"), realm)
     module = Module(settings.module)
     try:
         token = module.find(settings.choice)
         if realm is Realm.PRODUCTION:
             refuse_software(module, token)
-        with pin().reveal() as raw:
-            session = token.open(rw=True, user_pin=raw.decode("utf-8", "replace"))
+        session = _logged_in(token, pin(), RefusedPin(settings.refused_pin))
         yield TokenVault(realm, session, _unwraps_aes(token), leaving)
-    except (pkcs11.PinIncorrect, pkcs11.PinLenRange, pkcs11.PinInvalid):
-        raise ConfigError("the token refuses the PIN: correct it; a few wrong ones lock the token") from None
+    except PinRefused as refused:
+        raise PinError(f"{settings.choice}: {refused}") from None
     except pkcs11.PKCS11Error as error:
         raise ConfigError(f"{settings.choice}: {describe(error)}") from None
     finally:
         module.close()
+
+
+def _logged_in(token: pkcs11.Token, pin: Secret, refused: RefusedPin) -> pkcs11.Session:
+    """A PIN that the token refused is not sent again, by a repeated step or by ``serve``: some more tries lock it."""
+    with refused.around_login(token.serial, pin), pin.reveal() as raw:
+        return token.open(rw=True, user_pin=raw.decode("utf-8", "replace"))
 
 
 def _unwraps_aes(token: pkcs11.Token) -> bool:

@@ -1,0 +1,85 @@
+"""What a station needs to reach an appliance, made anew: a further client certificate, another SKU password."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from station.appliance.client_certificate import read_client_certificate
+from station.appliance.files import replace
+from station.appliance.pki import TLS_CA_KEY_FILE, add_client, client_files
+from station.appliance.settings import read_settings
+from station.appliance.sku_templates import new_password, password_hash
+from station.appliance.skus import read_auth
+from station.appliance.spm import AUTH_FILE
+from station.errors import ConfigError, nearest
+
+Say = Callable[[str], None]
+
+
+def add_station_command(
+    *, folder: Path, name: str, hosts: Sequence[str] = (), as_json: bool = False, say: Say = print
+) -> int:
+    """Issue the client certificate of one more station of a development appliance."""
+    folder = folder.resolve()
+    if not (folder / TLS_CA_KEY_FILE).exists():
+        raise ConfigError(
+            f"expected the TLS CA of a development appliance at {folder / TLS_CA_KEY_FILE}, saw none: after a ceremony "
+            f"use tls-csr, offline-tls-certgen and tls-cert"
+        )
+    files = add_client(folder, name, hosts)
+    fingerprint = read_client_certificate(files.certificate.read_bytes()).fingerprint
+    if as_json:
+        made = {"certificate": str(files.certificate), "key": str(files.key), "ca": str(files.ca)}
+        say(json.dumps({"event": "station_added", "name": name, **made, "sha256": fingerprint}))
+        return 0
+    say(f"{name}: certificate {files.certificate}, key {files.key}, CA {files.ca}")
+    say(f'  for stations.toml: certificate = "sha256:{fingerprint}"')
+    return 0
+
+
+def sku_password_command(*, folder: Path, sku: str, as_json: bool = False, say: Say = print) -> int:
+    """Give a SKU another password; the one of before counts no more, open sessions go on."""
+    settings = read_settings(folder.resolve())
+    path = change_password(settings.folder, settings.skus / AUTH_FILE, sku)
+    told = f"sku {sku}: another password, which counts from now on, is in {path}: bring it to the stations"
+    say(json.dumps({"event": "sku_password_changed", "sku": sku, "password": str(path)}) if as_json else told)
+    return 0
+
+
+def change_password(folder: Path, auth: Path, sku: str) -> Path:
+    """Make a password, write it into ``clients`` and its hash into the file of passwords; where the password is."""
+    text = _read(auth)
+    entry = re.compile(rf"^([ \t]*{re.escape(sku)}:[ \t]*\n(?:[ \t]+(?!skuAuth:).*\n)*?[ \t]+skuAuth:[ \t]*).*$", re.M)
+    if len(entry.findall(text)) != 1:
+        known = re.findall(r"^[ \t]+([\w-]+):[ \t]*$", text, re.M)
+        raise ConfigError(f"expected a SKU of {auth} ({', '.join(known)}), saw {sku!r}{nearest(sku, known)}")
+    password = new_password()
+    file = client_files(folder, "", sku).password
+    first = client_files(folder, "").password  # repeats that of the first SKU
+    same = [first] if first.exists() and file.exists() and first.read_bytes() == file.read_bytes() else []
+    changed = entry.sub(lambda found: f'{found[1]}"{password_hash(password)}"', text)
+    _replace(auth, changed.encode(), read_auth)  # checked first: what else is wrong in it changes no password
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    for place in (file, *same):
+        _replace(place, password + b"\n")
+    return file
+
+
+def _replace(path: Path, data: bytes, check: Callable[[Path], object] | None = None) -> None:
+    """Write the file anew; when root does it, it belongs to the user of before, or of its folder."""
+    owner = (path if path.exists() else path.parent).stat()
+    replace(path, data, 0o600, check)
+    if sys.platform != "win32" and os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _read(auth: Path) -> str:
+    try:
+        return auth.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected the SKU passwords at {auth}: {getattr(error, 'strerror', error)}") from None
