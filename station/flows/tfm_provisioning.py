@@ -170,7 +170,7 @@ def _require_blank(run: Run, seen: Evidence) -> None:
 def _require_free_words(run: Run, part: Nordic) -> None:
     """What the production image needs in UICR must be free now: keys are made before it is written."""
     stored = part.is_stored()
-    run.require(stored.evidence in (DONE.evidence, NOT_DONE.evidence), bin="wrong_state",
+    run.require(stored.evidence in (DONE.evidence, NOT_DONE.evidence), bin="otp",
                 sentence=f"{stored.reason}; the {_recovery(run)} erases the part")  # fmt: skip
 
 

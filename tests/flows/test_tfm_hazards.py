@@ -539,7 +539,7 @@ def test_words_that_are_in_the_way_are_found_before_keys_are_made(nordic):
     probe.halt("app")
     probe.write_once("app", 0x00FF_8130, [0x1111_0000])
     result = bench.run()
-    assert (result.kind, result.bin) == ("fail", "wrong_state") and "0x00ff8130 holds 0x11110000" in result.reason
+    assert (result.kind, result.bin) == ("fail", "otp") and "0x00ff8130 holds 0x11110000" in result.reason
     assert bench.chip["lc_state"] == "ASSEMBLY" and result.part_state == "nothing was burnt"
     assert bench.run(suffix="-recover").bin == "recovered"
     passed(bench.run())
