@@ -76,6 +76,6 @@ def chip_named(name: str) -> Chip:
     return CHIPS[name]
 
 
-def chip_of_recipe(recipe: str) -> Chip | None:
-    """The chip whose recipe this is; None for a recipe of somebody's own."""
-    return next((chip for chip in CHIPS.values() if recipe in chip.recipes), None)
+def chip_of_pack(chip: str) -> Chip:
+    """The chip that a recipe's pack names, whatever the recipe is called; the usual one for a kind of one's own."""
+    return CHIPS.get(chip, CHIPS[DEFAULT_CHIP])

@@ -115,13 +115,14 @@ def run_doctor(*, station_file: Path | None, data: Path | None, store: str, as_j
 
 def _checks(config: StationConfig) -> Iterator[Check]:
     from station.bins import load_bins
-    from station.recipe import load_recipe, recipe_names
+    from station.recipe import hidden, load_recipe, recipe_names
     from station.resources import file_in
 
     yield Check("station file", "")
     yield Check("bins", _said(lambda: load_bins(file_in(config.resources, "bins.toml"))))
     needed: set[str] = set()
     skus: set[str] = set()
+    twice: dict[str, str] = {}
     for name in config.recipes or recipe_names(config.resources):
         try:
             recipe = load_recipe(name, config.resources)
@@ -130,8 +131,13 @@ def _checks(config: StationConfig) -> Iterator[Check]:
             if recipe.needs_appliance:
                 skus.add(recipe.pack.sku)
             yield Check(f"recipe {name}", recipe.unfit(config.realm, config.appliance is not None))
+            for what, sentence in hidden(name, recipe.pack.sku, config.resources):
+                twice[f"two files of {what}"] = sentence
         except StationError as error:
             yield Check(f"recipe {name}", str(error))
+    for what, sentence in twice.items():
+        yield Check(what, sentence, warning=True)
+    yield from _resources(config)
     yield from _credentials(config, sorted(needed))
     yield Check("operators", _operators(config))
     yield Check("journal", _journal(config))
@@ -139,6 +145,14 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     yield from _sockets(config)
     yield from _appliance(config, sorted(skus))
     yield Check("data folder", _folder(config.data))
+
+
+def _resources(config: StationConfig) -> Iterator[Check]:
+    """A folder named one too deep, such as ``data/skus``, gives nothing."""
+    for folder in config.resources:
+        if not any((folder / name).exists() for name in ("recipes", "skus", "bins.toml")):
+            said = f"expected recipes/, skus/ or bins.toml in {folder}, saw none: name the folder above them"
+            yield Check(f"resources {folder.name}", said, warning=True)
 
 
 def _operators(config: StationConfig) -> str:

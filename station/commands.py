@@ -51,7 +51,8 @@ def _select_recipe(bench: Workbench, command: protocol.SelectRecipe) -> None:
     if command.recipe not in bench.recipes():
         from station.errors import nearest
 
-        raise Refused(f"there is no recipe '{command.recipe}'{nearest(command.recipe, bench.recipes())}")
+        hint = nearest(command.recipe, bench.recipes())
+        raise Refused(f"there is no recipe '{command.recipe}'{hint}; {bench.why_no_recipe()}")
     recipe = bench.load_recipe(command.recipe)
     for worker in bench.workers.values():
         worker.unlabel()

@@ -174,7 +174,9 @@ def _checked(
 ) -> None:
     path = _place(entry, folders)
     if path is None:
-        findings.append(file.finding((*key, "file"), f"expected the file {entry.file} in the pack, but it is missing"))
+        places = ", ".join(str(folder) for folder in dict.fromkeys(folders))
+        sentence = f"expected the file {entry.file} in the pack, but it is missing; searched {places}"
+        findings.append(file.finding((*key, "file"), sentence))
         return
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()

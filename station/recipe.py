@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import Field
 
 from station import plugins
-from station.errors import ConfigError, Finding
+from station.errors import ConfigError, Finding, nearest
 from station.journal_rows import Context
 from station.model import Realm
 from station.packs import SkuPack, load_pack
 from station.plan import Plan
-from station.resources import file_in, resources_folder
+from station.resources import candidates_in, file_in, resources_folder, searched
 from station.toml_file import Strict, TomlFile, load
 
 PLACES = frozenset({"lot", "sublot", "wafer", "x", "y", "tray"})
@@ -106,6 +106,20 @@ def recipe_names(folders: tuple[Path, ...] = ()) -> list[str]:
     return sorted({path.stem for folder in places for path in (folder / "recipes").glob("*.toml")})
 
 
+def _sku_names(folders: tuple[Path, ...]) -> list[str]:
+    places = [*folders, resources_folder()]
+    return sorted({path.parent.name for folder in places for path in folder.glob("skus/*/pack.toml")})
+
+
+def hidden(name: str, sku: str, folders: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    """Recipe and pack of one's own that hide another of the same name: what it is, and a sentence."""
+    for what, relative in ((f"recipe {name}", f"recipes/{name}.toml"), (f"pack {sku}", f"skus/{sku}/pack.toml")):
+        first, *others = [path for path in candidates_in(folders, relative) if path.exists()]
+        if others:
+            places = ", ".join(map(str, others))
+            yield what, f"{first} is read, which hides {places}; give yours another name unless that is meant"
+
+
 def map_kind(name: str, folders: tuple[Path, ...] = ()) -> str:
     """Whether a recipe's parts come on a ``wafer`` or a ``tray``; empty for one that cannot be read (yet)."""
     try:
@@ -117,6 +131,9 @@ def map_kind(name: str, folders: tuple[Path, ...] = ()) -> str:
 def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
     """Read a recipe with its pack, flow and part; raises ``ConfigError`` with every finding."""
     path = file_in(folders, f"recipes/{name}.toml")
+    if not path.exists():
+        hint = nearest(name, recipe_names(folders))
+        raise ConfigError(f"expected a recipe recipes/{name}.toml, but there is none{hint}; {searched(folders)}")
     parsed, file = load(path, RecipeFile)
     findings = _label_findings(file, parsed.label) or _lot_number_findings(file, parsed)
     if parsed.name != path.stem:
@@ -151,7 +168,10 @@ def _plugin(file: TomlFile, key: tuple[str, ...], group: str, name: str, finding
 def _pack(file: TomlFile, parsed: RecipeFile, folders: tuple[Path, ...], findings: list[Finding]) -> SkuPack | None:
     path = file_in(folders, f"skus/{parsed.sku}/pack.toml")
     if not path.exists():
-        findings.append(file.finding(("sku",), f"there is no SKU pack '{parsed.sku}' (looked for {path})"))
+        hint = nearest(parsed.sku, _sku_names(folders))
+        sentence = f"there is no SKU pack '{parsed.sku}'{hint}: expected skus/{parsed.sku}/pack.toml"
+        sentence += f", {searched(folders)}"
+        findings.append(file.finding(("sku",), sentence))
         return None
     try:
         pack = load_pack(path, image_folders=tuple(folder / "skus" / parsed.sku for folder in folders))

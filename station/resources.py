@@ -15,8 +15,19 @@ def resources_folder() -> Path:
 
 def file_in(folders: tuple[Path, ...], relative: str) -> Path:
     """The first existing file of that relative path; the last candidate when there is none."""
-    candidates = [folder / relative for folder in (*folders, resources_folder())]
+    candidates = candidates_in(folders, relative)
     return next((path for path in candidates if path.exists()), candidates[-1])
+
+
+def candidates_in(folders: tuple[Path, ...], relative: str) -> list[Path]:
+    """Where a file of that relative path may lie, the first that is searched first."""
+    return [folder / relative for folder in (*folders, resources_folder())]
+
+
+def searched(folders: tuple[Path, ...]) -> str:
+    """For a sentence about a file that is in none of them: which folders were searched, and how to name more."""
+    places = ", ".join(str(folder) for folder in (*folders, resources_folder()))
+    return f'searched {places}; the station file names folders of your own, as in resources = ["data"]'
 
 
 def board_file(name: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from station.bins import RECOVER_TRAY, Bins
-from station.chips import DEFAULT_CHIP, Chip, chip_named, chip_of_recipe
+from station.chips import Chip, chip_of_pack
 from station.data_folder import write_durably
 from station.deadline import Deadline
 from station.errors import ConfigError, Refused
@@ -105,7 +105,7 @@ def put_next(bench: Workbench, socket: int) -> None:
     if recipe is None:
         raise Refused("choose a recipe first")
     shelf = Shelf(bench.folder.path)
-    chip = chip_of_recipe(recipe.name) or chip_named(DEFAULT_CHIP)
+    chip = chip_of_pack(recipe.pack.chip)
     name = (
         next_to_recover(bench, shelf, recipe)
         if recipe.plan.takes_back
@@ -154,7 +154,8 @@ def next_die(bench: Workbench, shelf: Shelf, kind: str, flow: str, chip: Chip) -
     if found is None and not chip.probed_by:  # it comes out of a tray, not off a wafer
         return shelf.new(bench.lot, "", bench.shelf(), chip.noun)
     if found is None:
-        raise Refused("no die that passed Chip Probe waits on the shelf; run Chip Probe first (recipe earlgrey-cp)")
+        first = f"run Chip Probe first (a recipe with the flow '{chip.probed_by}')"
+        raise Refused(f"no die that passed Chip Probe waits on the shelf; {first}")
     return found
 
 

@@ -39,7 +39,7 @@ from station.protocol import (
     Verdict,
 )
 from station.recipe import Recipe, load_recipe, map_kind, recipe_names
-from station.resources import file_in
+from station.resources import file_in, searched
 from station.socket_view import SocketView
 from station.socket_worker import SocketWorker
 from station.sockets import PhysicalSocket
@@ -237,6 +237,12 @@ class Workbench:
     def recipes(self) -> list[str]:
         """Names of the recipes this station may run."""
         return list(self.config.recipes) or recipe_names(self.config.resources)
+
+    def why_no_recipe(self) -> str:
+        """What decides which recipes there are, for a sentence about one that is not among them."""
+        if self.config.recipes:
+            return f"the station file allows recipes = {list(self.config.recipes)}: add it there, or leave the key out"
+        return searched(self.config.resources)
 
     def _on_trays(self) -> tuple[str, ...]:
         """Recipes whose parts come on trays; what a recipe says is looked at once."""

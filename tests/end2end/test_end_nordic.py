@@ -108,6 +108,7 @@ def test_what_the_demo_cannot_play_is_refused_before_anything_starts(tmp_path):
     assert "did you mean 'nrf9160'" in str(ended["error"])
     (ended,) = demo(tmp_path, "nrf9160", 1, "--sku", "sival", code=2)
     assert "there is no SKU pack 'sival' for nrf9160; there are nrf9160_tfm" in str(ended["error"])
+    assert "plays shipped packs only: for one of your own make a station on a virtual bench" in str(ended["error"])
 
 
 @pytest.fixture

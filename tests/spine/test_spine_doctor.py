@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -65,3 +66,32 @@ def test_an_answer_while_the_bench_is_away_leaves_the_question(folder, station):
         assert "socket 1: the adapter is gone; the question about D1 stays" in said
     World(folder).set(adapter="here")
     assert "PASS bin" in station(*answer, given=PIN)
+
+
+def also(folder, *names):
+    """Name more folders before the station's own."""
+    file = folder / "station.toml"
+    file.write_text(file.read_text().replace('resources = ["res"]', f"resources = {json.dumps([*names, 'res'])}"))
+
+
+def test_a_recipe_or_pack_that_hides_another_is_a_warning(folder, station):
+    shutil.copytree(folder / "res", folder / "second")
+    also(folder, "second")
+    found = checks(station)
+    for what in ("two files of recipe fake-cp", "two files of pack fake"):
+        assert (found[what]["ok"], found[what]["warning"]) == (True, True)
+        assert "second" in found[what]["sentence"] and "give yours another name" in found[what]["sentence"]
+
+
+def test_a_folder_named_one_too_deep_is_a_warning(folder, station):
+    also(folder, "res/skus")
+    assert "name the folder above them" in checks(station)["resources skus"]["sentence"]
+
+
+def test_a_run_of_a_recipe_that_the_station_does_not_allow_says_why(folder, station):
+    who = ("--label", "D1", "--operator", "eng", "--pin-stdin")
+    said = station("run", "fake-pc", *who, given=PIN, code=2)
+    assert "no recipe 'fake-pc' (did you mean 'fake-cp'?); the station file allows recipes = ['fake-cp']" in said
+    file = folder / "station.toml"
+    file.write_text(file.read_text().replace('recipes = ["fake-cp"]\n', ""))
+    assert f"; searched {folder / 'res'}, " in station("run", "fake-pc", *who, given=PIN, code=2)

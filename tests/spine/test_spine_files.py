@@ -13,7 +13,7 @@ from station.bins import load_bins
 from station.config import load_config
 from station.errors import ConfigError
 from station.packs import load_pack
-from station.recipe import load_recipe
+from station.recipe import hidden, load_recipe
 from station.resources import resources_folder
 from station.toml_file import key_lines
 
@@ -70,6 +70,7 @@ def test_good_station_file(tmp_path):
         ('realm = "dev"', 'realm = "production"\nmode = "virtual"\nvirtual_bench = "b.json"', 3, "no virtual part"),
         ('target = "localhost:5003"', 'tls = "off"', 7, "for mode 'engineering' only"),
         ('realm = "dev"', 'realm = ', 3, "expected TOML: Invalid value"),
+        ('realm = "dev"', 'realm = "dev"\nresources = ["own"]', 4, "own, but there is none; make it, or correct"),
     ],
 )  # fmt: skip
 def test_bad_station_files(tmp_path, old, new, line, words):
@@ -260,8 +261,29 @@ def test_bad_recipes(recipe, old, new, words):
     assert words in said and f"{recipe}:" in said, said
 
 
-def test_an_unknown_recipe_names_the_missing_file():
-    assert "expected this file, but it does not exist" in findings(load_recipe, "nothing")
+def test_an_unknown_recipe_says_where_it_was_looked_for_and_how_to_name_more_folders(recipe):
+    own = recipe.parents[1]
+    said = findings(load_recipe, "mein", (own,))
+    assert "expected a recipe recipes/mein.toml, but there is none (did you mean 'mine'?)" in said
+    assert f"searched {own}, {resources_folder()}; the station file names" in said and 'resources = ["data"]' in said
+
+
+def test_an_unknown_pack_says_where_it_was_looked_for(recipe):
+    change(recipe, 'sku = "sival"', 'sku = "siva"')
+    said = findings(load_recipe, "mine", (recipe.parents[1],))
+    assert "no SKU pack 'siva' (did you mean 'sival'?): expected skus/siva/pack.toml, searched " in said
+    assert str(recipe.parents[1]) in said
+
+
+def test_a_recipe_or_pack_that_hides_another_is_told(recipe):
+    own = (recipe.parents[1],)
+    assert list(hidden("mine", "sival", own)) == []
+    copy = shutil.copy(recipe, recipe.parent / "earlgrey-cp.toml")
+    (recipe.parents[1] / "skus" / "sival").mkdir(parents=True)
+    pack = shutil.copy(resources_folder() / "skus" / "sival" / "pack.toml", recipe.parents[1] / "skus" / "sival")
+    told = dict(hidden("earlgrey-cp", "sival", own))
+    assert told["recipe earlgrey-cp"].startswith(f"{copy} is read, which hides {resources_folder()}")
+    assert told["pack sival"].startswith(f"{pack} is read, which hides {resources_folder()}")
 
 
 # ---- plug-ins -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+from types import SimpleNamespace
+
 import pytest
 
 from station import shelf as shelves
@@ -223,3 +227,30 @@ def test_wafers_and_a_broken_file(tmp_path):
     (tmp_path / shelves.FILE).write_text("[1]")
     with pytest.raises(ConfigError, match=r"shelf\.json"):
         Shelf(tmp_path)
+
+
+class HandBench(ShelfBench):
+    """A workbench with a recipe, a folder and hands that are only watched."""
+
+    def __init__(self, journal, folder, recipe):
+        super().__init__(journal)
+        self.folder, self.recipe, self.done = SimpleNamespace(path=folder), recipe, []
+
+    def handler(self, socket, action, argument):
+        self.done.append((action, argument))
+
+    def worker(self, socket):
+        return SimpleNamespace(view=SimpleNamespace(now=SimpleNamespace(state="scan")))
+
+    def handle(self, scan):
+        self.done.append(("scan", scan.text))
+
+
+def test_the_hand_gives_a_part_of_the_packs_chip_whatever_the_recipe_is_called(journal, tmp_path):
+    own = dataclasses.replace(load_recipe("nrf5340-dk"), name="acme53")
+    bench = HandBench(journal, tmp_path, own)
+    put_next(bench, 1)
+    for thread in threading.enumerate():
+        if thread.name == "scan 1":
+            thread.join(5)
+    assert bench.done == [("insert", "part-0001"), ("lid", "closed"), ("scan", "P000001")]
