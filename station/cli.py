@@ -95,6 +95,8 @@ def gui(
 @click.option("--label", required=True, help="Label of the part, as it would be scanned.")
 @click.option("--socket", type=int, default=1, show_default=True, help="Number of the socket.")
 @click.option("--lot", default="", help="Lot, when the label does not say.")
+@click.option("--insert", is_flag=True,
+              help="Virtual bench: put the part with this label in first; a new label is a fresh part.")  # fmt: skip
 @click.option("--wait", type=float, default=60.0, show_default=True, help="Seconds to wait for a part in the socket.")
 @answer_option
 @station_options
@@ -136,6 +138,22 @@ def simulate(arguments: tuple[str, ...]) -> int:
     from station import plugins
 
     return int(plugins.load("station.simulators", "virtual")(list(arguments)) or 0)
+
+
+@cli.command()
+@click.argument("action", metavar="ACTION", default="state")
+@click.argument("argument", default="")
+@click.option("--socket", type=int, default=1, show_default=True, help="Number of the socket.")
+@station_options
+def hand(action: str, argument: str, **options: Any) -> int:
+    """Be the hand at a running virtual bench: put parts in, pull cables, arm faults.
+
+    ACTION is state (the default: part, sensors and armed faults as JSON), insert NAME, remove, lid open|closed,
+    power on|off, fault NAME (fault clear disarms), unplug or replug. A station may work on the bench meanwhile.
+    """
+    from station.cli_run import use_hand
+
+    return use_hand(action, argument, **options)
 
 
 @cli.command()

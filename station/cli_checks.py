@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from station import plugins
-from station.cli_common import find_config, show_table
+from station.cli_common import answer_line, find_config, show_table
 from station.config import StationConfig
 from station.errors import EXIT_PASS, ApplianceError, BenchError, ConfigError, StationError
 from station.model import Mode
@@ -76,7 +76,7 @@ def _checked_sockets(
     for number, entry in enumerate(config.sockets, 1):
         if number in interrupted:
             failed = True
-            said = f"not touched: a run was interrupted here; answer first: station answer --socket {number}"
+            said = f"not touched: a run was interrupted here; answer first: {answer_line(config, number)}"
             rows.append((number, entry.driver, "", False, said))
             continue
         physical = PhysicalSocket(number, entry)
@@ -182,7 +182,7 @@ def _interrupted(config: StationConfig) -> Iterator[Check]:
     except StationError:
         return  # the journal's own check says it
     for socket, row in sorted(found.items()):
-        said = f"the run of {row.context.label} was interrupted; answer first: station answer --socket {socket}"
+        said = f"the run of {row.context.label} was interrupted; answer first: {answer_line(config, socket)}"
         yield Check(f"interrupted {row.context.label}", said, warning=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,16 @@ def opened_bench(station_file: Path | None, data: Path | None) -> Iterator[Workb
         yield bench
     finally:
         bench.close()
+
+
+def answer_line(config: StationConfig, socket: int) -> str:
+    """The command that answers for an interrupted part, as it can be typed."""
+    from station.model import Mode
+
+    who = "" if config.mode is Mode.VIRTUAL else " --operator NAME"
+    place = f"--station {shlex.quote(str(config.path))} --data {shlex.quote(str(config.data))}"
+    moved = "or --choice quarantine when the part was moved"
+    return f"station answer --socket {socket} --choice check{who} {place} ({moved})"
 
 
 def read_pin(prompt: str, from_stdin: bool) -> bytes:

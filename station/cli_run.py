@@ -13,11 +13,13 @@ from pathlib import Path
 
 import click
 
-from station.cli_common import opened_bench, sign_in
+from station.cli_common import answer_line, find_config, opened_bench, sign_in
 from station.cli_questions import Questions
-from station.errors import BenchError, JournalError, Refused, Stopped
+from station.errors import EXIT_PASS, BenchError, ConfigError, JournalError, Refused, Stopped, WaitTimeout
+from station.hands import Hands
 from station.model import BinKind
 from station.protocol import Acknowledge, Answer, Log, PromptView, Scan, SelectRecipe, SocketState, Start
+from station.shelf import put_labelled
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 from station.verdict import exit_code
 from station.watching import Asked, Watcher, clock_text
@@ -29,24 +31,46 @@ FAULT_PATIENCE = 3.0  # a socket may be without power, or its adapter unknown, f
 
 def run_recipe(
     recipe: str, *, label: str, socket: int, lot: str, wait: float, answers: Sequence[str], station_file: Path | None,
-    data: Path | None, operator: str, pin_stdin: bool, as_json: bool,
+    data: Path | None, operator: str, pin_stdin: bool, as_json: bool, insert: bool = False,
 ) -> int:  # fmt: skip
-    """``station run RECIPE``."""
+    """``station run RECIPE``; ``insert``: the hand of a virtual bench puts the part in before."""
     with opened_bench(station_file, data) as bench, _stop_on_signals(bench) as stopped:
         sign_in(bench, operator, pin_stdin)
         watcher = Watcher(bench, None if as_json else _show_log)
         bench.worker(socket)
         _must(bench, watcher, SelectRecipe(recipe, lot))
+        if insert and socket not in bench.journal.interrupted():
+            put_labelled(bench, socket, bench.load_recipe(recipe), label)
         bench.start()
         if watcher.states[socket].state == "interrupted":
-            raise Refused(f"a run in socket {socket} was interrupted; answer first: station answer --socket {socket}")
-        _await_part(watcher, socket, wait, stopped)
+            raise Refused(
+                f"a run in socket {socket} was interrupted; answer first: {answer_line(bench.config, socket)}"
+            )
+        hint = "" if bench.config.virtual_bench is None else "; --insert lets the virtual bench put it in"
+        _await_part(watcher, socket, wait, stopped, hint)
         _must(bench, watcher, Scan(label, socket))
         state = watcher.wait(socket, "the label to be taken", lambda state: state.may_start, wait)
         if stopped.is_set():
             raise Stopped("stopped before the run began")
         _must(bench, watcher, Start(socket, state.epoch))
         return _finish(bench, watcher, socket, as_json, answers)
+
+
+def use_hand(action: str, argument: str, *, socket: int, station_file: Path | None, data: Path | None) -> int:
+    """``station hand``; the workbench is not opened, so that an engine may be at work on the same bench."""
+    config = find_config(station_file, data)
+    if config.handler is None or config.virtual_bench is None:
+        raise ConfigError("this station has no virtual bench to handle: `virtual_bench` and [handler] are missing")
+    if not 1 <= socket <= len(config.sockets):
+        raise ConfigError(f"this station has sockets 1 to {len(config.sockets)}, not {socket}")
+    hands = Hands(config)
+    try:
+        if action != "state":
+            hands.do(socket, action, argument)
+        click.echo(json.dumps(hands.state(socket), ensure_ascii=False, default=str))
+    finally:
+        hands.close()
+    return EXIT_PASS
 
 
 def answer_interrupted(
@@ -80,14 +104,17 @@ def _unless_asked_again(questions: Questions, watcher: Watcher, socket: int) -> 
     return ask
 
 
-def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threading.Event) -> None:
+def _await_part(watcher: Watcher, socket: int, seconds: float, stopped: threading.Event, hint: str) -> None:
     """Wait for a part; a fault of the bench that stays is said at once, not when the time is over."""
 
     def settled(state: SocketState) -> bool:
         faulty = state.state == "bench_fault" and time.time() - state.since > FAULT_PATIENCE
         return state.state == "scan" or faulty or stopped.is_set()
 
-    state = watcher.wait(socket, f"a part in socket {socket}", settled, seconds)
+    try:
+        state = watcher.wait(socket, f"a part in socket {socket}", settled, seconds)
+    except WaitTimeout as error:
+        raise BenchError(f"{error}{hint}") from None
     if stopped.is_set():
         raise Stopped("stopped before the run began")
     if state.state != "scan":

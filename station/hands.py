@@ -42,6 +42,10 @@ class Hands:
 
         return next((printed.die for known, printed in Shelf(self._data) if known == name), "")
 
+    def state(self, socket: int) -> dict[str, object]:
+        """What the bench says of a socket: its part, its sensors, what is armed."""
+        return dict(self.port.state(socket))
+
     def close(self) -> None:
         """Let go of the bench."""
         close = getattr(self.port, "close", None)

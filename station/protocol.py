@@ -13,10 +13,12 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from station.errors import StationError
+from station.protocol_fields import misfit
 from station.secret import Secret
 
 SCHEMA = 1
@@ -425,8 +427,8 @@ def decode_event(line: bytes) -> Event:
 
 
 def decode_command(line: bytes) -> Command:
-    """Read one command; the error text never repeats the line, since it may carry a PIN."""
-    return typing.cast(Command, _decode(line, _COMMANDS))
+    """Read one command; the error text names the field but never repeats the line, since it may carry a PIN."""
+    return typing.cast(Command, _decode(line, _COMMANDS, lambda cls, body: misfit(cls, body, _hints(cls))))
 
 
 def _plain(value: Any) -> Any:
@@ -441,12 +443,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} does not travel between engine and window")
 
 
-def _decode(line: bytes, known: dict[str, type[Any]]) -> Any:
+def _decode(
+    line: bytes, known: dict[str, type[Any]], wrong: Callable[[type[Any], dict[str, Any]], str] = lambda cls, body: ""
+) -> Any:
     if len(line) > MAX_LINE:
         raise ProtocolError(f"expected a line of at most {MAX_LINE} bytes, got {len(line)}; the stream is out of step")
     try:
         body = json.loads(line)
         cls = known[body["type"]]
+        if said := wrong(cls, body):
+            raise ProtocolError(said)
         return _build(cls, body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProtocolError(

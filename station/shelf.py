@@ -57,14 +57,28 @@ class Shelf:
 
     def new(self, lot: str, wafer: str, taken: Iterable[str] = (), noun: str = "die") -> str:
         """Print the labels of a die that was never used and return its name; ``taken``: names the bench has already."""
-        beginning = f"{noun}-"
-        numbers = [name.removeprefix(beginning) for name in (*self._dies, *taken) if name.startswith(beginning)]
-        number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
         place = f"{lot or LOT}/{wafer_name(wafer)}"
         on_wafer = sum(printed.die.startswith(f"{place}/") for printed in self._dies.values())
         row, column = divmod(on_wafer, DIES_PER_ROW)
+        return self._print(f"{place}/X{column}/Y{row}", "", taken, noun)
+
+    def labelled(self, label: str, kind: str, taken: Iterable[str] = (), noun: str = "die") -> str:
+        """Name of the die that carries this label; one that the shelf does not know gets it printed."""
+        known = next((name for name, printed in self._dies.items() if printed.label(kind) == label), "")
+        if known:
+            return known
+        return self._print(label, "", taken, noun) if kind == "die" else self._print("", label, taken, noun)
+
+    def _print(self, die: str, part: str, taken: Iterable[str], noun: str) -> str:
+        """A name that nobody has yet, with its labels; a package gets the label of its number unless one is given."""
+        beginning = f"{noun}-"
+        numbers = [name.removeprefix(beginning) for name in (*self._dies, *taken) if name.startswith(beginning)]
+        number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
+        printed = {printed.part for printed in self._dies.values()}
+        while not part and f"P{number:06d}" in printed:
+            number += 1
         name = f"{beginning}{number:04d}"
-        self._dies[name] = Printed(f"{place}/X{column}/Y{row}", f"P{number:06d}")
+        self._dies[name] = Printed(die, part or f"P{number:06d}")
         write_durably(
             self._path, json.dumps({name: vars_of(printed) for name, printed in self._dies.items()}, indent=1)
         )
@@ -115,6 +129,28 @@ def put_next(bench: Workbench, socket: int) -> None:
     bench.handler(socket, "lid", "closed")
     label = shelf.label(name, recipe.label_kind)
     threading.Thread(target=_scan_when_ready, args=(bench, socket, label), name=f"scan {socket}", daemon=True).start()
+
+
+def put_labelled(bench: Workbench, socket: int, recipe: Recipe, label: str) -> None:
+    """Put the part that carries this label in and close the lid; another one that lies there is taken out before.
+
+    For the command line: nobody watches the socket yet. A label that was never seen is printed on a fresh part.
+    """
+    if bench.config.handler is None or bench.config.virtual_bench is None:
+        raise Refused("only a virtual bench has hands of its own: put the part in and leave --insert out")
+    shelf, chip = Shelf(bench.folder.path), chip_of_pack(recipe.pack.chip)
+    packaged = chip.probed_by and recipe.label_kind != "die"
+    if packaged and label not in (printed.part for _, printed in shelf):
+        first = f"run a die through a recipe with the flow '{chip.probed_by}' first"
+        raise Refused(f"no die on the shelf has the package label {label}; {first}")
+    name = shelf.labelled(label, recipe.label_kind, bench.shelf(), chip.noun)
+    there = bench.seated(socket)
+    if there and there != name:
+        bench.handler(socket, "lid", "open")
+        bench.handler(socket, "remove", "")
+    if there != name:
+        bench.handler(socket, "insert", name)
+    bench.handler(socket, "lid", "closed")
 
 
 def next_to_recover(bench: Workbench, shelf: Shelf, recipe: Recipe) -> str:

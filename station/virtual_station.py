@@ -214,7 +214,8 @@ def _refuse_unknown(sku: str, chip: Chip) -> None:
     if sku not in known:
         raise ConfigError(
             f"there is no SKU pack '{sku}' for {chip.name}{nearest(sku, known)}; there are {', '.join(known)}. "
-            "The demo plays shipped packs only: for one of your own make a station on a virtual bench (docs/virtual-nordic.md)"
+            "The demo plays shipped packs only: for one of your own make a station on a virtual bench "
+            "(docs/virtual-nordic.md)"
         )
 
 

@@ -331,8 +331,11 @@ class Workbench:
 
     def seated_dies(self) -> set[str]:
         """Names of the parts that lie in the virtual bench's sockets."""
-        port = self._handler()
-        return {str(port.state(number).get("label") or "") for number in self.workers}
+        return {self.seated(number) for number in self.workers}
+
+    def seated(self, socket: int) -> str:
+        """Name of the part that lies in a socket of the virtual bench; empty when there is none."""
+        return str(self._handler().state(socket).get("label") or "")
 
     def faults(self) -> dict[str, str]:
         """The faults that the virtual bench can simulate, with one sentence each; empty on a real bench."""

@@ -1,0 +1,90 @@
+"""The station file of docs/virtual-nordic.md, as it stands there: a part of an own recipe goes through."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from end2end_bench import ROOT
+from test_end_nordic import station
+
+from drivers.virtual.bench import Bench
+from station.journal_reader import verify
+
+
+def station_of_the_page() -> str:
+    page = (ROOT / "docs" / "virtual-nordic.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    return str(block)
+
+
+def copied(source: Path, target: Path, *renamed: tuple[str, str]) -> None:
+    text = source.read_text()
+    for old, new in renamed:
+        assert old in text
+        text = text.replace(old, new)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The folder of the page: station file, bench, and a recipe and pack of one's own called acme53."""
+    (tmp_path / "station.toml").write_text(station_of_the_page())
+    recipes, skus = ROOT / "resources" / "recipes", ROOT / "resources" / "skus"
+    for more in ("", "-recover"):
+        name = (f'name = "nrf5340-dk{more}"', f'name = "acme53{more}"')
+        copied(recipes / f"nrf5340-dk{more}.toml", tmp_path / "data" / "recipes" / f"acme53{more}.toml", name,
+               ('"nrf5340_tfm"', '"acme53"'))  # fmt: skip
+    shutil.copytree(skus / "nrf5340_tfm", tmp_path / "data" / "skus" / "acme53")
+    pack = tmp_path / "data" / "skus" / "acme53" / "pack.toml"
+    copied(pack, pack, ('sku = "nrf5340_tfm"', 'sku = "acme53"'))
+    bench = Bench(tmp_path / "bench", 1, chip="nrf5340")
+    bench.start()
+    yield tmp_path
+    bench.stop()
+
+
+def test_the_station_of_the_page_takes_a_part_through_from_the_command_line(own):
+    checks = json.loads(station("doctor", "--json", folder=own).stdout)
+    assert [check for check in checks if check["sentence"]] == []
+    (row,) = json.loads(station("sockets", "check", "--json", folder=own).stdout)
+    assert row["ok"] and row["says"].startswith("part no")
+    nobody = station("run", "acme53", "--label", "P000041", "--wait", "0.2", folder=own, code=3)
+    assert "expected a part in socket 1" in nobody.stderr and "--insert lets the virtual bench" in nobody.stderr
+
+    run = ("run", "acme53", "--insert", "--json", "--answer", "1", "--label")
+    first = json.loads(station(*run, "P000041", folder=own).stdout.splitlines()[-1])
+    assert (first["kind"], first["label"]) == ("pass", "P000041"), first
+    there = json.loads(station("hand", folder=own).stdout)
+    assert there["chip"]["lc_state"] == "SECURED" and there["armed"] == []
+
+    station("hand", "remove", folder=own)
+    armed = json.loads(station("hand", "insert", "part-0002", folder=own).stdout)
+    assert armed["label"] == "part-0002"
+    armed = json.loads(station("hand", "fault", "wrong_family:nrf54l", folder=own).stdout)
+    assert armed["armed"] == ["wrong_family:nrf54l"]
+    other = json.loads(station(*run, "P000042", folder=own).stdout.splitlines()[-1])
+    assert other["kind"] == "pass", "another label is another part: the faulty one was taken out"
+    again = station(*run, "P000041", folder=own, code=2)
+    assert "this part passed TF-M provisioning" in again.stderr
+    assert json.loads(station("hand", folder=own).stdout)["label"] == there["label"], "and the first one is back"
+    assert verify(own / "data")[1] == ""
+
+
+def test_a_hand_says_what_it_cannot_do(own):
+    assert "no action 'fualt' (did you mean 'fault'?)" in station("hand", "fualt", folder=own, code=2).stderr
+    assert "no fault is called 'power_ct'" in station("hand", "insert", "a", folder=own, code=0).stderr + station(
+        "hand", "fault", "power_ct", folder=own, code=2).stderr  # fmt: skip
+    assert "this station has sockets 1 to 1, not 2" in station("hand", "--socket", "2", folder=own, code=2).stderr
+    file = own / "station.toml"
+    text = file.read_text()
+    for line in ('mode = "virtual"', 'virtual_bench = "bench/bench.json"'):
+        text = text.replace(line, "")
+    file.write_text(text)
+    assert "no virtual bench to handle" in station("hand", folder=own, code=2).stderr
+    refused = station("run", "acme53", "--insert", "--label", "P000041", folder=own, code=2).stderr
+    assert "say who works with --operator NAME" in refused
