@@ -122,7 +122,7 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     yield Check("bins", _said(lambda: load_bins(file_in(config.resources, "bins.toml"))))
     needed: set[str] = set()
     skus: set[str] = set()
-    twice: dict[str, str] = {}
+    warned: dict[str, str] = {}
     for name in config.recipes or recipe_names(config.resources):
         try:
             recipe = load_recipe(name, config.resources)
@@ -131,11 +131,13 @@ def _checks(config: StationConfig) -> Iterator[Check]:
             if recipe.needs_appliance:
                 skus.add(recipe.pack.sku)
             yield Check(f"recipe {name}", recipe.unfit(config.realm, config.appliance is not None))
+            if recipe.doubts:
+                warned[f"doubts about {recipe.pack.sku}"] = "\n".join(recipe.doubts)
             for what, sentence in hidden(name, recipe.pack.sku, config.resources):
-                twice[f"two files of {what}"] = sentence
+                warned[f"two files of {what}"] = sentence
         except StationError as error:
             yield Check(f"recipe {name}", str(error))
-    for what, sentence in twice.items():
+    for what, sentence in warned.items():
         yield Check(what, sentence, warning=True)
     yield from _resources(config)
     yield from _credentials(config, sorted(needed))

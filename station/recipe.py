@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Recipe:
     label_example: str
     settings: dict[str, Any]
     digest: str
+    doubts: tuple[str, ...] = ()
+    """What looks wrong in the pack and may be right: told, not refused."""
 
     def context_of(self, label: str) -> Context | None:
         """Label and place fields of a scan; None when the pattern does not fit."""
@@ -145,15 +148,18 @@ def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
     if flow is not None and (function is None or not isinstance(getattr(flow, "PLAN", None), Plan)):
         sentence = f"the flow '{parsed.flow}' has no function of that name or no PLAN"
         findings.append(file.finding(("flow",), sentence))
+    if part is not None and function is not None:
+        findings += _flow_findings(function, part, file, parsed)
+    doubts: list[Finding] = []
     if pack is not None and part is not None:
-        findings += _part_findings(part, pack, file, parsed)
+        findings += _part_findings(part, pack, file, parsed, doubts)
     if findings or pack is None or function is None:
         raise ConfigError(findings)
     return Recipe(
         parsed.name, parsed.title, parsed.revision, parsed.realm, parsed.flow, function,
         bool(getattr(flow, "NEEDS_APPLIANCE", True)), flow.PLAN, part, pack, parsed.map, parsed.label.kind,
         parsed.label.prompt, re.compile(parsed.label.pattern), parsed.label.example, dict(parsed.settings),
-        hashlib.sha256(path.read_bytes()).hexdigest(),
+        hashlib.sha256(path.read_bytes()).hexdigest(), tuple(map(str, doubts)),
     )  # fmt: skip
 
 
@@ -184,20 +190,36 @@ def _pack(file: TomlFile, parsed: RecipeFile, folders: tuple[Path, ...], finding
     return pack
 
 
-def _part_findings(part: Any, pack: SkuPack, file: TomlFile, parsed: RecipeFile) -> list[Finding]:
+def _flow_findings(function: Callable[..., Any], part: Any, file: TomlFile, parsed: RecipeFile) -> list[Finding]:
+    """A flow says with the type of its second parameter which kind of part it takes."""
+    takes = list(inspect.signature(function).parameters.values())[1:2]
+    wanted = takes[0].annotation if takes else inspect.Parameter.empty
+    kinds = [kind.__name__ for kind in getattr(part, "__mro__", ())]
+    if not isinstance(wanted, str) or wanted == "Any" or not kinds or wanted in kinds:
+        return []
+    sentence = (
+        f"the flow '{parsed.flow}' takes the part '{wanted.lower()}', saw '{parsed.part}'; name the one that fits"
+    )
+    return [file.finding(("part",), sentence)]
+
+
+def _part_findings(
+    part: Any, pack: SkuPack, file: TomlFile, parsed: RecipeFile, doubts: list[Finding]
+) -> list[Finding]:
     """What the kind of part has against the pack's images and settings, if it looks at them beforehand."""
     look = getattr(part, "findings", None)
     if look is None:
         return []
     images = {name: pack.image(name) for name in pack.images}
-    found = []
+    found: list[Finding] = []
     for unfit in look({**pack.settings, **parsed.settings}, images, parsed.realm):
         if unfit.setting in parsed.settings:
-            found.append(file.finding(("settings", unfit.setting), unfit.sentence))
+            finding = file.finding(("settings", unfit.setting), unfit.sentence)
         elif unfit.image:
-            found.append(Finding(pack.image_file(unfit.image), unfit.line, unfit.sentence))
+            finding = Finding(pack.image_file(unfit.image), unfit.line, unfit.sentence)
         else:
-            found.append(TomlFile(pack.path).finding(("part", unfit.setting), unfit.sentence))
+            finding = TomlFile(pack.path).finding(("part", unfit.setting), unfit.sentence)
+        (doubts if unfit.doubt else found).append(finding)
     return found
 
 

@@ -258,6 +258,8 @@ class Workbench:
             if unfit := recipe.unfit(self.config.realm, self.config.appliance is not None):
                 raise ConfigError(f"recipe {name}: {unfit}")
             self._recipes[name] = recipe
+            for doubt in recipe.doubts:
+                self.log(doubt, "warning")
         return self._recipes[name]
 
     def select(self, recipe: Recipe, lot: str, wafer: str) -> None:

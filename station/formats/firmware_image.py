@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from station.formats import bl_storage
 from station.formats.hex_file import Block, HexError, HexFile, HexFinding
-from station.formats.nordic_family import ERASED, Core, Memory, NordicFamily
+from station.formats.nordic_family import ERASED, FAMILIES, Core, Memory, NordicFamily
 from station.formats.uicr_content import WHY_NOT, Uicr, kind_of
 
 WORD = 4
+LOWEST_BOOT_DATA = min(one.storage for one in FAMILIES.values()) + bl_storage.BOOT_DATA_OFFSET
 MOST_SHOWN = 20
 
 
@@ -46,6 +48,14 @@ def split(family: NordicFamily, file: HexFile, allowed: frozenset[Uicr]) -> dict
     if findings:
         raise HexError(*sorted(findings, key=lambda finding: finding.line)[:MOST_SHOWN])
     return found
+
+
+def fits(family: NordicFamily, file: HexFile) -> bool:
+    """Whether all addresses exist in this family, and bootloader data, if there are any, begin where it has them."""
+    memory = family.app.uicr
+    words = [block.address for block in file.blocks if memory.start < block.address < memory.end]
+    begins = next((address for address in sorted(words) if address >= LOWEST_BOOT_DATA), None)
+    return not any(_outside(family, file)) and begins in (None, family.storage + bl_storage.BOOT_DATA_OFFSET)
 
 
 def together(parts: Mapping[str, Mapping[str, CoreImage]]) -> dict[str, CoreImage]:
@@ -102,6 +112,7 @@ def _uicr_words(
                 continue  # what the part holds already, and what this station writes itself after a recovery
             if kind not in allowed:
                 sentence = f"the word {value:#010x} at {address:#010x} {WHY_NOT[kind]}"
+                sentence += f" (open is {family.open_word:#010x})" if kind is Uicr.APPROTECT else ""
                 findings.append(HexFinding(file.line_of(address), sentence))
             yield address, value
 

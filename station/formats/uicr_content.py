@@ -33,11 +33,13 @@ ON_REQUEST = frozenset({Uicr.APPROTECT, Uicr.IMPLEMENTATION_ID})
 """What a pack may allow (``uicr_allowed``); the rest no pack can allow."""
 
 WHY_NOT: Mapping[Uicr, str] = {
-    Uicr.APPROTECT: "closes the debug port; the recipe says who does that and when",
+    Uicr.APPROTECT: "closes a debug port, as every value does but the open one; the pack says who does that and when "
+                    "(app_lock, net_lock), and lets a production image do it by uicr_allowed = [\"approtect\"]",
     Uicr.ERASEPROTECT: "sets ERASEPROTECT, after which nothing and nobody can recover the part",
     Uicr.LIFE_CYCLE: "writes the life cycle, which only the provisioning image and TF-M may (a provision.hex built "
                      "for MCUboot alone does that: it fills the storage from its beginning with zeros)",
-    Uicr.IMPLEMENTATION_ID: "writes the implementation id, which the provisioning image does",
+    Uicr.IMPLEMENTATION_ID: "writes the implementation id, which the provisioning image does; the pack lets a "
+                            "production image do it by uicr_allowed = [\"implementation_id\"]",
     Uicr.BOOT_DATA: "writes bootloader data, which belongs into the production image",
     Uicr.OTP: "writes one-time memory, which belongs into the production image",
     Uicr.CONFIG: "writes a configuration word, which belongs into the production image",

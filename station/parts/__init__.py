@@ -14,12 +14,14 @@ class Unfit:
     """One thing in a SKU pack that this kind of part cannot use: in an image (with its line, if known) or a setting.
 
     A part says so when a recipe is loaded: its class method ``findings(settings, images, realm)`` gives all of them.
+    ``doubt``: it may be right all the same; a person is told and nothing is refused.
     """
 
     sentence: str
     image: str = ""
     line: int = 0
     setting: str = ""
+    doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

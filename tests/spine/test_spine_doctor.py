@@ -7,11 +7,12 @@ import shutil
 import sys
 
 import pytest
-from fake_station import PIN, FakeSocket, World
+from fake_station import PIN, FakePart, FakeSocket, World
 from test_spine_trouble import leave_interrupted
 
 from station.data_folder import DataFolder
 from station.errors import BenchError
+from station.parts import Unfit
 
 
 def checks(station, code=0):
@@ -95,3 +96,13 @@ def test_a_run_of_a_recipe_that_the_station_does_not_allow_says_why(folder, stat
     file = folder / "station.toml"
     file.write_text(file.read_text().replace('recipes = ["fake-cp"]\n', ""))
     assert f"; searched {folder / 'res'}, " in station("run", "fake-pc", *who, given=PIN, code=2)
+
+
+def test_what_looks_wrong_in_a_pack_and_may_be_right_is_a_warning(folder, station, monkeypatch):
+    doubt = Unfit("the id is nowhere in the image", setting="id", doubt=True)
+    monkeypatch.setattr(FakePart, "findings", lambda settings, images, realm: [doubt], raising=False)
+    found = checks(station)["doubts about fake"]
+    assert (found["ok"], found["warning"]) == (True, True) and "the id is nowhere in the image" in found["sentence"]
+    World(folder).insert(1)
+    said = station("run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin", given=PIN)
+    assert "the id is nowhere in the image" in said and "PASS" in said, "it is told, and the part runs"

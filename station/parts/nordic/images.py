@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from station.errors import ConfigError
-from station.formats import firmware_image, hex_file
+from station.errors import ConfigError, FormatError
+from station.formats import bl_storage, firmware_image, hex_file
 from station.formats.firmware_image import CoreImage
 from station.formats.hex_file import HexError
-from station.formats.nordic_family import family
+from station.formats.nordic_family import FAMILIES, family
 from station.formats.uicr_content import BY_DEFAULT, Uicr
 from station.model import Segment, Span
 from station.parts import Unfit
@@ -53,7 +53,7 @@ def wanted(settings: NordicSettings, there: tuple[str, ...]) -> tuple[str, ...]:
 
 def read(settings: NordicSettings, raw: Mapping[str, bytes]) -> Images:
     """Read the files of ``wanted``; raises ``ConfigError`` with the first finding."""
-    found = next(findings(settings, raw), None)
+    found = next((one for one in findings(settings, raw) if not one.doubt), None)
     if found is not None:
         place = f"image {found.image}{f', line {found.line}' if found.line else ''}: " if found.image else ""
         raise ConfigError(f"{place}{found.sentence}")
@@ -78,6 +78,7 @@ def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unf
                 yield finding
     if not bad and all(name in raw for name in names):
         yield from _joint_findings(settings, raw)
+        yield from _against_settings(settings, raw)
 
 
 def segments(image: CoreImage) -> list[Segment]:
@@ -94,8 +95,10 @@ def _findings_of(settings: NordicSettings, name: str, raw: bytes) -> Iterator[Un
     try:
         cores = _split(settings.family.name, raw, _allowed(settings, name))
     except HexError as error:
+        yield from _another_family(settings, name, raw)
         yield from (Unfit(image=name, line=one.line, sentence=one.sentence) for one in error.findings)
         return
+    yield from _another_family(settings, name, raw)
     own = "net" if name.endswith("_net") else "app"
     if not cores.get(own, EMPTY).blocks:
         yield Unfit(image=name, sentence=f"expected something for the flash of the {own} core, saw nothing for it")
@@ -116,6 +119,62 @@ def _joint_findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Itera
         if stage is PROVISIONING and settings.net_lock is NetLock.PRODUCTION and "net" in found:
             sentence = "it holds an image for the network core, which net_lock = 'production' leaves to production"
             yield Unfit(image=used[0], sentence=sentence)
+
+
+def _another_family(settings: NordicSettings, name: str, raw: bytes) -> Iterator[Unfit]:
+    """Addresses that the pack's family has not got and another one has."""
+    try:
+        file = hex_file.read(raw)
+    except HexError:
+        return
+    if firmware_image.fits(settings.family, file):
+        return
+    if others := [one.title for one in FAMILIES.values() if firmware_image.fits(one, file)]:
+        sentence = f"this image looks like one for {' or '.join(others)}, while the pack's family is"
+        yield Unfit(image=name, sentence=f"{sentence} {settings.family.title}: correct the family, or the file")
+
+
+def _against_settings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
+    """What the pack says of its images, and they say otherwise: a part would be spoilt before its token shows it."""
+    app = _split(settings.family.name, raw[PRODUCTION[0]], _allowed(settings, PRODUCTION[0])).get("app", EMPTY)
+    base = settings.family.storage
+    try:
+        storage = bl_storage.parse([app.uicr.get(base + at, bl_storage.ERASED) for at in range(0, bl_storage.BYTES, 4)])
+    except FormatError as error:
+        sentence = f"its bootloader data cannot be read ({error}); the bootloader may refuse them, too"
+        yield Unfit(image=PRODUCTION[0], sentence=sentence, doubt=True)
+    else:
+        yield from _against_storage(settings, storage)
+    yield from _without_implementation_id(settings, raw[PROVISIONING[0]])
+
+
+def _against_storage(settings: NordicSettings, storage: bl_storage.Storage) -> Iterator[Unfit]:
+    wanted, held = settings.certificate_reference, storage.boot_data and storage.boot_data.certificate_reference
+    if wanted and held and held != wanted:
+        sentence = f"certificate_reference: expected {held}, which the image '{PRODUCTION[0]}' carries, saw {wanted}"
+        yield Unfit(setting="certificate_reference", sentence=f"{sentence}: every token would differ; correct one")
+    if wanted and held == "":
+        sentence = f"certificate_reference: the bootloader data in the image '{PRODUCTION[0]}' hold none; the token may"
+        yield Unfit(setting="certificate_reference", sentence=f"{sentence} say another than {wanted}", doubt=True)
+    if storage.has_implementation_id and storage.implementation_id != settings.implementation_id:
+        sentence = f"implementation_id: expected {storage.implementation_id.hex()}, which the image '{PRODUCTION[0]}'"
+        yield Unfit(setting="implementation_id", sentence=f"{sentence} writes, saw {settings.implementation_id.hex()}")
+
+
+def _without_implementation_id(settings: NordicSettings, raw: bytes) -> Iterator[Unfit]:
+    """A doubt and no finding: a compiler may have put the id into instructions, or the image may work it out.
+
+    The images of the virtual bench hold it as hex digits in their descriptor.
+    """
+    wanted = settings.implementation_id
+    content = b"".join(block.data for block in _split(settings.family.name, raw, frozenset())["app"].blocks)
+    if wanted in content or wanted.hex().encode() in content:
+        return
+    swapped = b"".join(wanted[at : at + 4][::-1] for at in range(0, len(wanted), 4))
+    hint = "; it holds them with the bytes of every word swapped" if swapped in content else ""
+    sentence = f"implementation_id: expected these 32 bytes in the image '{PROVISIONING[0]}', which holds them nowhere"
+    sentence += f"{hint}; compare with its config_implementation_id.h before a part is spoilt"
+    yield Unfit(setting="implementation_id", sentence=sentence, doubt=True)
 
 
 def _together(settings: NordicSettings, raw: Mapping[str, bytes], names: list[str]) -> dict[str, CoreImage]:

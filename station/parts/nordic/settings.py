@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from station.errors import FormatError, nearest
-from station.formats import attestation
+from station.formats import attestation, bl_storage
 from station.formats.nordic_family import NordicFamily, family
 from station.formats.uicr_content import ON_REQUEST, Uicr
 from station.model import ResetKind
@@ -128,6 +128,13 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
+def _certificate_reference(value: object) -> str:
+    text = _text(value)
+    if text and not bl_storage.CERTIFICATE_REFERENCE.fullmatch(text.encode()):
+        raise FormatError(f"expected 13 digits, a hyphen and 5 digits, as in 0632793519539-10100, saw {text[:40]!r}")
+    return text
+
+
 def _profile(value: object) -> str:
     if value not in attestation.PROFILES:
         raise FormatError(f"expected one of {', '.join(attestation.PROFILES)}, saw {value!r}")
@@ -137,7 +144,7 @@ def _profile(value: object) -> str:
 _READERS: Mapping[str, Callable[[object], Any]] = {
     "family": lambda value: family(_text(value)),
     "implementation_id": _hex(attestation.IMPLEMENTATION_ID_BYTES),
-    "certificate_reference": _text,
+    "certificate_reference": _certificate_reference,
     "profile": _profile,
     "challenge": _hex(0, *attestation.CHALLENGE_BYTES),
     "net_lock": _one_of(NetLock),
