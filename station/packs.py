@@ -15,7 +15,6 @@ from station.bins import BinEntry, check_entries
 from station.errors import ConfigError, Finding, FormatError, nearest
 from station.formats import otp_config
 from station.formats.firmware import GENERATIONS, FirmwareGeneration
-from station.formats.synthetic_image import is_synthetic
 from station.model import Realm
 from station.toml_file import Strict, TomlFile, load
 
@@ -144,29 +143,12 @@ def load_pack(path: Path, image_folders: tuple[Path, ...] = ()) -> SkuPack:
     images: dict[str, bytes] = {}
     for name, entry in parsed.image.items():
         _checked(file, ("image", name), entry, (*image_folders, path.parent), images, name, findings)
-    findings += _product_findings(file, parsed, images)
     hooks = _hooks(file, parsed.hooks, path.parent, findings) if parsed.hooks else None
     findings += _generation_findings(file, parsed.firmware)
     otp_words = _otp_words(file, path.parent / parsed.otp, findings) if parsed.otp else {}
     if findings:
         raise ConfigError(findings)
     return SkuPack(path, parsed, images, hooks, otp_words, (*image_folders, path.parent))
-
-
-def _product_findings(file: TomlFile, parsed: PackFile, images: dict[str, bytes]) -> list[Finding]:
-    """A part of another family than the pack's chip, and images of the virtual bench in a product."""
-    findings = []
-    family = parsed.part.get("family", parsed.chip)
-    if family != parsed.chip:
-        sentence = f"expected the part's family to be the pack's chip '{parsed.chip}', saw '{family}'; correct one"
-        findings.append(file.finding(("part", "family"), sentence))
-    for name, content in images.items():
-        if parsed.realm is Realm.PRODUCTION and is_synthetic(content):
-            sentence = (
-                f"the image '{name}' is a synthetic one of the virtual bench; realm 'production' wants real firmware"
-            )
-            findings.append(file.finding(("image", name, "file"), sentence))
-    return findings
 
 
 def _otp_words(file: TomlFile, path: Path, findings: list[Finding]) -> dict[int, int]:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from station import plugins
 from station.errors import ConfigError, Finding, nearest
+from station.formats.synthetic_image import is_synthetic
 from station.journal_rows import Context
 from station.model import Realm
 from station.packs import SkuPack, load_pack
@@ -187,7 +188,22 @@ def _pack(file: TomlFile, parsed: RecipeFile, folders: tuple[Path, ...], finding
     if pack.realm is not parsed.realm:
         sentence = f"the recipe is for realm '{parsed.realm}', but its pack {pack.sku} is for '{pack.realm}'"
         findings.append(file.finding(("realm",), sentence))
+    findings += _product_findings(pack)
     return pack
+
+
+def _product_findings(pack: SkuPack) -> list[Finding]:
+    """A part of another family than the pack's chip, and images of the virtual bench in a product."""
+    file, findings = TomlFile(pack.path), []
+    family = pack.settings.get("family", pack.chip)
+    if family != pack.chip:
+        sentence = f"expected the part's family to be the pack's chip '{pack.chip}', saw '{family}'; correct one"
+        findings.append(file.finding(("part", "family"), sentence))
+    for name in pack.images if pack.realm is Realm.PRODUCTION else ():
+        if is_synthetic(pack.image(name)):
+            sentence = f"the image '{name}' is a synthetic one of the virtual bench; realm 'production' wants firmware"
+            findings.append(file.finding(("image", name, "file"), sentence))
+    return findings
 
 
 def _flow_findings(function: Callable[..., Any], part: Any, file: TomlFile, parsed: RecipeFile) -> list[Finding]:

@@ -33,7 +33,7 @@ ON_REQUEST = frozenset({Uicr.APPROTECT, Uicr.IMPLEMENTATION_ID})
 """What a pack may allow (``uicr_allowed``); the rest no pack can allow."""
 
 WHY_NOT: Mapping[Uicr, str] = {
-    Uicr.APPROTECT: "closes a debug port, as every value does but the open one; the pack says who does that and when "
+    Uicr.APPROTECT: "closes the debug port, as every value does but the open one; the pack says who does that and when "
                     "(app_lock, net_lock), and lets a production image do it by uicr_allowed = [\"approtect\"]",
     Uicr.ERASEPROTECT: "sets ERASEPROTECT, after which nothing and nobody can recover the part",
     Uicr.LIFE_CYCLE: "writes the life cycle, which only the provisioning image and TF-M may (a provision.hex built "

@@ -187,5 +187,5 @@ def test_only_a_word_that_closes_the_port_is_said_to_close_it(own, word, refused
         assert place.load()
         return
     ((_, _, said),) = place.findings()
-    assert "closes a debug port, as every value does but the open one; the pack says who" in said
+    assert "closes the debug port, as every value does but the open one; the pack says who" in said
     assert 'uicr_allowed = ["approtect"] (open is 0x50fa50fa)' in said
