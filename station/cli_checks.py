@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -14,10 +15,11 @@ import click
 
 from station import plugins
 from station.cli_common import answer_line, find_config, show_table
-from station.config import StationConfig
+from station.config import SocketEntry, StationConfig
 from station.errors import EXIT_PASS, ApplianceError, BenchError, ConfigError, StationError
 from station.model import Mode
 from station.ports import Diagnose
+from station.sockets import misplaced
 
 
 class Check(NamedTuple):
@@ -45,7 +47,7 @@ def check_sockets(*, station_file: Path | None, data: Path | None, as_json: bool
     config = find_config(station_file, data)
     config.use_environment()
     with _journal_held(config) as interrupted:
-        rows, failed = _checked_sockets(config, interrupted)
+        rows, failed = _checked_sockets(config, interrupted, _chips(config))
     show_table(("socket", "driver", "adapter", "ok", "says"), rows, as_json)
     return BenchError.exit_code if failed else EXIT_PASS
 
@@ -67,7 +69,7 @@ def _journal_held(config: StationConfig) -> Iterator[frozenset[int]]:
 
 
 def _checked_sockets(
-    config: StationConfig, interrupted: frozenset[int]
+    config: StationConfig, interrupted: frozenset[int], chips: set[str]
 ) -> tuple[list[tuple[int, str, str, bool, str]], bool]:
     """One row per socket; an interrupted one is left alone, since opening its adapter may reset a part that burns."""
     from station.sockets import PhysicalSocket
@@ -81,6 +83,7 @@ def _checked_sockets(
             continue
         physical = PhysicalSocket(number, entry)
         try:
+            _diagnosed(entry, chips)
             contact = physical.contact()
             said = (
                 f"part {_yes(contact.present)}, lid closed {_yes(contact.lid_closed)}, power {_yes(contact.power_good)}"
@@ -122,10 +125,12 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     yield Check("bins", _said(lambda: load_bins(file_in(config.resources, "bins.toml"))))
     needed: set[str] = set()
     skus: set[str] = set()
+    chips: set[str] = set()
     warned: dict[str, str] = {}
     for name in config.recipes or recipe_names(config.resources):
         try:
             recipe = load_recipe(name, config.resources)
+            chips.add(recipe.pack.chip)
             names = recipe.pack.credentials
             needed.update(f"{name}_{recipe.pack.sku}" if name == "sku_password" else name for name in names)
             if recipe.needs_appliance:
@@ -144,7 +149,8 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     yield Check("operators", _operators(config))
     yield Check("journal", _journal(config))
     yield from _interrupted(config)
-    yield from _sockets(config)
+    yield from _sockets(config, chips)
+    yield from _without_socket(config, chips)
     yield from _appliance(config, sorted(skus))
     yield Check("data folder", _folder(config.data))
 
@@ -188,15 +194,43 @@ def _interrupted(config: StationConfig) -> Iterator[Check]:
         yield Check(f"interrupted {row.context.label}", said, warning=True)
 
 
-def _sockets(config: StationConfig) -> Iterator[Check]:
+def _sockets(config: StationConfig, chips: set[str]) -> Iterator[Check]:
     """What the drivers know without opening an adapter, and without touching a part."""
     for number, entry in enumerate(config.sockets, 1):
         try:
-            diagnose: Diagnose | None = plugins.beside("station.drivers", entry.driver, "diagnose")
-            said = diagnose(entry.settings) if diagnose is not None else ""
+            said = _diagnosed(entry, chips)
             yield Check(f"socket {number}", said, warning=bool(said))
         except (StationError, ImportError) as error:
             yield Check(f"socket {number}", str(error))
+
+
+def _without_socket(config: StationConfig, chips: set[str]) -> Iterator[Check]:
+    """Recipes that the station file names, and that fit none of its sockets."""
+    for chip in sorted(chips) if config.recipes else ():
+        with contextlib.suppress(StationError, ImportError):
+            if all(misplaced(entry, {chip}) for entry in config.sockets):
+                said = f"no socket of this station is for {chip}, which its recipes want; look at the boards"
+                yield Check(f"sockets for {chip}", said, warning=True)
+
+
+def _diagnosed(entry: SocketEntry, chips: set[str]) -> str:
+    """What may be missing for a socket; raises ``StationError`` when it cannot work, or for none of the recipes."""
+    diagnose: Diagnose | None = plugins.beside("station.drivers", entry.driver, "diagnose")
+    said = diagnose(entry.settings) if diagnose is not None else ""
+    if wrong := misplaced(entry, chips):
+        raise ConfigError(wrong)
+    return said
+
+
+def _chips(config: StationConfig) -> set[str]:
+    """The chips of the recipes that can be read; what is wrong with the others, ``station doctor`` says."""
+    from station.recipe import load_recipe, recipe_names
+
+    found = set()
+    for name in config.recipes or recipe_names(config.resources):
+        with contextlib.suppress(StationError):
+            found.add(load_recipe(name, config.resources).pack.chip)
+    return found
 
 
 def _credentials(config: StationConfig, names: list[str]) -> Iterator[Check]:

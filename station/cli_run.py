@@ -39,6 +39,7 @@ def run_recipe(
         watcher = Watcher(bench, None if as_json else _show_log)
         bench.worker(socket)
         _must(bench, watcher, SelectRecipe(recipe, lot))
+        bench.refuse_misplaced(bench.load_recipe(recipe), socket)
         if insert and socket not in bench.journal.interrupted():
             put_labelled(bench, socket, bench.load_recipe(recipe), label)
         bench.start()

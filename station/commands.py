@@ -81,6 +81,7 @@ def _scan_part(bench: Workbench, value: str, socket: int) -> tuple[int, str]:
         if other.view.now.label == label and other.number != socket:
             raise Refused(f"{label} is in socket {other.number}")
     worker = _waiting(bench, socket, lambda now: now.state == "scan" and (socket > 0 or not now.label))
+    bench.refuse_misplaced(recipe, worker.number)
     context = recipe.context_of(label)
     assert context is not None  # part_label has matched the pattern
     if bench.lot and context.lot and context.lot != bench.lot:
@@ -169,6 +170,7 @@ def _recover(bench: Workbench, worker: SocketWorker, choice: str) -> None:
     assert context is not None  # an interrupted tile always has one
     recipe = bench.load_recipe(context.recipe)
     if choice == CHECK_IT:
+        bench.refuse_misplaced(recipe, worker.number)
         worker.settle_interrupted()
         if bench.recipe is None:
             bench.select(recipe, context.lot, context.wafer)

@@ -298,3 +298,6 @@ OpenDriver = Callable[[Mapping[str, object], int], OpenSocket]
 Diagnose = Callable[[Mapping[str, object]], str]
 """``diagnose(settings)`` beside a driver's opener, optional: one sentence on what may be missing on this computer
 (empty for nothing); ``StationError`` when the socket cannot work. It opens no adapter and asks nothing of a part."""
+MadeFor = Callable[[Mapping[str, object]], str]
+"""``made_for(settings)`` beside a driver's opener, optional: the chip (as in pack.toml) of such a socket, empty
+for any; a recipe of another chip is refused there before any contact."""

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from station import plugins
 from station.config import SocketEntry
 from station.errors import BenchError, ConfigError
 from station.model import Contact
-from station.ports import OpenDriver, OpenSocket, Presence
+from station.ports import MadeFor, OpenDriver, OpenSocket, Presence
 
 ABSENT = Contact(present=False, lid_closed=False, power_good=False)
 ALWAYS_THERE = Contact(present=True, lid_closed=True, power_good=True)
+
+
+def misplaced(entry: SocketEntry, chips: Collection[str]) -> str:
+    """Why no part of these chips belongs into such a socket; empty when one does, or when the driver does not say."""
+    ask: MadeFor | None = plugins.beside("station.drivers", entry.driver, "made_for")
+    chip = ask(entry.settings) if ask is not None else ""
+    if not chip or not chips or chip in chips:
+        return ""
+    board = entry.settings.get("board", "")
+    wanted = " or ".join(sorted(chips))
+    return (
+        f"its board '{board}' is for {chip}, expected one for {wanted}, as the recipe's pack says; "
+        "name the right board in the station file, or use another socket"
+    )
 
 
 class PhysicalSocket:

@@ -42,7 +42,7 @@ from station.recipe import Recipe, load_recipe, map_kind, recipe_names
 from station.resources import file_in, searched
 from station.socket_view import SocketView
 from station.socket_worker import SocketWorker
-from station.sockets import PhysicalSocket
+from station.sockets import PhysicalSocket, misplaced
 from station.verdict import recorded_verdict
 
 Subscriber = Callable[[Event], None]
@@ -306,6 +306,11 @@ class Workbench:
             return self.bins_of(self.load_recipe(row.context.recipe))
         except StationError:
             return self.bins
+
+    def refuse_misplaced(self, recipe: Recipe, socket: int) -> None:
+        """Raise ``Refused`` when the socket is made for another chip than the recipe: the part is not to blame."""
+        if said := misplaced(self.worker(socket).physical.entry, {recipe.pack.chip}):
+            raise Refused(f"socket {socket}: {said}")
 
     def appliance(self, socket: int) -> Appliance:
         """The appliance port for this socket."""

@@ -12,10 +12,11 @@ from drivers.ftdi.jtag import FtdiJtag
 from drivers.ftdi.mpsse import MpsseChannel
 from drivers.ftdi.pins import Bank, BitBangBank, FtdiPins, FtdiPresence, ModemBank
 from drivers.ftdi.spi import CHIP_SELECT, FtdiSpi
-from station.errors import ConfigError
+from station.errors import ConfigError, nearest
 
 DEFAULT_BOARD = "earlgrey-ft4232h"
 DEFAULT_CONSOLE = "drivers.serial_console"
+KNOWN = ("serial", "board", "usb_backend", "console")
 BUS_OUTPUTS = {"jtag": 0b1011, "spi": 0b1011}
 BUS_IDLE = {"jtag": 0b0000, "spi": CHIP_SELECT}
 
@@ -75,6 +76,12 @@ def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
 
 def diagnose(settings: Mapping[str, object]) -> str:
     """What the USB backend knows to be missing (see ``station.ports.Diagnose``)."""
+    for name in settings:
+        if name not in KNOWN:
+            raise ConfigError(f"the driver 'ft4232h' has no setting {name!r}{nearest(name, KNOWN)}")
+    if not settings.get("serial"):
+        raise ConfigError("the station file names no adapter serial number ('serial')")
+    load_board(str(settings.get("board", DEFAULT_BOARD)))
     backend = str(settings.get("usb_backend", ""))
     ask = getattr(importlib.import_module(backend), "diagnose", None) if backend else None
     return str(ask(str(settings.get("serial", "")))) if ask is not None else ""

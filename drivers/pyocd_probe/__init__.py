@@ -46,14 +46,7 @@ def open_socket(settings: Mapping[str, object], socket: int) -> PyocdSocket:
     module that opens a console's URL, empty for none), and ``console_url`` and ``console_net_url`` for serial ports
     that do not belong to the probe.
     """
-    _refuse_unknown(settings, socket)
-    serial = str(settings.get("serial", ""))
-    if not serial:
-        raise ConfigError(f"socket {socket}: the station file names no debug probe ('serial')")
-    if not settings.get("board"):
-        raise ConfigError(f"socket {socket}: the station file names no 'board', such as nrf5340dk")
-    board = load_board(str(settings["board"]))
-    finder: Any = importlib.import_module(str(settings.get("finder") or DEFAULT_FINDER))
+    serial, board, finder = _checked(settings, f"socket {socket}: ")
     with ExitStack() as ways_out:
         link = Link(serial, finder.probe_address(serial), board.swd_hz)
         ways_out.callback(link.close)
@@ -63,9 +56,34 @@ def open_socket(settings: Mapping[str, object], socket: int) -> PyocdSocket:
 
 def diagnose(settings: Mapping[str, object]) -> str:
     """What the finder knows to be missing (see ``station.ports.Diagnose``)."""
-    finder = importlib.import_module(str(settings.get("finder") or DEFAULT_FINDER))
+    serial, _, finder = _checked(settings)
     ask = getattr(finder, "diagnose", None)
-    return str(ask(str(settings.get("serial", "")))) if ask is not None else ""
+    return str(ask(serial)) if ask is not None else ""
+
+
+def made_for(settings: Mapping[str, object]) -> str:
+    """The family of the board (see ``station.ports.MadeFor``)."""
+    return _checked(settings)[1].family.name
+
+
+def _checked(settings: Mapping[str, object], place: str = "") -> tuple[str, Board, Any]:
+    """Serial number, board and finder; ``ConfigError`` when a setting is unknown, missing or names nothing."""
+    for name in settings:
+        if name not in KNOWN:
+            raise ConfigError(f"{place}the driver 'pyocd' has no setting {name!r}{nearest(name, KNOWN)}")
+    serial = str(settings.get("serial", ""))
+    if not serial:
+        raise ConfigError(f"{place}the station file names no debug probe ('serial')")
+    if not settings.get("board"):
+        raise ConfigError(f"{place}the station file names no 'board', such as nrf5340dk")
+    board = load_board(str(settings["board"]))
+    name = str(settings.get("finder") or DEFAULT_FINDER)
+    try:
+        return serial, board, importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise  # a package that the finder itself needs
+        raise ConfigError(f"{place}expected a Python module as 'finder', saw {name!r}, which there is not") from None
 
 
 def _open_consoles(
@@ -83,9 +101,3 @@ def _open_consoles(
     if len(set(taken)) < len(taken):
         raise BenchError(f"both consoles of debug probe {serial} are the port {taken[0]}; check the board file")
     return consoles
-
-
-def _refuse_unknown(settings: Mapping[str, object], socket: int) -> None:
-    for name in settings:
-        if name not in KNOWN:
-            raise ConfigError(f"socket {socket}: the driver 'pyocd' has no setting {name!r}{nearest(name, KNOWN)}")

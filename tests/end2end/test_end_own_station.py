@@ -88,3 +88,40 @@ def test_a_hand_says_what_it_cannot_do(own):
     assert "no virtual bench to handle" in station("hand", folder=own, code=2).stderr
     refused = station("run", "acme53", "--insert", "--label", "P000041", folder=own, code=2).stderr
     assert "say who works with --operator NAME" in refused
+
+
+def spoil(folder: Path, old: str, new: str) -> None:
+    file = folder / "station.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_a_wrong_board_is_the_stations_mistake_and_no_parts(own):
+    spoil(own, 'board = "nrf5340dk"', 'board = "nrf9160dk"')
+    words = "its board 'nrf9160dk' is for nrf9160, expected one for nrf5340, as the recipe's pack says"
+    for insert in ((), ("--insert",)):
+        refused = station("run", "acme53", *insert, "--label", "P000041", "--wait", "1", folder=own, code=2)
+        assert f"socket 1: {words}" in refused.stderr and refused.stdout == ""
+    assert station("history", "--json", folder=own).stdout.strip() == "[]", "nothing was begun, nothing is blamed"
+    checks = {check["check"]: check for check in json.loads(station("doctor", "--json", folder=own, code=2).stdout)}
+    assert not checks["socket 1"]["ok"] and words in checks["socket 1"]["sentence"]
+    assert checks["sockets for nrf5340"]["warning"]
+    (row,) = json.loads(station("sockets", "check", "--json", folder=own, code=3).stdout)
+    assert not row["ok"] and words in row["says"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('serial = "VP0001"', 'serail = "VP0001"', "has no setting 'serail' (did you mean 'serial'?)"),
+        ('board = "nrf5340dk"', 'board = "nrf5340d"', "nrf5340d.toml (did you mean 'nrf5340dk'?)"),
+        ('"drivers.virtual.nrf_finder"', '"drivers.virtual.nrf_findr"', "expected a Python module as 'finder'"),
+    ],
+)
+def test_doctor_and_sockets_check_say_the_same_of_a_sockets_settings(own, old, new, words):
+    spoil(own, old, new)
+    checks = {check["check"]: check for check in json.loads(station("doctor", "--json", folder=own, code=2).stdout)}
+    assert not checks["socket 1"]["ok"] and words in checks["socket 1"]["sentence"]
+    (row,) = json.loads(station("sockets", "check", "--json", folder=own, code=3).stdout)
+    assert not row["ok"] and words in row["says"]

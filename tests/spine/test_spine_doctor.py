@@ -8,11 +8,13 @@ import sys
 
 import pytest
 from fake_station import PIN, FakePart, FakeSocket, World
+from spine_bench import Bench
 from test_spine_trouble import leave_interrupted
 
 from station.data_folder import DataFolder
 from station.errors import BenchError
 from station.parts import Unfit
+from station.protocol import Scan
 
 
 def checks(station, code=0):
@@ -106,3 +108,18 @@ def test_what_looks_wrong_in_a_pack_and_may_be_right_is_a_warning(folder, statio
     World(folder).insert(1)
     said = station("run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin", given=PIN)
     assert "the id is nowhere in the image" in said and "PASS" in said, "it is told, and the part runs"
+
+
+def test_a_socket_made_for_another_chip_takes_no_scan_and_the_check_says_why(folder, station, monkeypatch):
+    module = sys.modules[FakeSocket.__module__]
+    monkeypatch.setattr(module, "made_for", lambda settings: "other", raising=False)
+    assert "is for other, expected one for fake" in checks(station, code=2)["socket 1"]["sentence"]
+    World(folder).insert(1)
+    bench = Bench(folder)
+    try:
+        bench.choose()
+        bench.wait("scan")
+        assert "socket 1: its board '' is for other" in bench.refused(Scan("D1", 1))
+        assert bench.bench.journal.rows("WHERE kind = 'scan'", ()) == []
+    finally:
+        bench.close()

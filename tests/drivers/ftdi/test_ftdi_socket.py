@@ -266,3 +266,17 @@ def test_dead_bench_is_a_bench_error(bench, monkeypatch):
 def test_what_is_missing_is_known_without_opening_anything(bench):
     assert diagnose(BENCH_SETTINGS) == ""
     assert diagnose({"serial": "FT1"}) == "", "libusb is asked when the adapter is opened"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"serail": "FT1"}, "has no setting 'serail' (did you mean 'serial'?)"),
+        ({}, "names no adapter serial number"),
+        ({"serial": "FT1", "board": "earlgray-ft4232h"}, "did you mean 'earlgrey-ft4232h'"),
+    ],
+)
+def test_what_is_wrong_with_the_settings_is_said_without_an_adapter(settings, words):
+    with pytest.raises(ConfigError) as caught:
+        diagnose(settings)
+    assert words in str(caught.value)
