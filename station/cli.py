@@ -337,7 +337,8 @@ def part_show(name: str, **options: Any) -> int:
 def part_export(name: str, folder: Path, **options: Any) -> int:
     """Write every value that is kept of a part into the new FOLDER: NAME.txt, NAME.json or NAME.bin.
 
-    NAME is its label or device id. What is sealed is listed and left out; nothing is overwritten.
+    NAME is its label or device id. What is sealed is listed and left out; nothing is overwritten. What was kept before
+    an erasure of the whole part lies in a folder of its own, erased-NUMBER-run-RUN.
     """
     from station.cli_records import export_part
 

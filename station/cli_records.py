@@ -49,17 +49,20 @@ def show_history(
 
 def show_part(name: str, *, station_file: Path | None, data: Path | None, as_json: bool) -> int:
     """``station part show``."""
+    from station.journal_reader import read_lives
     from station.queries import part_table
 
-    show_table(*part_table(_known(name, station_file, data)), as_json)
+    record = _known(name, station_file, data)
+    show_table(*part_table(record, read_lives(find_data(station_file, data), name)), as_json)
     return EXIT_PASS
 
 
 def export_part(name: str, folder: Path, *, station_file: Path | None, data: Path | None, as_json: bool) -> int:
     """``station part export``."""
+    from station.journal_reader import read_lives
     from station.records.part_files import SEALED, files_of, write_files
 
-    files = files_of(_known(name, station_file, data))
+    files = files_of(_known(name, station_file, data), read_lives(find_data(station_file, data), name))
     if not files:
         raise Refused(f"nothing is kept of the part {name!r}; station part show tells what is known of it")
     write_files(files, folder)

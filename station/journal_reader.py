@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,40 @@ def open_journal(folder: Path) -> Iterator[JournalFile]:
 
 def read_part(folder: Path, text: str) -> PartRecord:
     """Everything known of the part that somebody names by label or device id."""
+    return record_of(_rows_of(folder, text))
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedLife:
+    """What was kept of a part before it was erased whole by ``run``; ``number`` counts from 1."""
+
+    number: int
+    run: int
+    time: float
+    record: PartRecord
+
+    @property
+    def folder(self) -> str:
+        """A name for its files."""
+        return f"erased-{self.number}-run-{self.run}"
+
+
+def read_lives(folder: Path, text: str) -> list[ErasedLife]:
+    """The earlier lives of a part of which anything is kept, the first one first."""
+    lives: list[ErasedLife] = []
+    record, erasures = PartRecord(), 0
+    for row in _rows_of(folder, text):
+        if row.kind == "erased":
+            erasures += 1
+            if record.kept:
+                earlier = PartRecord(device_id=record.device_id, kept=dict(record.kept), forms=dict(record.forms))
+                lives.append(ErasedLife(erasures, row.context.run, row.time, earlier))
+        record.feed(row)
+    return lives
+
+
+def _rows_of(folder: Path, text: str) -> list[Row]:
+    """All rows of the part that somebody names."""
     with open_journal(folder) as file:
         bindings = Bindings()
         for values in file.read(f"WHERE {NAMING} ORDER BY seq"):
@@ -39,7 +74,7 @@ def read_part(folder: Path, text: str) -> PartRecord:
         labels = {(named[0].context.label_kind, text)} if named else set()
         device = bindings.device_of(named[0].context.label_kind, text) if named else text.lower().removeprefix("0x")
         labels.update(bindings.labels_of(device))
-        return record_of(row_of(values) for values in file.read(*part_query(sorted(labels), device)))
+        return [row_of(values) for values in file.read(*part_query(sorted(labels), device))]
 
 
 def interrupted(folder: Path) -> dict[int, Row]:

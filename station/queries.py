@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from station.errors import Refused
 from station.journal_parts import PartRecord
+from station.journal_reader import ErasedLife, read_lives
 from station.protocol import SocketState
 from station.records import views
 from station.records.history import History
@@ -28,8 +29,8 @@ def answer(bench: Workbench, query: str, arguments: Mapping[str, str]) -> views.
         records.close()
 
 
-def part_table(record: PartRecord) -> views.Table:
-    """What is known of one part as rows of name and value."""
+def part_table(record: PartRecord, lives: Iterable[ErasedLife] = ()) -> views.Table:
+    """What is known of one part as rows of name and value; ``lives``: what was kept before it was erased."""
     rows: list[tuple[Any, ...]] = [("label", f"{kind}: {label}") for kind, label in sorted(record.labels)]
     rows.append(("device_id", record.device_id))
     rows.append(("quarantine", record.quarantine))
@@ -41,6 +42,9 @@ def part_table(record: PartRecord) -> views.Table:
     for flow, verdict in sorted(record.verdicts.items()):
         rows.append(("verdict", f"{flow}: {verdict.kind} ({verdict.bin_id}) {verdict.reason}".rstrip()))
     rows += [("kept", f"{name}, {len(value)} bytes") for name, value in sorted(record.kept.items())]
+    for life in lives:
+        rows += [(f"kept until erased in run {life.run}", f"{name}, {len(value)} bytes")
+                 for name, value in sorted(life.record.kept.items())]  # fmt: skip
     if record.registrations:
         rows.append(("registration", "pending"))
     elif record.registered:
@@ -52,7 +56,7 @@ def _part(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:
     record = bench.journal.find(arguments.get("part", ""))
     if not record.labels and not record.device_id:
         raise Refused(f"this station knows no part {arguments.get('part', '')!r}")
-    return part_table(record)
+    return part_table(record, read_lives(bench.folder.path, arguments.get("part", "")))
 
 
 def _operators(bench: Workbench, arguments: Mapping[str, str]) -> views.Table:

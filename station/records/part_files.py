@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from station.errors import Refused
 from station.journal_parts import PartRecord
+from station.journal_reader import ErasedLife
 
 SEALED = "sealed: left out"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
@@ -17,7 +18,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """One kept value: its name in the journal, its length in bytes, and its file (empty for what is left out)."""
+    """One kept value: its name in the journal, its length in bytes, its file below the export (empty: left out)."""
 
     name: str
     size: int
@@ -25,11 +26,18 @@ class KeptFile:
     content: bytes = b""
 
 
-def files_of(record: PartRecord) -> list[KeptFile]:
-    """Every value that is kept of the part today, by name; a waiting registration is listed as sealed."""
+def files_of(record: PartRecord, lives: Iterable[ErasedLife] = ()) -> list[KeptFile]:
+    """Every value that is kept of the part today, by name; a waiting registration is listed as sealed.
+
+    What was kept before the part was erased follows, in a folder for each such life.
+    """
     found = [_file(name, value, record.forms.get(name, "sealed")) for name, value in sorted(record.kept.items())]
     for waiting in record.registrations.values():
         found.append(KeptFile(f"registration of {waiting.sku}", len(waiting.sealed_hex) // 2, ""))
+    for life in lives:
+        for one in files_of(life.record):
+            name, file = (f"{life.folder}/{text}" if text else "" for text in (one.name, one.file))
+            found.append(replace(one, name=name, file=file))
     return found
 
 
@@ -43,6 +51,7 @@ def write_files(files: Iterable[KeptFile], folder: Path) -> None:
             )
         for file in files:
             if file.file:
+                (folder / file.file).parent.mkdir(exist_ok=True)
                 (folder / file.file).write_bytes(file.content)
     except OSError as error:
         raise Refused(f"expected to write into {folder}, but: {error.strerror}; name another folder") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from spine_bench import Bench
 from spine_help import new_run, open_journal
 
 from station.errors import Refused
@@ -78,3 +79,47 @@ def test_what_was_erased_is_kept_no_more(journal):
     run.keep("token", b"x")
     run.erased(run.waive_erase("test"), "01" * 8)
     assert files_of(run.part) == []
+
+
+@pytest.fixture
+def lived(folder, station):
+    """A part that was erased twice: once with two values, once with none since, and has one value today."""
+    journal = open_journal(folder / "data")
+    run = new_run(journal)
+    run.keep("token", b"first")
+    run.keep("was", WRAPPED)
+    run.erased(run.waive_erase("test"), "01" * 8)
+    run.erased(run.waive_erase("test"), "01" * 8)
+    run.keep("token", b"second")
+    number = run.context.run
+    journal.close()
+    return station, number
+
+
+def test_what_was_kept_before_an_erasure_is_exported_beside_it(lived, tmp_path):
+    station, run = lived
+    target = tmp_path / "out"
+    said = json.loads(station("part", "export", "L1", str(target), "--json"))
+    earlier = f"erased-1-run-{run}"
+    assert [(row["name"], row["file"]) for row in said] == [
+        ("token", str(target / "token.bin")),
+        (f"{earlier}/token", str(target / earlier / "token.bin")),
+        (f"{earlier}/was", ""),
+    ]
+    assert (target / "token.bin").read_bytes() == b"second"
+    assert (target / earlier / "token.bin").read_bytes() == b"first"
+
+
+def test_a_part_shows_what_was_kept_until_it_was_erased(lived):
+    station, run = lived
+    rows = [(row["name"], row["value"]) for row in json.loads(station("part", "show", "L1", "--json"))]
+    assert ("kept", "token, 6 bytes") in rows and (f"kept until erased in run {run}", "token, 5 bytes") in rows
+
+
+def test_the_window_is_told_of_earlier_lives_too(folder, lived):
+    bench = Bench(folder)
+    try:
+        bench.sign_in("eng")
+        assert f"kept until erased in run {lived[1]}" in [name for name, _ in bench.query("part", part="L1").rows]
+    finally:
+        bench.close()
