@@ -87,7 +87,9 @@ def _scan_part(bench: Workbench, value: str, socket: int) -> tuple[int, str]:
     if bench.lot and context.lot and context.lot != bench.lot:
         raise Refused(f"{label} belongs to lot {context.lot}; this lot is {bench.lot}")
     record = bench.journal.known(context.label_kind, label)
-    labels.check_known(record, recipe, bench.bins_of(recipe), worker.number, bench.role)
+    labels.check_known(
+        record, recipe, bench.bins_of(recipe), worker.number, bench.role, lambda: bench.recovery_of(recipe)
+    )
     context = context.but(
         station=bench.config.name, socket=worker.number, touchdown=worker.touchdown, lot=context.lot or bench.lot,
         wafer=context.wafer or bench.wafer, build=build_text(), operator=bench.operator, mode=bench.config.mode,
@@ -137,7 +139,10 @@ def _start(bench: Workbench, command: protocol.Start) -> None:
         worker.unlabel()
         raise Refused(f"the part in socket {worker.number} was moved since its label was scanned; scan it again")
     record = bench.journal.known(context.label_kind, context.label)
-    labels.check_known(record, bench.recipe, bench.bins_of(bench.recipe), worker.number, bench.role)
+    recipe = bench.recipe
+    labels.check_known(
+        record, recipe, bench.bins_of(recipe), worker.number, bench.role, lambda: bench.recovery_of(recipe)
+    )
     worker.order(Order(bench.recipe, context))
 
 

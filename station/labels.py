@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from station.bins import Bins
+from station.bins import RECOVER_TRAY, Bins
 from station.errors import Refused
 from station.journal_parts import PartRecord
 from station.model import Retest, Role
@@ -54,8 +55,14 @@ def part_label(recipe: Recipe, value: str) -> str:
     raise Refused(f"expected a {recipe.label_prompt} such as {recipe.label_example}, scanned {value[:40]!r}")
 
 
-def check_known(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, role: Role | None) -> None:
-    """Raise ``Refused`` with one sentence when what is known of the part forbids another run here."""
+def check_known(
+    record: PartRecord, recipe: Recipe, bins: Bins, socket: int, role: Role | None,
+    recovery: Callable[[], str] = lambda: "",
+) -> None:  # fmt: skip
+    """Raise ``Refused`` with one sentence when what is known of the part forbids another run here.
+
+    ``recovery`` finds the name of this station's recipe that erases such parts.
+    """
     if record.quarantine:
         raise Refused(f"this part is in quarantine ({record.quarantine}); only a supervisor releases it")
     takes_back = recipe.plan.takes_back
@@ -66,17 +73,21 @@ def check_known(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, rol
         raise Refused(f"a burn of {others[0]} was interrupted on this part; finish that first")
     last = record.verdicts.get(recipe.flow_name)
     if last is not None and last.kind == "fail":
-        _check_retest(record, recipe, bins, socket, role)
+        _check_retest(record, recipe, bins, socket, role, recovery)
 
 
-def _check_retest(record: PartRecord, recipe: Recipe, bins: Bins, socket: int, role: Role | None) -> None:
+def _check_retest(
+    record: PartRecord, recipe: Recipe, bins: Bins, socket: int, role: Role | None, recovery: Callable[[], str]
+) -> None:
     last = record.verdicts[recipe.flow_name]
     if last.bin_id not in bins:
         return
     bin = bins[last.bin_id]
     went = f"this part went to bin {bin.soft} ({bin.name}) at {last.moment}"
     if bin.retest is Retest.NEVER:
-        raise Refused(f"{went}; it must not be retested")
+        name = recovery() if bin.tray == RECOVER_TRAY else ""
+        hint = f"; recipe {name} erases it, with every key in it, and then it may be tried again" if name else ""
+        raise Refused(f"{went}; it must not be retested{hint}")
     if bin.retest is Retest.ENGINEER and not may(role, Role.ENGINEER):
         raise Refused(f"{went}; only an engineer may retest it")
     if record.fails.get((recipe.flow_name, bin.id), 0) >= bin.attempts and not may(role, Role.ENGINEER):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import threading
 import time
@@ -306,6 +307,16 @@ class Workbench:
             return self.bins_of(self.load_recipe(row.context.recipe))
         except StationError:
             return self.bins
+
+    def recovery_of(self, recipe: Recipe) -> str:
+        """Name of this station's recipe that erases what this one has burnt; empty when there is none."""
+        likely = [name for name in self.recipes() if name.startswith(recipe.name) and name != recipe.name]
+        for name in dict.fromkeys((*likely, *self.recipes())):
+            with contextlib.suppress(StationError):
+                other = self.load_recipe(name)
+                if recipe.flow_name in other.plan.takes_back and other.pack.sku == recipe.pack.sku:
+                    return name
+        return ""
 
     def refuse_misplaced(self, recipe: Recipe, socket: int) -> None:
         """Raise ``Refused`` when the socket is made for another chip than the recipe: the part is not to blame."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from spine_help import BINS, PLAN, FakeCredentials, FakePack, carry_out, context, new_run, open_journal, rows_of
 
 from station import labels
+from station.bins import load_bins
 from station.errors import BenchError, PartError, Refused, Stopped
 from station.journal_parts import BurnState
 from station.lot_answers import LotAnswers
 from station.model import DONE, HALF_DONE, NOT_DONE, Role
 from station.plan import Burn, Plan
+from station.recipe import load_recipe
+from station.resources import resources_folder
 from station.run import Run, RunServices, execute
+from station.workbench import Workbench
 
 HALF = HALF_DONE("two of four keys are missing", "otp")
 ERASE = Plan(erase="Erase the whole part").taking_back("fake", ends_in="recovered")
@@ -254,3 +259,20 @@ def test_a_stop_ends_the_waiting(journal):
 
 def test_a_plan_of_its_own_ends_in_pass():
     assert Plan(a=Burn("A")).ends_in == "pass" and Plan(a="A").takes_back == frozenset()
+
+
+def test_a_refusal_to_try_again_names_the_recipe_that_helps(journal, tmp_path):
+    recipe = load_recipe("nrf9160-dk")
+    bins = load_bins(resources_folder() / "bins.toml")
+    where = context("P000041", label_kind="part", flow=recipe.flow_name, recipe=recipe.name)
+    start = journal.start(where, {})
+    detail = {"kind": "fail", "bin_id": "half_provisioned", "reason": "", "pending": False}
+    journal.verdict(start.context, detail)
+    record = journal.known("part", "P000041")
+    told = SimpleNamespace(recipes=lambda: ["nrf5340-dk-recover", "nrf9160-dk", "nrf9160-dk-recover"],
+                           load_recipe=load_recipe)  # fmt: skip
+    with pytest.raises(Refused, match=r"must not be retested; recipe nrf9160-dk-recover erases it"):
+        labels.check_known(record, recipe, bins, 1, Role.ENGINEER, lambda: Workbench.recovery_of(told, recipe))
+    told.recipes = lambda: ["nrf5340-dk-recover", "nrf9160-dk"]
+    with pytest.raises(Refused, match=r"must not be retested$"):
+        labels.check_known(record, recipe, bins, 1, Role.ENGINEER, lambda: Workbench.recovery_of(told, recipe))
