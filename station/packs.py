@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from station.bins import BinEntry, check_entries
 from station.errors import ConfigError, Finding, FormatError, nearest
@@ -18,21 +19,30 @@ from station.formats.firmware import GENERATIONS, FirmwareGeneration
 from station.model import Realm
 from station.toml_file import Strict, TomlFile, load
 
-DIGEST = r"^[0-9a-f]{64}$"
+
+def _digest(text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        return text
+    seen = "upper-case ones" if re.fullmatch(r"[0-9A-Fa-f]{64}", text) else f"{text[:80]!r}"
+    raise ValueError(f"expected 64 lower-case hex digits, as sha256sum prints them, saw {seen}")
+
+
+Digest = Annotated[str, AfterValidator(_digest)]
+"""SHA-256 of a file."""
 
 
 class ImageEntry(Strict):
     """One ``[image.NAME]`` table: a file of the pack and its SHA-256."""
 
     file: str = Field(min_length=1)
-    sha256: str = Field(pattern=DIGEST)
+    sha256: Digest
 
 
 class HooksEntry(Strict):
     """The ``[hooks]`` table: a Python file of the pack whose functions the flow may call, and its SHA-256."""
 
     file: str = Field(min_length=1)
-    sha256: str = Field(pattern=DIGEST)
+    sha256: Digest
 
 
 class LimitEntry(Strict):
@@ -181,7 +191,8 @@ def _checked(
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != entry.sha256:
-        sentence = f"expected {entry.file} with SHA-256 {entry.sha256[:16]}…, found {digest[:16]}…; restore the file"
+        sentence = f"expected {entry.file} with SHA-256 {entry.sha256}, found {digest}; restore the file, or write the"
+        sentence += " new digest if it was changed on purpose"
         findings.append(file.finding((*key, "sha256"), sentence))
     into[name] = content
 

@@ -189,3 +189,30 @@ def test_only_a_word_that_closes_the_port_is_said_to_close_it(own, word, refused
     ((_, _, said),) = place.findings()
     assert "closes the debug port, as every value does but the open one; the pack says who" in said
     assert 'uicr_allowed = ["approtect"] (open is 0x50fa50fa)' in said
+
+
+def test_an_image_of_a_mistyped_name_is_told_with_the_right_one(own):
+    place = own()
+    place.change(place.pack, "[image.tfm_app]", "[image.tfm_ap]")
+    said = [sentence for _, _, sentence in place.findings()]
+    assert "expected the image 'tfm_app' in the pack, but it names none" in said
+    assert any("no use for an image 'tfm_ap' (did you mean 'tfm_app'?)" in one for one in said)
+
+
+def test_a_changed_image_shows_both_digests_whole_and_both_ways_out(own):
+    place = own()
+    file = place.pack.parent / "images" / "tfm_app.hex"
+    old = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_text(file.read_text() + "\n")
+    new = hashlib.sha256(file.read_bytes()).hexdigest()
+    ((_, _, said),) = place.findings()
+    assert f"with SHA-256 {old}, found {new}; restore the file, or write the new digest" in said
+
+
+@pytest.mark.parametrize(("change", "seen"), [(str.upper, "upper-case ones"), (lambda text: text[:-1], "saw '")])
+def test_a_digest_of_another_form_is_told_in_our_own_words(own, change, seen):
+    place = own()
+    digest = hashlib.sha256((place.pack.parent / "images" / "tfm_app.hex").read_bytes()).hexdigest()
+    place.change(place.pack, digest, change(digest))
+    ((_, _, said),) = place.findings()
+    assert "image.tfm_app.sha256: expected 64 lower-case hex digits, as sha256sum prints them" in said and seen in said

@@ -88,6 +88,14 @@ def test_all_findings_at_once_in_order(tmp_path):
     assert numbers == sorted(numbers)
 
 
+def test_an_entry_that_cannot_be_read_is_not_said_to_be_missing(tmp_path):
+    text = STATION.replace('[[socket]]\ndriver = "ft4232h"\n', "", 1).replace('[socket.settings]\nserial = "A"\n', "")
+    said = findings(load_config, station(tmp_path, text + 'seral = "A"\n'))
+    assert said.endswith("unknown key 'socket.0.seral'") and "\n" not in said
+    none = text.replace('[[socket]]\ndriver = "ft4232h"\n', "socket = []\n")
+    assert "socket: " in findings(load_config, station(tmp_path, "socket = []\n" + none.replace("socket = []\n", "")))
+
+
 def test_missing_and_garbled_files(tmp_path):
     assert "expected this file, but it does not exist" in findings(load_config, tmp_path / "none.toml")
     path = tmp_path / "station.toml"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from station.errors import ConfigError, FormatError
+from station.errors import ConfigError, FormatError, nearest
 from station.formats import bl_storage, firmware_image, hex_file
 from station.formats.firmware_image import CoreImage
 from station.formats.hex_file import HexError
@@ -19,6 +19,7 @@ from station.parts.nordic.settings import NetLock, NordicSettings
 
 PROVISIONING = ("provisioning_app", "provisioning_net")
 PRODUCTION = ("tfm_app", "tfm_net")
+KNOWN = (*PROVISIONING, *PRODUCTION)
 EMPTY = CoreImage()
 
 
@@ -70,6 +71,10 @@ def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unf
     for name in names:
         if name not in raw:
             yield Unfit(image=name, sentence=f"expected the image '{name}' in the pack, but it names none")
+    for name in raw:
+        if name not in KNOWN:
+            sentence = f"there is no use for an image '{name}'{nearest(name, KNOWN)}; known are {', '.join(KNOWN)}"
+            yield Unfit(image=name, sentence=sentence)
     bad = False
     for name in wanted(settings, tuple(raw)):
         if name in raw:
