@@ -434,7 +434,8 @@ def attest_show(file: Path, as_json: bool) -> int:
 
 @attest.command("verify")
 @click.argument("file", type=FILE_OR_STDIN)
-@click.option("--public-key", default="", metavar="HEX", help="The key that must have signed: 04 X Y, or X Y.")
+@click.option("--public-key", default="", metavar="HEX|FILE",
+              help="The key that must have signed: 04 X Y, or X Y, as hex digits or in a file.")  # fmt: skip
 @click.option("--instance-id", default="", metavar="HEX", help="33 bytes that begin with 01.")
 @click.option("--implementation-id", default="", metavar="HEX", help="32 bytes.")
 @click.option("--challenge", default="", metavar="HEX", help="What the token must answer: 32, 48 or 64 bytes.")

@@ -15,6 +15,8 @@ from station.formats.attestation import Checked, Expected, Token
 from station.formats.p256 import PublicKey
 
 STDIN = Path("-")
+LONGEST_KEY = 1024
+"""Bytes read of a key's file: more than any key has, so that a wrong file is told from one."""
 
 
 def show_token(file: Path, *, as_json: bool) -> int:
@@ -107,11 +109,19 @@ def _hex(option: str, text: str, *lengths: int) -> bytes | None:
 
 
 def _key(text: str) -> PublicKey | None:
-    raw = _hex("--public-key", text)
+    raw = _key_file(text) or _hex("--public-key", text)
     try:
         return PublicKey.parse(raw) if raw is not None else None
     except FormatError as error:
         raise ConfigError(f"--public-key: {error}") from None
+
+
+def _key_file(text: str) -> bytes | None:
+    """The bytes of a key's file, as ``station part export`` writes it; None when the text is no file's name."""
+    try:
+        return Path(text).read_bytes()[:LONGEST_KEY] if 0 < len(text) < 250 and Path(text).is_file() else None
+    except OSError as error:
+        raise ConfigError(f"expected to read the key in {text}, but: {error.strerror}") from None
 
 
 def _state(name: str) -> int | None:

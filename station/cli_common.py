@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -131,7 +132,20 @@ def read_pin(prompt: str, from_stdin: bool) -> bytes:
     """A PIN from the terminal without echo, or from a line of stdin."""
     if from_stdin:
         return sys.stdin.buffer.readline().strip()
+    if not _has_terminal():
+        raise Refused(f"expected a terminal to ask for the {prompt}, but there is none: give the PIN with --pin-stdin")
     return str(click.prompt(prompt, hide_input=True, err=True)).encode()
+
+
+def _has_terminal() -> bool:
+    """Whether somebody can type a PIN, also while stdin is something else."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return True
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def sign_in(bench: Workbench, operator: str, pin_stdin: bool) -> None:

@@ -149,7 +149,7 @@ class Demo:
             watcher = Watcher(bench, self._teller.log)
             self._sign_in(bench)
             bench.start(seated=True)
-            words = f"{len(self._dies)} parts over {len(bench.workers)} sockets"
+            words = f"{_counted(len(self._dies), 'part')} over {_counted(len(bench.workers), 'socket')}"
             counts = {"parts": len(self._dies), "sockets": len(bench.workers)}
             kept = {"data": str(self._station.folder)} if self._station.kept else {}
             self._tell("demo_started", words, **counts, **kept)
@@ -328,6 +328,10 @@ def _counts(chip: str, parts: int, kinds: list[str], seconds: float = 0.0, left_
         "quarantined": found["quarantine"], "bench_faults": found["bench"], "left_over": left_over,
         "seconds": round(seconds, 2),
     }  # fmt: skip
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _fresh_dies(hands: Hands, data: Path, count: int, chip: Chip) -> list[Die]:

@@ -84,7 +84,7 @@ def test_the_station_of_a_demo_is_whole_for_every_other_command(tmp_path):
     shown = station("part", "show", "P000001", *place, folder=tmp_path).stdout
     assert "tfm_provisioning.provision: done" in shown and run["device_id"] in shown
     station("part", "export", "P000001", tmp_path / "files", *place, folder=tmp_path)
-    key = (tmp_path / "files" / "iak_public_key.bin").read_bytes().hex()
+    key = tmp_path / "files" / "iak_public_key.bin"
     token = tmp_path / "files" / "attestation_token.bin"
     assert "as expected" in station("attest", "verify", token, "--public-key", key, folder=tmp_path).stdout
     assert json.loads((tmp_path / "files" / "evidence_after.json").read_text())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from end2end_bench import ROOT
+from end2end_bench import ROOT, environment
 from test_end_nordic import station
 
 from drivers.virtual.bench import Bench
@@ -125,3 +127,13 @@ def test_doctor_and_sockets_check_say_the_same_of_a_sockets_settings(own, old, n
     assert not checks["socket 1"]["ok"] and words in checks["socket 1"]["sentence"]
     (row,) = json.loads(station("sockets", "check", "--json", folder=own, code=3).stdout)
     assert not row["ok"] and words in row["says"]
+
+
+def test_a_pin_that_nobody_can_type_is_a_sentence(own):
+    words = ("run", "acme53", "--label", "P000041", "--operator", "eng")
+    done = subprocess.run(
+        [sys.executable, "-m", "station", *words], cwd=own, env=environment(), text=True, stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=60, check=False, start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "there is none: give the PIN with --pin-stdin" in done.stderr, done.stderr
+    assert "Warning" not in done.stderr

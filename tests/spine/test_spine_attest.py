@@ -133,3 +133,18 @@ def test_what_cannot_be_used_is_one_sentence(words, error, said):
     with pytest.raises(error, match=said) as caught:
         attest(*words)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_may_be_given_as_the_file_that_an_export_writes(tmp_path):
+    file = tmp_path / "iak_public_key.bin"
+    file.write_bytes(bytes.fromhex("04" + KEY))
+    code, output = attest("verify", TRANSCRIPT, "--json", "--public-key", file)
+    assert code == 0 and json.loads(output)["public_key"] == f"04{KEY}"
+    file.write_bytes(point(DUMMY_KEY))
+    code, output = attest("verify", TRANSCRIPT, "--json", "--public-key", file)
+    assert code == 1 and "of the key" in " ".join(json.loads(output)["problems"])
+    file.write_bytes(b"\x04" * 2000)
+    with pytest.raises(ConfigError, match="--public-key: "):
+        attest("verify", TRANSCRIPT, "--public-key", file)
+    with pytest.raises(ConfigError, match="expected hex digits after --public-key"):
+        attest("verify", TRANSCRIPT, "--public-key", tmp_path / "none.bin")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import sys
 
@@ -123,3 +125,19 @@ def test_a_socket_made_for_another_chip_takes_no_scan_and_the_check_says_why(fol
         assert bench.bench.journal.rows("WHERE kind = 'scan'", ()) == []
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("who", ["doctor", "sockets check", "run"])
+def test_the_answer_that_is_asked_for_works_as_it_is_printed(folder, station, who):
+    leave_interrupted(folder)
+    World(folder).insert(1)
+    run = ("run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin")
+    said = {
+        "doctor": lambda: station("doctor"),
+        "sockets check": lambda: station("sockets", "check", code=3),
+        "run": lambda: station(*run, given=PIN, code=2),
+    }[who]()
+    (printed,) = re.findall(r"answer first: station (answer .*?) \(or --choice quarantine", said)
+    assert "--operator NAME" in printed
+    words = shlex.split(printed.replace("NAME", "eng"))
+    assert "PASS bin" in station(*words, "--pin-stdin", given=PIN)

@@ -7,7 +7,9 @@ variants of one program can be built side by side; ``PROGRAMS`` lists programs a
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
 import struct
 import sys
 import tomllib
@@ -55,12 +57,35 @@ def build(config: Mapping[str, Any]) -> dict[str, str]:
     return {f"{name}.hex": to_hex(_segments(silicon, name, table)) for name, table in sorted(tables.items())}
 
 
+def options_text() -> str:
+    """Programs with their options and defaults, for ``--help``."""
+    lines = []
+    for program, options in PROGRAMS.items():
+        lines.append(f"[{program}]")
+        lines += [f"  {name} = {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join(lines)
+
+
 def main(arguments: list[str]) -> int:
-    """Write all images into the named folder and print their sizes and digests."""
-    target = Path(arguments[0])
-    config = tomllib.loads((target.parent / CONFIG).read_text("utf-8"))
-    target.mkdir(parents=True, exist_ok=True)
-    for name, text in build(config).items():
+    """Write all images into the named folder and print their digests, sizes and names; 2 when that cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m drivers.virtual.nrf.images",
+        description=f"Build the images of a virtual Nordic part from {CONFIG} beside OUTDIR: family, and a table for "
+        'each image, named as its file is (OUTDIR/NAME.hex); program = "..." in it when it is a variant of one.',
+        epilog=f"family is one of {', '.join(SILICON)}. Programs, options, defaults:\n\n{options_text()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("outdir", metavar="OUTDIR", type=Path, help="such as data/skus/acme53/images")
+    target: Path = parser.parse_args(arguments).outdir
+    place = target.parent / CONFIG
+    try:
+        built = build(tomllib.loads(place.read_text("utf-8")))
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"expected to read {place} and to write into {target}, but: {error.strerror}")
+    except ValueError as error:  # the file's TOML among them
+        parser.error(f"{place}: {error}")
+    for name, text in built.items():
         content = text.encode("ascii")
         (target / name).write_bytes(content)
         print(f"{hashlib.sha256(content).hexdigest()}  {len(content):7}  {name}")

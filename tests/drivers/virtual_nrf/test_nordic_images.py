@@ -115,3 +115,25 @@ def test_command_line_is_reproducible(tmp_path):
 def test_a_wrong_configuration_is_a_sentence(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         images.build({**CONFIG, **change})
+
+
+def built(*arguments):
+    command = [sys.executable, "-m", "drivers.virtual.nrf.images", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_program_with_its_options():
+    done = built("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for program, options in images.PROGRAMS.items():
+        assert f"[{program}]" in done.stdout and all(f"  {name} = " in done.stdout for name in options)
+
+
+@pytest.mark.parametrize("text", [None, "family = ", 'family = "nrf52840"\n', 'family = "nrf9160"\n[tfm_ap]\n'])
+def test_what_cannot_be_built_is_a_sentence_at_the_command_line(tmp_path, text):
+    if text is not None:
+        (tmp_path / "images.toml").write_text(text)
+    done = built(tmp_path / "images")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert str(tmp_path / "images.toml") in done.stderr and not (tmp_path / "images").exists()
+    assert "the following arguments are required: OUTDIR" in built().stderr
