@@ -175,8 +175,11 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], as_json: b
     if as_json:
         click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], ensure_ascii=False))
         return
-    last = len(columns) - 1  # sentences stand there, and nothing behind them
     whole = sys.stdout is None or not sys.stdout.isatty()
+    if rows and not whole:  # a terminal is narrow: a column without a single value is left out
+        used = [index for index in range(len(columns)) if any(row[index] not in (None, "") for row in rows)]
+        columns, rows = [columns[index] for index in used], [[row[index] for index in used] for row in rows]
+    last = len(columns) - 1  # sentences stand there, and nothing behind them
     texts = [[cell(value, whole or index == last) for index, value in enumerate(row)] for row in rows]
     widths = [max([len(name), *(len(row[index]) for row in texts)]) for index, name in enumerate(columns)]
     for line in [list(columns), *texts]:
