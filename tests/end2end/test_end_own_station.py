@@ -69,6 +69,9 @@ def test_the_station_of_the_page_takes_a_part_through_from_the_command_line(own)
     assert armed["label"] == "part-0002"
     armed = json.loads(station("hand", "fault", "wrong_family:nrf54l", folder=own).stdout)
     assert armed["armed"] == ["wrong_family:nrf54l"]
+    station("hand", "lid", "closed", folder=own)
+    failed = json.loads(station("run", "acme53", "--label", "P000043", "--json", folder=own, code=1).stdout)
+    assert "a part of the nRF54L series" in failed["reason"], "without --insert it is the part that lies there"
     other = json.loads(station(*run, "P000042", folder=own).stdout.splitlines()[-1])
     assert other["kind"] == "pass", "another label is another part: the faulty one was taken out"
     again = station(*run, "P000041", folder=own, code=2)
