@@ -207,11 +207,13 @@ def _product_findings(pack: SkuPack) -> list[Finding]:
 
 
 def _flow_findings(function: Callable[..., Any], part: Any, file: TomlFile, parsed: RecipeFile) -> list[Finding]:
-    """A flow says with the type of its second parameter which kind of part it takes."""
+    """A flow says with the type of its second parameter which kind of part it takes; a type of its own says nothing."""
     takes = list(inspect.signature(function).parameters.values())[1:2]
-    wanted = takes[0].annotation if takes else inspect.Parameter.empty
+    wanted: object = takes[0].annotation if takes else None
     kinds = [kind.__name__ for kind in getattr(part, "__mro__", ())]
-    if not isinstance(wanted, str) or wanted == "Any" or not kinds or wanted in kinds:
+    if not isinstance(wanted, str) or not kinds or wanted in kinds:
+        return []
+    if wanted.lower() not in plugins.names("station.parts"):
         return []
     sentence = (
         f"the flow '{parsed.flow}' takes the part '{wanted.lower()}', saw '{parsed.part}'; name the one that fits"

@@ -154,6 +154,14 @@ def test_a_part_that_the_flow_does_not_take_is_found(own):
     assert any("takes the part 'earlgrey', saw 'nordic'" in said for _, _, said in place.findings())
 
 
+def test_a_flow_with_a_type_of_its_own_takes_any_part(own, monkeypatch):
+    def tfm_provisioning(run, part: "SomethingThatBoots", appliance):  # noqa: F821, UP037
+        """Nothing is done with it."""
+
+    monkeypatch.setattr("station.flows.tfm_provisioning.tfm_provisioning", tfm_provisioning)
+    assert own().load().flow is tfm_provisioning
+
+
 def test_no_product_is_made_with_a_synthetic_image(own):
     place = own()
     for file in (place.pack, place.file):
