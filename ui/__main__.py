@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from station.program import station_command
+from station.program import importing_safely, station_command
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -76,7 +76,7 @@ def _source(options: argparse.Namespace) -> Callable[[], Source]:
     if options.replay:
         return lambda: Recording(options.replay, options.speed)
     command = engine_command(options)
-    return lambda: EngineProcess(command)
+    return lambda: EngineProcess(command, importing_safely(os.environ))
 
 
 def _open_window(options: argparse.Namespace) -> int:

@@ -10,13 +10,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from PySide6.QtCore import QCoreApplication
-
-from station.program import importing_safely
 
 try:
     import fcntl
@@ -48,7 +46,9 @@ class Source(Protocol):
 class EngineProcess:
     """The engine in a session of its own: neither a closed window nor Ctrl-C reaches it; never killed from here."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """``environment``: the engine's variables; None: those of this process."""
+        self._environment = environment
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the engine
         try:
             self._process = self._open(command)
@@ -67,7 +67,7 @@ class EngineProcess:
             stdout=pipe,
             stderr=self._errors,
             bufsize=0,
-            env=importing_safely(os.environ),
+            env=self._environment,
             **_own_session(),
         )
         assert process.stdout is not None

@@ -100,7 +100,7 @@ def test_the_windows_engine(place, monkeypatch):
     from ui.sources import EngineProcess
 
     monkeypatch.chdir(place)
-    engine = EngineProcess(station_command("engine", "--help"))
+    engine = EngineProcess(station_command("engine", "--help"), importing_safely(os.environ))
     said = b""
     while chunk := engine.read():
         said += chunk

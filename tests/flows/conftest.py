@@ -15,7 +15,7 @@ from crash_matrix import Matrix
 from nordic_bench import SETTLE, NordicBench, settled_plans
 from reliability import Ledger
 
-from station.flows import nordic_recovery
+from station.flows import nordic_recovery, tfm_recover
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +51,7 @@ def nordic(nordic_benches, tmp_path_factory, monkeypatch):
     for title, _ in plans:
         object.__setattr__(title, "settle", SETTLE)
     monkeypatch.setattr(nordic_recovery, "FIRST_WORDS", SETTLE)
+    monkeypatch.setattr(tfm_recover, "LAST_WORDS", 20.0)  # a machine may be busy
 
     def anew(chip, **settings):
         if chip not in nordic_benches:
