@@ -68,16 +68,24 @@ def restart_in_clean_environment(realm: Realm) -> None:
     """Begin this program anew, under the same process id, when it was started with more than the allowed variables.
 
     Deleting a variable is not enough: ``/proc/PID/environ`` shows for ever what a process was started with, and a
-    library of ``LD_PRELOAD`` is loaded by then. Where there is no /proc the variables are only deleted.
+    library of ``LD_PRELOAD`` is loaded by then. Where there is no /proc the variables are only deleted. So it does when
+    a relative folder is on its import path.
     """
     refuse_leaks(realm)
-    if all(map(is_allowed, started_with())) and all(map(os.path.isabs, import_folders(os.environ))):
+    if all(map(is_allowed, started_with())) and not _imports_from_anywhere():
         clean_environment(realm)
         return
     sys.stdout.flush()
     sys.stderr.flush()
     arguments = sys.argv[1:] if is_frozen() else [SAFE_PATH, *sys.orig_argv[1:]]
     os.execve(sys.executable, [sys.executable, *arguments], child_environment())
+
+
+def _imports_from_anywhere() -> bool:
+    """Whether PYTHONPATH names a folder that depends on where the program was started; frozen ones do not read it."""
+    if is_frozen() or sys.platform == "win32":  # Windows has no exec: a second process would be started beside this one
+        return False
+    return not all(map(os.path.isabs, import_folders(os.environ)))
 
 
 def started_with() -> frozenset[str]:

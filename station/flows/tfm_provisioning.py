@@ -58,7 +58,8 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
         found = _contact(run, part)
     if not _has_begun(run):
         _prepare(run, part, found, digests)
-    run.burn(PLAN.provision, done=lambda: _is_provisioned(run, part), do=lambda: _provision(run, part))
+    with part.alone():
+        run.burn(PLAN.provision, done=lambda: _is_provisioned(run, part), do=lambda: _provision(run, part))
     with run.step(PLAN.console):
         _judge_console(run, part)
     with run.step(PLAN.network):
@@ -74,7 +75,8 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
     # From here on the part may secure and close itself at any power-up: what follows may be found done.
     if part.host_locks:
         run.burn(PLAN.lock, done=part.is_locked, do=part.lock, tries=2, anyones=True)
-    run.burn(PLAN.boot, done=part.has_booted, do=lambda: _boot(run, part), tries=2, anyones=True)
+    with part.alone():
+        run.burn(PLAN.boot, done=part.has_booted, do=lambda: _boot(run, part), tries=2, anyones=True)
     with run.step(PLAN.attest):
         _attest(run, part, found)
     with run.step(PLAN.closed):

@@ -25,7 +25,7 @@ PLAN = Plan(
 ).taking_back("tfm_provisioning", ends_in="recovered")
 
 LAST_WORDS = 5.0
-"""Seconds after its reset within which a part that can say who it is has begun to."""
+"""Seconds after its reset within which a part that is not known to say who it is has begun to speak, if it does."""
 FIRST, SECOND = "Destroy its identity", "Yes, erase the whole part"
 NO = "No"
 
@@ -53,7 +53,8 @@ def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
 
 def _require_same(run: Run, part: Nordic) -> None:
     """A closed part says who it is by its attestation only: another one than the label's is not touched."""
-    known, seen = run.kept(INSTANCE_ID), part.boot.identity(LAST_WORDS)
+    known = run.kept(INSTANCE_ID)
+    seen = part.boot.identity(LAST_WORDS if known is None else None)
     if seen is None:
         run.log("its debug port is closed and it gives no token: only its label says which part this is", "dut")
         return

@@ -145,6 +145,10 @@ def test_a_frozen_application_keeps_its_own_import_path(monkeypatch):
     leave_the_working_folder()
     assert sys.path == ["/application/base_library.zip"]
     assert importing_safely({"PATH": "/bin"}) == {"PATH": "/bin"}
+    monkeypatch.setattr(processes, "started_with", frozenset)
+    monkeypatch.setattr(os, "environ", {"PYTHONPATH": f":here:{os.sep}lib", "PATH": "/bin"})
+    monkeypatch.setattr(os, "execve", lambda *call: pytest.fail("it would begin anew for ever"))
+    processes.restart_in_clean_environment(Realm.PRODUCTION)
 
 
 def test_what_was_set_already_is_kept(monkeypatch):

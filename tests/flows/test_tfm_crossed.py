@@ -70,3 +70,12 @@ def test_consoles_that_are_right_are_not_held_up(pair, monkeypatch):
         passed(result)
     assert len({bench.kept(f"P00000{n}")[INSTANCE_ID] for n, bench in enumerate(pair, 1)}) == 2
     assert all(bench.socket.ports["console"] in consoles._PROVED for bench in pair)
+    (_first, last), (begin, _) = sorted(map(provisioned_within, pair))
+    assert last <= begin, "whoever waits for its turn has written no intent: the settle time runs from there"
+
+
+def provisioned_within(bench):
+    """When the intent was written and when its outcome, on the clock of all."""
+    where = "WHERE title = 'provision' AND kind IN ('intent', 'outcome') ORDER BY seq"
+    intent, outcome = bench.journal.rows(where)
+    return intent.monotonic_us, outcome.monotonic_us

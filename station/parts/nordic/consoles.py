@@ -24,7 +24,7 @@ SPEAK_SECONDS = 2.0
 """How long the network core is given to say something after the application core."""
 CHECK = "check the cable, and interface and baud rate in the board file"
 
-_ALONE = threading.Lock()
+_ALONE = threading.RLock()
 _PROVED: WeakSet[Console] = WeakSet()
 """Ports that are known to hear the part of their own socket, for as long as they are open."""
 
@@ -44,9 +44,11 @@ class Consoles:
     """
 
     def __init__(
-        self, app: Console, net: Console | None, log: Callable[[str, str, str], None], net_counts: bool = False
-    ) -> None:
+        self, app: Console, net: Console | None, log: Callable[[str, str, str], None],
+        pause: Callable[[float], None], net_counts: bool = False,
+    ) -> None:  # fmt: skip
         self._ports = {"app": app, **({"net": net} if net is not None else {})}
+        self._pause = pause
         self._net_counts = net_counts and net is not None
         self._log = log
         self.said = Said()
@@ -58,17 +60,29 @@ class Consoles:
         self.said = Said()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold it from before a reset until its words are heard.
+    def alone(self) -> Iterator[None]:
+        """No other socket resets its part meanwhile, as long as it is not known that these ports hear this part.
 
         Two sockets whose cables are crossed would hear one another's parts, and each would take the other's words for
-        its own. So until its ports have spoken here while no other part was reset, a socket has this turn alone.
+        its own. Taken around a whole burn, so that nothing waits between its intent and its act.
         """
         if self.are_proved:
             yield
             return
-        with _ALONE:
+        while not _ALONE.acquire(blocking=False):
+            self._pause(SLICE)
+        try:
             yield
+        finally:
+            _ALONE.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold it from before a reset until its words are heard; ports that have spoken alone are known afterwards."""
+        with self.alone():
+            yield
+            if self.are_proved:
+                return
             if self._net_counts and self.said.app.heard is Heard.TEXT:
                 self.until(lambda said: said.net.heard is Heard.TEXT, Deadline(SPEAK_SECONDS))
             _PROVED.update(self._ports[name] for name in self._counted if getattr(self.said, name).heard is Heard.TEXT)

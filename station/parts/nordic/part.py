@@ -7,6 +7,7 @@ A verb that asks (``look``, ``evidence``, ``is_…``, ``has_…``) changes nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -78,7 +79,7 @@ class Nordic:
         self._probe = self._port("probe", Probe)
         net = self._port("console_net", Console) if self._hears_net else None
         net_counts = self.settings.net_lock is not NetLock.HOST
-        self._consoles = Consoles(self._port("console", Console), net, services.log, net_counts)
+        self._consoles = Consoles(self._port("console", Console), net, services.log, services.pause, net_counts)
         self._debug = NordicDebugPort(self._probe, self.family)
         self._recovery = Recovery(self._probe, self.family, self._debug)
         self._images: Images | None = None
@@ -185,6 +186,10 @@ class Nordic:
                 return HALF_DONE("no key was made, but the network core's debug port is closed for good, and its "
                                  f"firmware cannot be installed; {evidence.ONLY_RECOVERY}", NETWORK)  # fmt: skip
         return evidence.answer(self.evidence_in_hand, self.settings.implementation_id, said)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """For burns that listen to the part: no other one speaks meanwhile, unless the consoles are known."""
+        return self._consoles.alone()
 
     @property
     def made_keys(self) -> bool:
