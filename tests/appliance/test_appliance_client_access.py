@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 
+import bcrypt
 import pytest
 from access_bench import BOOT, inner
 from appliance_bench import Station, password_of
@@ -111,6 +112,57 @@ def test_a_hash_that_is_none_is_replaced(folder, hash_):
     auth.write_text(auth.read_text().replace(old, f"    skuAuth: {hash_}"))
     sku_password_command(folder=folder, sku="sival", say=print)
     assert read_auth(auth)["sival"].password_hash.startswith("$2a$")
+
+
+ENTRY = '  aa:\n    skuAuth: "$2a$10$aa"\n    methods: [DeriveTokens]\n'
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ENTRY,
+        ENTRY.replace("skuAuth:", '"skuAuth":'),
+        ENTRY.replace("skuAuth:", "skuAuth :"),
+        ENTRY.replace("aa:", "aa: # main"),
+        ENTRY.replace("  aa:", '  "aa":'),
+        ENTRY.replace("aa:\n", "aa:\n\n"),
+        "  aa: {methods: [DeriveTokens], skuAuth: '$2a$10$aa'} # all\n",
+        "  aa:\n    methods:\n    - DeriveTokens # é\n    skuAuth: # none yet\n",
+    ],
+)
+def test_the_password_of_exactly_this_sku_however_it_is_written(folder, entry):
+    auth = folder / "skus/sku_auth.yml"
+    auth.write_text(f"skuAuthCfgList:\n{entry}{ENTRY.replace('aa', 'bb')}")
+    remarks = [line.partition("#")[2] for line in auth.read_text().splitlines()]
+    for sku, other in (("aa", "bb"), ("bb", "aa")):
+        before = auth.read_text()
+        sku_password_command(folder=folder, sku=sku, say=print)
+        password = (folder / f"clients/sku_password_{sku}").read_bytes().strip()
+        after = read_auth(auth)
+        assert bcrypt.checkpw(password, after[sku].password_hash.encode())
+        assert after[sku].methods == ("DeriveTokens",)
+        assert sku == "aa" or after[other].password_hash in before
+        assert sku == "bb" or after[other].password_hash == "$2a$10$bb"
+    assert [line.partition("#")[2] for line in auth.read_text().splitlines()] == remarks
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "  aa: &both\n    skuAuth: '$2a$10$aa'\n    methods: [DeriveTokens]\n  bb: *both\n",
+        "  aa: {skuAuth: &hash '$2a$10$aa'}\n  bb: {skuAuth: *hash}\n",
+        "  aa:\n    skuAuth: >-\n      $2a$10$aa\n    methods: []\n",
+        "  aa:\n    methods: []\n  bb:\n    skuAuth: '$2a$10$bb'\n",
+    ],
+)
+def test_a_hash_that_cannot_be_replaced_alone(folder, entries):
+    auth = folder / "skus/sku_auth.yml"
+    auth.write_text(f"skuAuthCfgList:\n{entries}")
+    with pytest.raises(ConfigError):
+        sku_password_command(folder=folder, sku="aa", say=print)
+    assert auth.read_text() == f"skuAuthCfgList:\n{entries}"
+    assert not (folder / "clients/sku_password_aa").exists()
+    assert sorted(path.name for path in auth.parent.glob(".*")) == []
 
 
 def test_what_changes_no_password(folder):
