@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode
 
 from station.appliance.client_certificate import read_client_certificate
-from station.appliance.files import replace
+from station.appliance.files import give, replace
 from station.appliance.pki import TLS_CA_KEY_FILE, add_client, client_files
 from station.appliance.settings import read_settings
 from station.appliance.sku_templates import new_password, password_hash
@@ -72,7 +73,9 @@ def change_password(folder: Path, auth: Path, sku: str) -> Path:
 
     changed = f'{text[:start]}{"" if end > start else " "}"{hash_}"{text[end:]}'
     _replace(auth, changed.encode(), check)
-    file.parent.mkdir(mode=0o700, exist_ok=True)
+    if not file.parent.exists():
+        file.parent.mkdir(mode=0o700)
+        give(file.parent, folder)
     for place in (file, *same):
         _replace(place, password + b"\n")
     return file
@@ -104,8 +107,24 @@ def _own_hash(auth: Path, sku: str) -> str:
 
 
 def _replace(path: Path, data: bytes, check: Callable[[Path], object] | None = None) -> None:
-    """Write the file anew; when root does it, it belongs to the user of before, or of its folder."""
-    owner = (path if path.exists() else path.parent).stat()
-    replace(path, data, 0o600, check)
-    if sys.platform != "win32" and os.geteuid() == 0:
-        os.chown(path, owner.st_uid, owner.st_gid)
+    """Write the file anew, for those who could use it before; a new one is private, and root gives it away."""
+    known = path.stat() if path.exists() else None
+
+    def prepare(staged: Path) -> None:
+        if check is not None:
+            check(staged)
+        if known is None:
+            give(staged, path.parent)
+        else:
+            _keep_rights(staged, known)
+
+    replace(path, data, 0o600, prepare)
+
+
+def _keep_rights(path: Path, known: os.stat_result) -> None:
+    """Owner, group and mode of before without the rights of others; mode 0600 when owner or group cannot be kept."""
+    if sys.platform == "win32":
+        return
+    with suppress(PermissionError):
+        os.chown(path, known.st_uid, known.st_gid)
+        path.chmod(known.st_mode & 0o770)
