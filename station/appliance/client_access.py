@@ -97,7 +97,7 @@ def _place_of_hash(auth: Path, text: str, sku: str) -> tuple[int, int]:
     if name is None or value is None:
         raise ConfigError(_own_hash(auth, sku))
     if value.start_mark.index == value.end_mark.index:
-        colon = text.index(":", name.end_mark.index) + 1
+        colon = text.find(":", name.end_mark.index) + 1
         return colon, colon
     return value.start_mark.index, value.end_mark.index
 
