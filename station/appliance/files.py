@@ -60,6 +60,13 @@ def open_private(path: Path, flags: int) -> int:
     return handle
 
 
+def give(path: Path, folder: Path) -> None:
+    """Let what root has made belong to the owner of the folder, as ``open_private`` does."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 def place(path: Path, data: bytes, mode: int = 0o600) -> bool:
     """Write a new file whole or not at all; True when it was written, False when this content was there already.
 

@@ -69,7 +69,6 @@ class Forwarder:
         self._turns = [self._untried, self._retried, self._single]
         self._draw = draw
         self._failures, self._wait = 0, 0.0
-        self._noted = True  # an earlier process may have left a note of failed calls
         self._alone: dict[int, None] = {}  # ids of records that failed alone, the last one at the end
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="forwarding", daemon=True)
@@ -152,9 +151,7 @@ class Forwarder:
         if self._failures:
             log.info("the registry %s takes records again", self._registry.name)
         self._failures, queue.size = 0, min(queue.most, 2 * queue.size)
-        if self._noted:
-            self._store.note_failed_calls(None)
-            self._noted = False
+        self._forget_failed_calls()
         return True
 
     def _batch_failed(self, queue: Queue, batch: Sequence[WaitingRecord], reason: str, reached: bool) -> bool:
@@ -188,7 +185,12 @@ class Forwarder:
         log.warning("forwarding waits (failure %d in a row): %s", self._failures, reason)
         with suppress(StationError):  # the database itself may be what failed
             self._store.note_failed_calls(FailedCalls(self._failures, reason, now_ms() + int(1000 * self._wait)))
-            self._noted = True
+
+    def _forget_failed_calls(self) -> None:
+        """Also those of another process, which led before; what the database refuses here holds no record up."""
+        with suppress(StationError):
+            if self._store.failed_calls() is not None:
+                self._store.note_failed_calls(None)
 
     def _jittered(self, first: float, longest: float, failures: int) -> float:
         """From half of the full wait to all of it; the full wait doubles with every failure."""

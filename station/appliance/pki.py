@@ -12,8 +12,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, rsa, x25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -28,7 +30,7 @@ from station.appliance.certificates import (
     private_pem,
     realm_name,
 )
-from station.appliance.files import write_private, write_public
+from station.appliance.files import give, write_private, write_public
 from station.appliance.hpke_layer import recipient_files
 from station.appliance.keystore import SEED_BYTES, KeyMaterial, create_keystore, spki
 from station.appliance.session_tokens import SESSION_KEY
@@ -56,6 +58,7 @@ from station.file_errors import file_advice, is_file_error, reason_of
 from station.model import Realm
 from station.secret import Secret
 
+T = TypeVar("T")
 SKU = "sival"
 TLS_CA_KEY_FILE = Path("offline/tls-ca-key.pem")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -111,17 +114,38 @@ def init(
 
 
 def add_client(folder: Path, station: str, hosts: Sequence[str] = ()) -> ClientFiles:
-    """Issue the client certificate of one more station."""
+    """Issue the client certificate of one more station: both of its files or none."""
     _check_name(station)
-    return _issue_client(folder, tls_authority(folder), station, [*LOOPBACK, *hosts])
+    authority = tls_authority(folder)
+    files = client_files(folder, station)
+    home = files.certificate.parent
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise ConfigError(f"expected nothing at {home}: it is never overwritten, move it away first")
+    if not home.parent.exists():
+        home.parent.mkdir()
+        give(home.parent, folder)
+    staged = client_files(folder, f".{station}.{os.getpid()}")
+    try:
+        _issue_client(staged, authority, station, [*LOOPBACK, *hosts])
+        for made in (staged.certificate, staged.key, staged.key.parent):
+            give(made, folder)
+        if home.exists():
+            home.rmdir()
+        staged.key.parent.rename(home)
+    except OSError as error:
+        if not is_file_error(error):
+            raise
+        reason, advice = reason_of(error), file_advice(error)
+        raise ConfigError(f"expected to make the files of {station} in {home}, but: {reason}; {advice}") from None
+    finally:
+        shutil.rmtree(staged.key.parent, ignore_errors=True)
+    return files
 
 
 def tls_authority(folder: Path) -> Issued:
     """The CA of a development appliance's TLS certificates."""
-    return Issued(
-        x509.load_pem_x509_certificate((folder / "tls/ca-cert.pem").read_bytes()),
-        _ec_key((folder / TLS_CA_KEY_FILE).read_bytes()),
-    )
+    certificate = _read_pem(folder / "tls/ca-cert.pem", x509.load_pem_x509_certificate)
+    return Issued(certificate, _read_pem(folder / TLS_CA_KEY_FILE, _ec_key))
 
 
 def client_files(folder: Path, station: str, sku: str = "") -> ClientFiles:
@@ -139,7 +163,7 @@ def _make(folder: Path, hosts: Sequence[str], stations: Sequence[str], templates
     write_public(folder / "tls/server-cert.pem", server.pem)
     write_private(folder / "tls/server-key.pem", server.key_pem)
     for station in stations:
-        _issue_client(folder, tls_ca, station, hosts)
+        _issue_client(client_files(folder, station), tls_ca, station, hosts)
     _make_keys(folder, templates)
     _make_skus(folder, templates)
     write_public(folder / FILE, _SETTINGS.encode())
@@ -196,12 +220,10 @@ def _make_skus(folder: Path, templates: Sequence[SkuTemplate]) -> None:
     write_private(folder / "skus/sku_auth.yml", (auth_head(Realm.DEV) + "".join(entries)).encode())
 
 
-def _issue_client(folder: Path, authority: Issued, station: str, hosts: Sequence[str]) -> ClientFiles:
-    files = client_files(folder, station)
+def _issue_client(files: ClientFiles, authority: Issued, station: str, hosts: Sequence[str]) -> None:
     client = new_endpoint(realm_name(station, Realm.DEV), [station, *hosts], authority, server=False)
     write_public(files.certificate, client.pem)
     write_private(files.key, client.key_pem)
-    return files
 
 
 def _check_name(station: str) -> None:
@@ -209,6 +231,17 @@ def _check_name(station: str) -> None:
         raise ConfigError(
             f"expected a station name of letters, digits and -, saw {station[:80]!r}: choose another name"
         )
+
+
+def _read_pem(path: Path, load: Callable[[bytes], T]) -> T:
+    try:
+        return load(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"expected a readable file at {path}: {reason_of(error)}; correct its rights, or restore the folder"
+        ) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: a key with a passphrase
+        raise ConfigError(f"expected the PEM file of the TLS CA at {path}, saw another content: restore it") from None
 
 
 def _ec_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from station.appliance import audit
 from station.appliance.anchors import Anchors, JournalState
+from station.appliance.database import DatabaseFailed
 from station.appliance.device_store import Backlog, DeviceStore, FailedCalls, WaitingRecord
 from station.appliance.quota import Spent
 from station.appliance.settings import ApplianceSettings, read_settings
@@ -42,19 +43,23 @@ def pending_command(*, folder: Path, as_json: bool = False, say: Say | None = No
     forward = settings.registry.forward if settings.registry is not None else None
     with existing_store(settings) as store:
         backlog, records = _looked_at(store)
-        calls = store.failed_calls() if store is not None else None
+        calls, unknown = _failed_calls(store)
     if as_json:
         listed = [{**_plain(record), "received": _time(record.received_ms)} for record in records]
         told = {"event": "pending", "forwarding": forward is not None, **asdict(backlog), "failed_calls": None}
         if calls is not None:
             next_try = _time(calls.next_try_ms)
             told["failed_calls"] = {"failures": calls.failures, "failure": calls.failure, "next_try": next_try}
+        if unknown:
+            told["failed_calls_unknown"] = unknown
         say(json.dumps({**told, "records": listed}))
         return 0
     to = f"for {forward.url}" if forward is not None else "here, and no forward_url says where to send them"
     say(f"{_counted(backlog.waiting, 'record waits', 'records wait')} {to}")
     if calls is not None and backlog.waiting:
         say(f"{_counted(calls.failures, 'call', 'calls')} in a row failed, last: {calls.failure}; {_next(calls)}")
+    if unknown:
+        say(f"how the last calls went is not known: {unknown}")
     if backlog.failed:
         say(f"{_counted(backlog.failed, 'record was', 'records were')} sent and not taken so far")
     for record in records:
@@ -107,6 +112,14 @@ def _accept(settings: ApplianceSettings, anchors: Anchors | None, text: str, rea
 
 def _looked_at(store: DeviceStore | None) -> tuple[Backlog, list[WaitingRecord]]:
     return (Backlog(0, 0, 0), []) if store is None else (store.backlog(), store.waiting(MOST))
+
+
+def _failed_calls(store: DeviceStore | None) -> tuple[FailedCalls | None, str]:
+    """How the last calls failed, or why nobody can tell: a role of before the table may not be allowed to read it."""
+    try:
+        return (None if store is None else store.failed_calls()), ""
+    except DatabaseFailed as failed:
+        return None, str(failed)
 
 
 def _counted(number: int, one: str, more: str) -> str:

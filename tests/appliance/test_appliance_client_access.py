@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
+import sys
 
+import bcrypt
 import pytest
 from access_bench import BOOT, inner
 from appliance_bench import Station, password_of
 from ceremony_bench import Bench
 
+from station.appliance import pki
 from station.appliance.client_access import add_station_command, sku_password_command
 from station.appliance.pki import client_files, init
 from station.appliance.service_client import identity_of
@@ -55,6 +60,59 @@ def test_what_is_there_is_not_made_anew(folder):
     assert client_files(folder, "station-1").certificate.read_bytes() == before
     with pytest.raises(ConfigError, match="letters, digits and -"):
         add_station_command(folder=folder, name="../x", say=print)
+
+
+@pytest.mark.parametrize("name", ["tls/ca-cert.pem", "offline/tls-ca-key.pem"])
+def test_a_damaged_tls_ca_is_one_sentence(folder, name):
+    before = sorted((folder / "clients").iterdir())
+    (folder / name).write_text("-----BEGIN")
+    with pytest.raises(ConfigError, match=f"expected the PEM file of the TLS CA at .*{name}, saw another content"):
+        add_station_command(folder=folder, name="ft-2", say=print)
+    if name.startswith("tls"):
+        (folder / name).unlink()
+        with pytest.raises(ConfigError, match=f"expected a readable file at .*{name}: No such file"):
+            add_station_command(folder=folder, name="ft-2", say=print)
+    assert sorted((folder / "clients").iterdir()) == before
+
+
+def test_a_half_done_station_leaves_nothing_and_can_be_repeated(folder, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    before = sorted((folder / "clients").iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(pki, "write_private", full)
+        with pytest.raises(ConfigError, match=r"files of ft-2 in .*No space left on device; make room on the disk"):
+            add_station_command(folder=folder, name="ft-2", say=print)
+    assert sorted((folder / "clients").iterdir()) == before
+    add_station_command(folder=folder, name="ft-2", say=print)
+    assert identity_of(client_files(folder, "ft-2"))
+
+
+needs_root = pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="gives files away")
+
+
+@needs_root
+def test_what_root_adds_belongs_to_the_owner_of_the_folder(folder):
+    os.chown(folder, 12345, 12346)
+    shutil.rmtree(folder / "clients")
+    add_station_command(folder=folder, name="ft-2", say=print)
+    sku_password_command(folder=folder, sku="sival", say=print)
+    home = folder / "clients/ft-2"
+    for path in (home.parent, home, home / "cert.pem", home / "key.pem", home.parent / "sku_password_sival"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346), path
+
+
+@needs_root
+def test_a_password_file_is_for_those_of_before(folder):
+    """The serving user may read it as a member of its group."""
+    auth = folder / "skus/sku_auth.yml"
+    os.chown(auth, 0, 12346)
+    for mode, kept in ((0o640, 0o640), (0o664, 0o660), (0o600, 0o600)):
+        auth.chmod(mode)
+        sku_password_command(folder=folder, sku="sival", say=print)
+        found = auth.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (0, 12346, kept)
 
 
 def test_after_a_ceremony_there_are_steps_for_it(tmp_path):
@@ -111,6 +169,57 @@ def test_a_hash_that_is_none_is_replaced(folder, hash_):
     auth.write_text(auth.read_text().replace(old, f"    skuAuth: {hash_}"))
     sku_password_command(folder=folder, sku="sival", say=print)
     assert read_auth(auth)["sival"].password_hash.startswith("$2a$")
+
+
+ENTRY = '  aa:\n    skuAuth: "$2a$10$aa"\n    methods: [DeriveTokens]\n'
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ENTRY,
+        ENTRY.replace("skuAuth:", '"skuAuth":'),
+        ENTRY.replace("skuAuth:", "skuAuth :"),
+        ENTRY.replace("aa:", "aa: # main"),
+        ENTRY.replace("  aa:", '  "aa":'),
+        ENTRY.replace("aa:\n", "aa:\n\n"),
+        "  aa: {methods: [DeriveTokens], skuAuth: '$2a$10$aa'} # all\n",
+        "  aa:\n    methods:\n    - DeriveTokens # é\n    skuAuth: # none yet\n",
+    ],
+)
+def test_the_password_of_exactly_this_sku_however_it_is_written(folder, entry):
+    auth = folder / "skus/sku_auth.yml"
+    auth.write_text(f"skuAuthCfgList:\n{entry}{ENTRY.replace('aa', 'bb')}")
+    remarks = [line.partition("#")[2] for line in auth.read_text().splitlines()]
+    for sku, other in (("aa", "bb"), ("bb", "aa")):
+        before = auth.read_text()
+        sku_password_command(folder=folder, sku=sku, say=print)
+        password = (folder / f"clients/sku_password_{sku}").read_bytes().strip()
+        after = read_auth(auth)
+        assert bcrypt.checkpw(password, after[sku].password_hash.encode())
+        assert after[sku].methods == ("DeriveTokens",)
+        assert sku == "aa" or after[other].password_hash in before
+        assert sku == "bb" or after[other].password_hash == "$2a$10$bb"
+    assert [line.partition("#")[2] for line in auth.read_text().splitlines()] == remarks
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "  aa: &both\n    skuAuth: '$2a$10$aa'\n    methods: [DeriveTokens]\n  bb: *both\n",
+        "  aa: {skuAuth: &hash '$2a$10$aa'}\n  bb: {skuAuth: *hash}\n",
+        "  aa:\n    skuAuth: >-\n      $2a$10$aa\n    methods: []\n",
+        "  aa:\n    methods: []\n  bb:\n    skuAuth: '$2a$10$bb'\n",
+    ],
+)
+def test_a_hash_that_cannot_be_replaced_alone(folder, entries):
+    auth = folder / "skus/sku_auth.yml"
+    auth.write_text(f"skuAuthCfgList:\n{entries}")
+    with pytest.raises(ConfigError):
+        sku_password_command(folder=folder, sku="aa", say=print)
+    assert auth.read_text() == f"skuAuthCfgList:\n{entries}"
+    assert not (folder / "clients/sku_password_aa").exists()
+    assert sorted(path.name for path in auth.parent.glob(".*")) == []
 
 
 def test_what_changes_no_password(folder):

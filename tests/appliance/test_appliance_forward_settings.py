@@ -10,7 +10,8 @@ from registry_bench import device, http_registry
 from store_bench import configure
 
 from station.appliance import forwarding
-from station.appliance.device_store import DeviceStore
+from station.appliance.database import DatabaseFailed
+from station.appliance.device_store import DeviceStore, FailedCalls
 from station.appliance.doctor import examine
 from station.appliance.file_guard import exposed
 from station.appliance.metrics_gauges import store_gauges
@@ -113,6 +114,46 @@ def test_failed_calls_are_told_until_one_is_answered(folder, capsys, monkeypatch
         assert store.failed_calls() is None, "also what an earlier process has noted"
         forwarder.close()
         again.close()
+
+
+def test_a_table_of_failed_calls_that_is_refused_holds_nothing_up(folder, capsys, monkeypatch):
+    """A database role of before that table has no rights on it."""
+
+    def refuse(*_):
+        raise DatabaseFailed("the database failed (42501)")
+
+    for name in ("failed_calls", "note_failed_calls"):
+        monkeypatch.setattr(DeviceStore, name, refuse)
+    with http_registry() as registry, closing(DeviceStore(folder / "registry.db")) as store:
+        configure(folder, forward_url=registry.url)
+        for number in (1, 2, 3):
+            store.register(device(number))
+        forwarder = forwarding.Forwarder(store, HttpRegistry(read_settings(folder).registry.forward), 1)
+        assert [forwarder.forward() for _ in range(2)] == [True, True]
+        assert forwarder._failures == 0
+        assert pending_command(folder=folder) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[:2] == [
+            f"1 record waits for {registry.url}",
+            "how the last calls went is not known: the database failed (42501)",
+        ]
+        assert pending_command(folder=folder, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["failed_calls"], told["failed_calls_unknown"]) == (None, "the database failed (42501)")
+        assert len(told["records"]) == 1
+        forwarder.close()
+
+
+def test_an_answered_call_takes_back_the_note_of_another_process(folder):
+    with http_registry() as registry, closing(DeviceStore(folder / "registry.db")) as store:
+        configure(folder, forward_url=registry.url)
+        forwarder = forwarding.Forwarder(store, HttpRegistry(read_settings(folder).registry.forward), 1)
+        for number in (1, 2):  # the second time it has answers of its own behind it
+            store.register(device(number))
+            store.note_failed_calls(FailedCalls(7, "away", 1_800_000_000_000))
+            assert forwarder.forward()
+            assert store.failed_calls() is None
+        forwarder.close()
 
 
 def test_the_doctor_looks_at_headers_and_ca(folder):

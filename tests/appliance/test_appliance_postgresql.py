@@ -319,6 +319,8 @@ def test_a_role_that_may_make_no_tables_is_enough(postgres):
             Quota(database).endorse(None, "ft-1", "sival", [("a",)])
             assert Quota(database).account() == [Spent("", "", 1, 1)]
             assert "42501" in failing(database, lambda: database.execute("DROP TABLE devices"))
+            postgres.rows("REVOKE ALL ON failed_calls FROM clerk")  # as after a new version, before the new grant
+            assert "42501" in failing(database, DeviceStore(database).failed_calls)
     finally:
         postgres.rows("DROP OWNED BY clerk")
         postgres.rows("DROP ROLE clerk")

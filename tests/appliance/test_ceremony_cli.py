@@ -15,6 +15,8 @@ from ceremony_bench import Bench, contents, material_of
 from token_bench import MODULE, make_token
 
 from station.appliance.ceremony import commands
+from station.appliance.ceremony import machine as machine_module
+from station.appliance.ceremony.machine import FILE, machine_made
 from station.appliance.ceremony.task import People, Side, Step
 from station.appliance.ceremony.transfer import digest_of, grouped
 from station.appliance.keystore import Wrapping, open_keystore
@@ -248,6 +250,26 @@ def test_a_folder_that_was_there_stays(tmp_path):
     said = start("ceremony", "spm-init", tmp_path, "--realm", "dev", *PEOPLE, stdin=subprocess.DEVNULL)
     assert said.returncode == 2
     assert contents(tmp_path, ()) == {"note": b"mine"}
+
+
+def test_the_machine_of_a_quicker_process_stays(tmp_path, monkeypatch):
+    """Another process makes its machine between the look at the folder and the lock, or after this one is gone."""
+    folder, real = tmp_path / "new", machine_module.place
+
+    def slower(path, data):
+        real(path, b"another machine")
+        return real(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine_module, "place", slower)
+        with pytest.raises(ConfigError, match="never overwritten"), machine_made(folder, Side.SPM, Realm.DEV, {}):
+            raise AssertionError("not reached")
+    assert (folder / FILE).read_bytes() == b"another machine"
+    (folder / FILE).unlink()
+    with pytest.raises(ConfigError, match="no more"), machine_made(folder, Side.SPM, Realm.DEV, {}):
+        (folder / FILE).write_bytes(b"another machine")
+        raise ConfigError("no more")
+    assert (folder / FILE).read_bytes() == b"another machine"
 
 
 @pytest.mark.parametrize(

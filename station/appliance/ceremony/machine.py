@@ -99,14 +99,13 @@ class Machine:
 @contextmanager
 def machine_made(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> Iterator[None]:
     """``make_machine`` for its first step; when that is stopped before it was begun, a new machine is gone again."""
-    there = (folder / FILE).exists()
     missing = _missing(folder)
-    make_machine(folder, side, realm, keystore)
+    made = make_machine(folder, side, realm, keystore)
     try:
         yield
     except BaseException:  # also who gives up at the prompt may come back with other options
-        if not there:
-            _unmake(folder, missing)
+        if made:
+            _unmake(folder, missing, made)
         raise
 
 
@@ -114,10 +113,12 @@ def _missing(folder: Path) -> list[Path]:
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
-def _unmake(folder: Path, missing: Sequence[Path]) -> None:
-    """Remove a machine of which nothing but refusals is known, and the folders that were made for it."""
+def _unmake(folder: Path, missing: Sequence[Path], made: bytes) -> None:
+    """Remove a machine of these settings of which nothing but refusals is known, and the folders made for it."""
     with suppress(ConfigError, OSError):  # somebody else works there, or has put something there
         with _alone(folder):
+            if (folder / FILE).exists() and (folder / FILE).read_bytes() != made:  # another process was quicker
+                return
             if any(entry.event != "refused" for entry in Transcript(folder / TRANSCRIPT).entries):
                 return
             for name in (FILE, TRANSCRIPT):
@@ -133,11 +134,14 @@ def _is_empty(path: Path) -> bool:
     return path.exists() and not path.stat().st_size
 
 
-def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> None:
-    """Write ``ceremony.toml`` of a new machine; of one that is there, the same settings are accepted and no others."""
+def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: KeystoreLines) -> bytes:
+    """Write ``ceremony.toml`` of a new machine; of one that is there, the same settings are accepted and no others.
+
+    What it has written, nothing when the machine was there.
+    """
     if (folder / FILE).exists():
         _compare(folder, side, realm, keystore)
-        return
+        return b""
     taken = [name for name in (settings.FILE, "keystore.sealed", TRANSCRIPT, FOLDER) if (folder / name).exists()]
     if taken:
         raise ConfigError(f"expected a new folder, {folder} has {taken[0]} already: choose another folder")
@@ -148,13 +152,14 @@ def make_machine(folder: Path, side: Side, realm: Realm | None, keystore: Keysto
         raise ConfigError(wrong)
     missing = _missing(folder)
     os.makedirs(folder, mode=0o700, exist_ok=True)
+    made = _text({"machine": side.value, "id": secrets.token_hex(8), "realm": realm.value, **keystore})
     try:
         with _alone(folder):
-            identity = secrets.token_hex(8)
-            place(folder / FILE, _text({"machine": side.value, "id": identity, "realm": realm.value, **keystore}))
+            place(folder / FILE, made)
     except ConfigError:  # somebody else works there, or there is no room
-        _unmake(folder, missing)
+        _unmake(folder, missing, made)
         raise
+    return made
 
 
 def realm_of(folder: Path, given: str | None) -> Realm | None:
