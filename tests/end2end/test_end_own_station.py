@@ -74,9 +74,13 @@ def test_the_station_of_the_page_takes_a_part_through_from_the_command_line(own)
     assert "a part of the nRF54L series" in failed["reason"], "without --insert it is the part that lies there"
     other = json.loads(station(*run, "P000042", folder=own).stdout.splitlines()[-1])
     assert other["kind"] == "pass", "another label is another part: the faulty one was taken out"
+    lies, shelf = json.loads(station("hand", folder=own).stdout), (own / "data" / "shelf.json").read_text()
+    assert lies["label"] not in ("part-0002", there["label"])
     again = station(*run, "P000041", folder=own, code=2)
     assert "this part passed TF-M provisioning" in again.stderr
-    assert json.loads(station("hand", folder=own).stdout)["label"] == there["label"], "and the first one is back"
+    assert "scanned 'bad label'" in station(*run, "bad label", folder=own, code=2).stderr
+    assert json.loads(station("hand", folder=own).stdout)["label"] == lies["label"], "what is refused moves no part"
+    assert (own / "data" / "shelf.json").read_text() == shelf
     assert verify(own / "data")[1] == ""
 
 
