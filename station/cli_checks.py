@@ -130,7 +130,7 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     for name in config.recipes or recipe_names(config.resources):
         try:
             recipe = load_recipe(name, config.resources)
-            chips.add(recipe.pack.chip)
+            chips.add(recipe.family)
             names = recipe.pack.credentials
             needed.update(f"{name}_{recipe.pack.sku}" if name == "sku_password" else name for name in names)
             if recipe.needs_appliance:
@@ -229,7 +229,7 @@ def _chips(config: StationConfig) -> set[str]:
     found = set()
     for name in config.recipes or recipe_names(config.resources):
         with contextlib.suppress(StationError):
-            found.add(load_recipe(name, config.resources).pack.chip)
+            found.add(load_recipe(name, config.resources).family)
     return found
 
 

@@ -320,7 +320,7 @@ class Workbench:
 
     def refuse_misplaced(self, recipe: Recipe, socket: int) -> None:
         """Raise ``Refused`` when the socket is made for another chip than the recipe: the part is not to blame."""
-        if said := misplaced(self.worker(socket).physical.entry, {recipe.pack.chip}):
+        if said := misplaced(self.worker(socket).physical.entry, {recipe.family}):
             raise Refused(f"socket {socket}: {said}")
 
     def appliance(self, socket: int) -> Appliance:

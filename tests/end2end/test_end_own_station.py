@@ -108,7 +108,7 @@ def spoil(folder: Path, old: str, new: str) -> None:
 
 def test_a_wrong_board_is_the_stations_mistake_and_no_parts(own):
     spoil(own, 'board = "nrf5340dk"', 'board = "nrf9160dk"')
-    words = "its board 'nrf9160dk' is for nrf9160, expected one for nrf5340, as the recipe's pack says"
+    words = "its board 'nrf9160dk' is for nrf9160, expected one for nrf5340, as the recipe or its pack says"
     for insert in ((), ("--insert",)):
         refused = station("run", "acme53", *insert, "--label", "P000041", "--wait", "1", folder=own, code=2)
         assert f"socket 1: {words}" in refused.stderr and refused.stdout == ""

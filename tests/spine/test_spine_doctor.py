@@ -127,6 +127,16 @@ def test_a_socket_made_for_another_chip_takes_no_scan_and_the_check_says_why(fol
         bench.close()
 
 
+def test_boards_go_by_the_family_that_the_recipe_sets_and_another_chip_is_a_warning(folder, station, monkeypatch):
+    monkeypatch.setattr(sys.modules[FakeSocket.__module__], "made_for", lambda settings: "other", raising=False)
+    file = folder / "res" / "recipes" / "fake-cp.toml"
+    file.write_text(file.read_text() + '\n[settings]\nfamily = "other"\n')
+    found = checks(station)
+    assert found["socket 1"]["sentence"] == "" and "saw 'other'" in found["doubts about fake"]["sentence"]
+    World(folder).insert(1)
+    assert "PASS" in station("run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin", given=PIN)
+
+
 @pytest.mark.parametrize("who", ["doctor", "sockets check", "run"])
 def test_the_answer_that_is_asked_for_works_as_it_is_printed(folder, station, who):
     leave_interrupted(folder)
