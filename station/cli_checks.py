@@ -156,9 +156,16 @@ def _checks(config: StationConfig) -> Iterator[Check]:
 
 
 def _resources(config: StationConfig) -> Iterator[Check]:
-    """A folder named one too deep, such as ``data/skus``, gives nothing."""
+    """A folder that is not there or named one too deep, such as ``data/skus``, gives nothing."""
+    from station.resources import missing
+
+    absent = missing(config.resources)
     for folder in config.resources:
-        if not any((folder / name).exists() for name in ("recipes", "skus", "bins.toml")):
+        if folder in absent:  # the data folder is made at the first start
+            if folder != config.data:
+                said = f"expected a folder {folder}, but there is none; make it, or correct `resources`"
+                yield Check(f"resources {folder.name}", said, warning=True)
+        elif not any((folder / name).exists() for name in ("recipes", "skus", "bins.toml")):
             said = f"expected recipes/, skus/ or bins.toml in {folder}, saw none: name the folder above them"
             yield Check(f"resources {folder.name}", said, warning=True)
 
