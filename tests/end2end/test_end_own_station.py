@@ -88,6 +88,13 @@ def test_a_hand_says_what_it_cannot_do(own):
     assert "no action 'fualt' (did you mean 'fault'?)" in station("hand", "fualt", folder=own, code=2).stderr
     assert "no fault is called 'power_ct'" in station("hand", "insert", "a", folder=own, code=0).stderr + station(
         "hand", "fault", "power_ct", folder=own, code=2).stderr  # fmt: skip
+    for wrong, words in (
+        (("lid", "blah"), "expected lid open or closed, saw 'blah'"),
+        (("lid", "close"), "expected lid open or closed, saw 'close' (did you mean 'closed'?)"),
+        (("lid",), "expected lid open or closed, saw ''"),
+        (("power", "1"), "expected power off or on, saw '1'"),
+    ):
+        assert words in station("hand", *wrong, folder=own, code=2).stderr
     assert "this station has sockets 1 to 1, not 2" in station("hand", "--socket", "2", folder=own, code=2).stderr
     file = own / "station.toml"
     text = file.read_text()
