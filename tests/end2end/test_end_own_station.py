@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,44 @@ def test_a_hand_says_what_it_cannot_do(own):
     assert "no virtual bench to handle" in station("hand", folder=own, code=2).stderr
     refused = station("run", "acme53", "--insert", "--label", "P000041", folder=own, code=2).stderr
     assert "say who works with --operator NAME" in refused
+
+
+def test_the_engines_example_on_the_architecture_page_works_on_this_bench(own):
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (block,) = re.findall(r"```\n(\{.*?)```", page, re.DOTALL)
+    select, insert, start, answer = block.splitlines()
+    add = ("operator", "add", "NAME", "--role", "supervisor", "--pin-stdin")
+    subprocess.run([sys.executable, "-m", "station", *add], cwd=own, env=environment(), input=b"358901\n", check=True,
+                   capture_output=True)  # fmt: skip
+    engine = subprocess.Popen(
+        [sys.executable, "-m", "station", "engine", "--operator", "NAME"], cwd=own, env=environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with engine:
+        guard = threading.Timer(60, engine.kill)
+        guard.start()
+
+        def say(line, **seen):
+            engine.stdin.write(json.dumps({**json.loads(line), **seen}) + "\n")
+            engine.stdin.flush()
+
+        def state(wanted):
+            for line in engine.stdout:
+                event = json.loads(line)
+                assert event["type"] != "CommandRefused", event
+                if event["type"] == "SocketState" and wanted(event):
+                    return event
+            raise AssertionError("the engine ended")
+
+        say(select)
+        say(insert)
+        say(start, epoch=state(lambda now: now.get("may_start"))["epoch"])
+        say(answer, prompt=state(lambda now: now.get("prompt"))["prompt"]["id"])
+        assert state(lambda now: now.get("verdict"))["verdict"]["kind"] == "pass"
+        engine.stdin.close()
+        engine.stdout.read()
+        guard.cancel()
+    assert engine.returncode == 0
 
 
 def spoil(folder: Path, old: str, new: str) -> None:
