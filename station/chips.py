@@ -77,5 +77,5 @@ def chip_named(name: str) -> Chip:
 
 
 def chip_of_pack(chip: str) -> Chip:
-    """The chip that a recipe's pack names, whatever the recipe is called; the usual one for a kind of one's own."""
+    """The chip that a recipe is for, whatever it is called; the usual one for a kind of one's own."""
     return CHIPS.get(chip, CHIPS[DEFAULT_CHIP])

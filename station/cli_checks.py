@@ -130,7 +130,7 @@ def _checks(config: StationConfig) -> Iterator[Check]:
     for name in config.recipes or recipe_names(config.resources):
         try:
             recipe = load_recipe(name, config.resources)
-            chips.add(recipe.pack.chip)
+            chips.add(recipe.family)
             names = recipe.pack.credentials
             needed.update(f"{name}_{recipe.pack.sku}" if name == "sku_password" else name for name in names)
             if recipe.needs_appliance:
@@ -156,9 +156,16 @@ def _checks(config: StationConfig) -> Iterator[Check]:
 
 
 def _resources(config: StationConfig) -> Iterator[Check]:
-    """A folder named one too deep, such as ``data/skus``, gives nothing."""
+    """A folder that is not there or named one too deep, such as ``data/skus``, gives nothing."""
+    from station.resources import missing
+
+    absent = missing(config.resources)
     for folder in config.resources:
-        if not any((folder / name).exists() for name in ("recipes", "skus", "bins.toml")):
+        if folder in absent:  # the data folder is made at the first start
+            if folder != config.data:
+                said = f"expected a folder {folder}, but there is none; make it, or correct `resources`"
+                yield Check(f"resources {folder.name}", said, warning=True)
+        elif not any((folder / name).exists() for name in ("recipes", "skus", "bins.toml")):
             said = f"expected recipes/, skus/ or bins.toml in {folder}, saw none: name the folder above them"
             yield Check(f"resources {folder.name}", said, warning=True)
 
@@ -229,7 +236,7 @@ def _chips(config: StationConfig) -> set[str]:
     found = set()
     for name in config.recipes or recipe_names(config.resources):
         with contextlib.suppress(StationError):
-            found.add(load_recipe(name, config.resources).pack.chip)
+            found.add(load_recipe(name, config.resources).family)
     return found
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import click
 
+from station import labels
 from station.cli_common import answer_line, find_config, opened_bench, sign_in
 from station.cli_questions import Questions
+from station.commands import checked_part
 from station.errors import EXIT_PASS, BenchError, ConfigError, JournalError, Refused, Stopped, WaitTimeout
 from station.hands import Hands
 from station.model import BinKind
 from station.protocol import Acknowledge, Answer, Log, PromptView, Scan, SelectRecipe, SocketState, Start
+from station.recipe import Recipe
 from station.shelf import put_labelled
 from station.socket_worker import CHECK_IT, QUARANTINE_IT
 from station.verdict import exit_code
@@ -41,7 +44,7 @@ def run_recipe(
         _must(bench, watcher, SelectRecipe(recipe, lot))
         bench.refuse_misplaced(bench.load_recipe(recipe), socket)
         if insert and socket not in bench.journal.interrupted():
-            put_labelled(bench, socket, bench.load_recipe(recipe), label)
+            _insert(bench, socket, bench.load_recipe(recipe), label)
         bench.start()
         if watcher.states[socket].state == "interrupted":
             raise Refused(
@@ -55,6 +58,16 @@ def run_recipe(
             raise Stopped("stopped before the run began")
         _must(bench, watcher, Start(socket, state.epoch))
         return _finish(bench, watcher, socket, as_json, answers)
+
+
+def _insert(bench: Workbench, socket: int, recipe: Recipe, scan: str) -> None:
+    """What the scan would refuse is refused before: a label that was printed stays on its part for good."""
+    scanned = labels.understand(scan)
+    if scanned.meaning != "part":
+        raise Refused(f"that is a {scanned.meaning} label; --insert wants the label of a part")
+    label = labels.part_label(recipe, scanned.value)
+    checked_part(bench, recipe, label, socket)
+    put_labelled(bench, socket, recipe, label)
 
 
 def use_hand(action: str, argument: str, *, socket: int, station_file: Path | None, data: Path | None) -> int:

@@ -16,6 +16,7 @@ from station.run import STOPPED
 from station.socket_worker import CHECK_IT, Order, SocketWorker, recovery_verdict
 
 if TYPE_CHECKING:
+    from station.recipe import Recipe
     from station.workbench import Workbench
 
 LONGEST_REASON = 500
@@ -82,14 +83,7 @@ def _scan_part(bench: Workbench, value: str, socket: int) -> tuple[int, str]:
             raise Refused(f"{label} is in socket {other.number}")
     worker = _waiting(bench, socket, lambda now: now.state == "scan" and (socket > 0 or not now.label))
     bench.refuse_misplaced(recipe, worker.number)
-    context = recipe.context_of(label)
-    assert context is not None  # part_label has matched the pattern
-    if bench.lot and context.lot and context.lot != bench.lot:
-        raise Refused(f"{label} belongs to lot {context.lot}; this lot is {bench.lot}")
-    record = bench.journal.known(context.label_kind, label)
-    labels.check_known(
-        record, recipe, bench.bins_of(recipe), worker.number, bench.role, lambda: bench.recovery_of(recipe)
-    )
+    context, record = checked_part(bench, recipe, label, worker.number)
     context = context.but(
         station=bench.config.name, socket=worker.number, touchdown=worker.touchdown, lot=context.lot or bench.lot,
         wafer=context.wafer or bench.wafer, build=build_text(), operator=bench.operator, mode=bench.config.mode,
@@ -98,6 +92,17 @@ def _scan_part(bench: Workbench, value: str, socket: int) -> tuple[int, str]:
     bench.journal.scan(context, {"scan": label})
     worker.labelled(context)
     return worker.number, "part"
+
+
+def checked_part(bench: Workbench, recipe: Recipe, label: str, socket: int) -> tuple[Context, PartRecord]:
+    """What a label of the recipe's pattern says and what is known of its part; ``Refused`` when it may not run here."""
+    context = recipe.context_of(label)
+    assert context is not None  # part_label has matched the pattern
+    if bench.lot and context.lot and context.lot != bench.lot:
+        raise Refused(f"{label} belongs to lot {context.lot}; this lot is {bench.lot}")
+    record = bench.journal.known(context.label_kind, label)
+    labels.check_known(record, recipe, bench.bins_of(recipe), socket, bench.role, lambda: bench.recovery_of(recipe))
+    return context, record
 
 
 def _scan_lot(bench: Workbench, value: str, socket: int) -> tuple[int, str]:

@@ -91,7 +91,7 @@ def load_config(path: Path, data: Path | None = None) -> StationConfig:
     """Read a station file; raises ``ConfigError`` with every finding. ``data`` overrides the file's data folder."""
     parsed, file = load(path, StationFile)
     base = path.resolve().parent
-    findings = _findings(parsed, file) + _resource_findings(parsed, file, base)
+    findings = _findings(parsed, file)
     if findings:
         raise ConfigError(findings)
     return StationConfig(
@@ -119,16 +119,6 @@ def _findings(parsed: StationFile, file: TomlFile) -> list[Finding]:
         sentence = "no virtual part may reach a production registry: realm 'production' allows no virtual_bench"
         findings.append(file.finding(("realm",), sentence))
     return findings
-
-
-def _resource_findings(parsed: StationFile, file: TomlFile, base: Path) -> list[Finding]:
-    """A folder that is not there would silently leave the shipped recipes and packs."""
-    absent = [folder for folder in parsed.resources if not (base / folder).is_dir()]
-    return [
-        file.finding(("resources",), f"resources: expected a folder {(base / folder).resolve()}, but there is none; "
-                     "make it, or correct the path (relative to this file)")
-        for folder in absent
-    ]  # fmt: skip
 
 
 def _appliance_findings(file: TomlFile, parsed: StationFile) -> list[Finding]:

@@ -8,6 +8,7 @@ from station.errors import ConfigError, Refused, nearest
 from station.ports import Handler
 
 ACTIONS = ("insert", "remove", "lid", "power", "fault", "unplug", "replug")
+WORDS = {"lid": {"open": False, "closed": True}, "power": {"off": False, "on": True}}
 
 
 class Hands:
@@ -29,8 +30,11 @@ class Hands:
         method = getattr(self.port, action)
         if action in ("remove", "unplug", "replug"):
             method(socket)
-        elif action in ("lid", "power"):
-            method(socket, argument.lower() in ("closed", "close", "on", "true", "1"))
+        elif action in WORDS:
+            if argument not in WORDS[action]:
+                saw = f"saw '{argument}'{nearest(argument, WORDS[action])}"
+                raise Refused(f"expected {action} {' or '.join(WORDS[action])}, {saw}")
+            method(socket, WORDS[action][argument])
         elif action == "insert" and "@" not in argument and (place := self._shelf_place(argument)):
             method(socket, f"{argument}@{place}")
         else:

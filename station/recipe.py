@@ -98,6 +98,11 @@ class Recipe:
         return ""
 
     @property
+    def family(self) -> str:
+        """What boards and virtual hands are chosen by: the part's family, or the pack's chip where there is none."""
+        return str({**self.pack.settings, **self.settings}.get("family", self.pack.chip))
+
+    @property
     def pack_digest(self) -> str:
         """Recipe and pack as they were: revision and digest of both files."""
         pack = self.pack
@@ -151,7 +156,7 @@ def load_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
         findings.append(file.finding(("flow",), sentence))
     if part is not None and function is not None:
         findings += _flow_findings(function, part, file, parsed)
-    doubts: list[Finding] = []
+    doubts = _family_doubts(pack, file, parsed) if pack is not None else []
     if pack is not None and part is not None:
         findings += _part_findings(part, pack, file, parsed, doubts)
     if findings or pack is None or function is None:
@@ -193,17 +198,24 @@ def _pack(file: TomlFile, parsed: RecipeFile, folders: tuple[Path, ...], finding
 
 
 def _product_findings(pack: SkuPack) -> list[Finding]:
-    """A part of another family than the pack's chip, and images of the virtual bench in a product."""
+    """Images of the virtual bench in a product."""
     file, findings = TomlFile(pack.path), []
-    family = pack.settings.get("family", pack.chip)
-    if family != pack.chip:
-        sentence = f"expected the part's family to be the pack's chip '{pack.chip}', saw '{family}'; correct one"
-        findings.append(file.finding(("part", "family"), sentence))
     for name in pack.images if pack.realm is Realm.PRODUCTION else ():
         if is_synthetic(pack.image(name)):
             sentence = f"the image '{name}' is a synthetic one of the virtual bench; realm 'production' wants firmware"
             findings.append(file.finding(("image", name, "file"), sentence))
     return findings
+
+
+def _family_doubts(pack: SkuPack, file: TomlFile, parsed: RecipeFile) -> list[Finding]:
+    """A part of another family than the pack's chip: the chip may be named in words of one's own."""
+    family = {**pack.settings, **parsed.settings}.get("family", pack.chip)
+    if family == pack.chip:
+        return []
+    sentence = f"expected the part's family to be the pack's chip '{pack.chip}', saw '{family}', which is what counts"
+    if "family" in parsed.settings:
+        return [file.finding(("settings", "family"), sentence)]
+    return [TomlFile(pack.path).finding(("part", "family"), sentence)]
 
 
 def _flow_findings(function: Callable[..., Any], part: Any, file: TomlFile, parsed: RecipeFile) -> list[Finding]:

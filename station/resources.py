@@ -24,10 +24,17 @@ def candidates_in(folders: tuple[Path, ...], relative: str) -> list[Path]:
     return [folder / relative for folder in (*folders, resources_folder())]
 
 
+def missing(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Those of the station file's folders that are not there: without them the shipped files alone are found."""
+    return tuple(folder for folder in folders if not folder.is_dir())
+
+
 def searched(folders: tuple[Path, ...]) -> str:
     """For a sentence about a file that is in none of them: which folders were searched, and how to name more."""
-    places = ", ".join(str(folder) for folder in (*folders, resources_folder()))
-    return f'searched {places}; the station file names folders of your own, as in resources = ["data"]'
+    absent = missing(folders)
+    places = ", ".join(str(folder) for folder in (*folders, resources_folder()) if folder not in absent)
+    gone = f" (not there: {', '.join(map(str, absent))}: make it, or correct the path)" if absent else ""
+    return f'searched {places}{gone}; the station file names folders of your own, as in resources = ["data"]'
 
 
 def board_file(name: str) -> Path:

@@ -119,7 +119,7 @@ def put_next(bench: Workbench, socket: int) -> None:
     if recipe is None:
         raise Refused("choose a recipe first")
     shelf = Shelf(bench.folder.path)
-    chip = chip_of_pack(recipe.pack.chip)
+    chip = chip_of_pack(recipe.family)
     name = (
         next_to_recover(bench, shelf, recipe)
         if recipe.plan.takes_back
@@ -138,7 +138,7 @@ def put_labelled(bench: Workbench, socket: int, recipe: Recipe, label: str) -> N
     """
     if bench.config.handler is None or bench.config.virtual_bench is None:
         raise Refused("only a virtual bench has hands of its own: put the part in and leave --insert out")
-    shelf, chip = Shelf(bench.folder.path), chip_of_pack(recipe.pack.chip)
+    shelf, chip = Shelf(bench.folder.path), chip_of_pack(recipe.family)
     packaged = chip.probed_by and recipe.label_kind != "die"
     if packaged and label not in (printed.part for _, printed in shelf):
         first = f"run a die through a recipe with the flow '{chip.probed_by}' first"

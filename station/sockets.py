@@ -24,7 +24,7 @@ def misplaced(entry: SocketEntry, chips: Collection[str]) -> str:
     board = entry.settings.get("board", "")
     wanted = " or ".join(sorted(chips))
     return (
-        f"its board '{board}' is for {chip}, expected one for {wanted}, as the recipe's pack says; "
+        f"its board '{board}' is for {chip}, expected one for {wanted}, as the recipe or its pack says; "
         "name the right board in the station file, or use another socket"
     )
 

@@ -40,7 +40,7 @@ from station.protocol import (
     Verdict,
 )
 from station.recipe import Recipe, load_recipe, map_kind, recipe_names
-from station.resources import file_in, searched
+from station.resources import file_in, missing, searched
 from station.socket_view import SocketView
 from station.socket_worker import SocketWorker
 from station.sockets import PhysicalSocket, misplaced
@@ -107,6 +107,8 @@ class Workbench:
         """
         if sentence := self.journal.clock_sentence:
             self.log(sentence, "warning")
+        for folder in missing(self.config.resources):  # the data folder is there by now
+            self.log(f"expected a folder {folder}, which `resources` names, but there is none", "warning")
         touchdowns = {row.context.socket: row.context.touchdown for row in self._last_touchdowns()}
         interrupted = self.journal.interrupted()
         for number, worker in self.workers.items():
@@ -320,7 +322,7 @@ class Workbench:
 
     def refuse_misplaced(self, recipe: Recipe, socket: int) -> None:
         """Raise ``Refused`` when the socket is made for another chip than the recipe: the part is not to blame."""
-        if said := misplaced(self.worker(socket).physical.entry, {recipe.pack.chip}):
+        if said := misplaced(self.worker(socket).physical.entry, {recipe.family}):
             raise Refused(f"socket {socket}: {said}")
 
     def appliance(self, socket: int) -> Appliance:

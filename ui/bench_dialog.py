@@ -73,7 +73,7 @@ class BenchDialog(QueryDialog):
     def _add_hands(self, sockets: int) -> None:
         for number in range(1, sockets + 1):
             self.socket.addItem(self.tr("Socket {n}").format(n=number), number)
-        lid = ((self.tr("Open lid"), "lid", "open"), (self.tr("Close lid"), "lid", "close"))
+        lid = ((self.tr("Open lid"), "lid", "open"), (self.tr("Close lid"), "lid", "closed"))
         for title, action, argument in (
             (self.tr("Insert part"), "insert", ""),
             (self.tr("Remove part"), "remove", ""),

@@ -237,7 +237,7 @@ def _insert(state: SocketState, virtual: bool) -> Primary:
         sentence = translate("primary", "Socket {n}: close the lid").format(n=state.socket)
         if virtual:
             button = translate("primary", "Close lid {n}   [Space]").format(n=state.socket)
-            return _handle(state, "lid", sentence, "", button=button, argument="close")
+            return _handle(state, "lid", sentence, "", button=button, argument="closed")
         return Primary(sentence, socket=state.socket)
     if state.has_lid:
         sentence = translate("primary", "Socket {n}: insert the next part and close the lid")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -74,9 +75,13 @@ def test_the_station_of_the_page_takes_a_part_through_from_the_command_line(own)
     assert "a part of the nRF54L series" in failed["reason"], "without --insert it is the part that lies there"
     other = json.loads(station(*run, "P000042", folder=own).stdout.splitlines()[-1])
     assert other["kind"] == "pass", "another label is another part: the faulty one was taken out"
+    lies, shelf = json.loads(station("hand", folder=own).stdout), (own / "data" / "shelf.json").read_text()
+    assert lies["label"] not in ("part-0002", there["label"])
     again = station(*run, "P000041", folder=own, code=2)
     assert "this part passed TF-M provisioning" in again.stderr
-    assert json.loads(station("hand", folder=own).stdout)["label"] == there["label"], "and the first one is back"
+    assert "scanned 'bad label'" in station(*run, "bad label", folder=own, code=2).stderr
+    assert json.loads(station("hand", folder=own).stdout)["label"] == lies["label"], "what is refused moves no part"
+    assert (own / "data" / "shelf.json").read_text() == shelf
     assert verify(own / "data")[1] == ""
 
 
@@ -84,6 +89,13 @@ def test_a_hand_says_what_it_cannot_do(own):
     assert "no action 'fualt' (did you mean 'fault'?)" in station("hand", "fualt", folder=own, code=2).stderr
     assert "no fault is called 'power_ct'" in station("hand", "insert", "a", folder=own, code=0).stderr + station(
         "hand", "fault", "power_ct", folder=own, code=2).stderr  # fmt: skip
+    for wrong, words in (
+        (("lid", "blah"), "expected lid open or closed, saw 'blah'"),
+        (("lid", "close"), "expected lid open or closed, saw 'close' (did you mean 'closed'?)"),
+        (("lid",), "expected lid open or closed, saw ''"),
+        (("power", "1"), "expected power off or on, saw '1'"),
+    ):
+        assert words in station("hand", *wrong, folder=own, code=2).stderr
     assert "this station has sockets 1 to 1, not 2" in station("hand", "--socket", "2", folder=own, code=2).stderr
     file = own / "station.toml"
     text = file.read_text()
@@ -95,6 +107,44 @@ def test_a_hand_says_what_it_cannot_do(own):
     assert "say who works with --operator NAME" in refused
 
 
+def test_the_engines_example_on_the_architecture_page_works_on_this_bench(own):
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (block,) = re.findall(r"```\n(\{.*?)```", page, re.DOTALL)
+    select, insert, start, answer = block.splitlines()
+    add = ("operator", "add", "NAME", "--role", "supervisor", "--pin-stdin")
+    subprocess.run([sys.executable, "-m", "station", *add], cwd=own, env=environment(), input=b"358901\n", check=True,
+                   capture_output=True)  # fmt: skip
+    engine = subprocess.Popen(
+        [sys.executable, "-m", "station", "engine", "--operator", "NAME"], cwd=own, env=environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with engine:
+        guard = threading.Timer(60, engine.kill)
+        guard.start()
+
+        def say(line, **seen):
+            engine.stdin.write(json.dumps({**json.loads(line), **seen}) + "\n")
+            engine.stdin.flush()
+
+        def state(wanted):
+            for line in engine.stdout:
+                event = json.loads(line)
+                assert event["type"] != "CommandRefused", event
+                if event["type"] == "SocketState" and wanted(event):
+                    return event
+            raise AssertionError("the engine ended")
+
+        say(select)
+        say(insert)
+        say(start, epoch=state(lambda now: now.get("may_start"))["epoch"])
+        say(answer, prompt=state(lambda now: now.get("prompt"))["prompt"]["id"])
+        assert state(lambda now: now.get("verdict"))["verdict"]["kind"] == "pass"
+        engine.stdin.close()
+        engine.stdout.read()
+        guard.cancel()
+    assert engine.returncode == 0
+
+
 def spoil(folder: Path, old: str, new: str) -> None:
     file = folder / "station.toml"
     text = file.read_text()
@@ -104,7 +154,7 @@ def spoil(folder: Path, old: str, new: str) -> None:
 
 def test_a_wrong_board_is_the_stations_mistake_and_no_parts(own):
     spoil(own, 'board = "nrf5340dk"', 'board = "nrf9160dk"')
-    words = "its board 'nrf9160dk' is for nrf9160, expected one for nrf5340, as the recipe's pack says"
+    words = "its board 'nrf9160dk' is for nrf9160, expected one for nrf5340, as the recipe or its pack says"
     for insert in ((), ("--insert",)):
         refused = station("run", "acme53", *insert, "--label", "P000041", "--wait", "1", folder=own, code=2)
         assert f"socket 1: {words}" in refused.stderr and refused.stdout == ""

@@ -11,9 +11,11 @@ import pytest
 from drivers.virtual.nrf import images
 from drivers.virtual.nrf.images import provision_data
 from drivers.virtual.nrf.intel_hex import to_hex
+from station.config import SocketEntry
 from station.errors import ConfigError
 from station.recipe import load_recipe
 from station.resources import resources_folder
+from station.sockets import misplaced
 
 KITS = {"nrf5340": ("nrf5340-dk", "nrf5340_tfm"), "nrf9160": ("nrf9160-dk", "nrf9160_tfm")}
 OTHER_ID = "5a" * 32
@@ -136,12 +138,28 @@ def test_bootloader_data_that_cannot_be_read_are_a_doubt(own):
     assert "expected at most 16 public key hashes in the bootloader storage, saw 0x99" in doubt
 
 
-def test_a_family_other_than_the_packs_chip_is_found(own):
+def test_a_family_other_than_the_packs_chip_is_a_doubt_and_what_counts(own):
     place = own()
-    place.change(place.pack, 'family = "nrf9160"', 'family = "nrf91x1"')
-    ((file, line, said),) = place.findings()
-    assert (file, line) == (place.pack, line_of(place.pack, "family"))
-    assert "expected the part's family to be the pack's chip 'nrf9160', saw 'nrf91x1'" in said
+    place.change(place.pack, 'chip = "nrf9160"', 'chip = "nRF9160 SiP"')
+    recipe = place.load()
+    (doubt,) = recipe.doubts
+    assert doubt.startswith(f"{place.pack}:{line_of(place.pack, 'family')}: ")
+    assert "the pack's chip 'nRF9160 SiP', saw 'nrf9160', which is what counts" in doubt
+    for board, wrong in (("nrf9160dk", False), ("nrf9161dk", True)):
+        entry = SocketEntry(driver="pyocd", settings={"board": board, "serial": "1"})
+        assert bool(misplaced(entry, {recipe.family})) is wrong
+
+
+def test_the_family_that_the_recipe_sets_is_the_one_that_counts(own):
+    place = own()
+    place.change(place.pack, 'family = "nrf9160"', 'family = "nrf5340"')
+    place.change(place.pack, 'chip = "nrf9160"', 'chip = "nrf5340"')
+    more = "" if "[settings]" in place.file.read_text() else "\n[settings]\n"
+    place.file.write_text(place.file.read_text() + more + 'family = "nrf9160"\n')
+    recipe = place.load()
+    (doubt,) = recipe.doubts
+    assert doubt.startswith(f"{place.file}:{line_of(place.file, 'family')}: ") and "saw 'nrf9160'" in doubt
+    assert recipe.family == "nrf9160"
 
 
 def test_a_part_that_the_flow_does_not_take_is_found(own):
@@ -205,6 +223,17 @@ def test_an_image_of_a_mistyped_name_is_told_with_the_right_one(own):
     said = [sentence for _, _, sentence in place.findings()]
     assert "expected the image 'tfm_app' in the pack, but it names none" in said
     assert any("no use for an image 'tfm_ap' (did you mean 'tfm_app'?)" in one for one in said)
+
+
+def test_an_image_that_nothing_uses_is_a_doubt(own):
+    place = own()
+    notes = place.pack.parent / "images" / "notes.txt"
+    notes.write_text("built by hand")
+    digest = hashlib.sha256(notes.read_bytes()).hexdigest()
+    text = f'\n[image.notes]\nfile = "images/notes.txt"\nsha256 = "{digest}"\n'
+    place.pack.write_text(place.pack.read_text() + text)
+    (doubt,) = place.load().doubts
+    assert "there is no use for an image 'notes'; known are provisioning_app, " in doubt
 
 
 def test_a_changed_image_shows_both_digests_whole_and_both_ways_out(own):

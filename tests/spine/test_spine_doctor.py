@@ -93,6 +93,32 @@ def test_a_folder_named_one_too_deep_is_a_warning(folder, station):
     assert "name the folder above them" in checks(station)["resources skus"]["sentence"]
 
 
+def test_a_folder_that_is_not_there_is_a_warning_and_refuses_only_what_is_not_found(folder, station):
+    also(folder, "gone")
+    found = checks(station)["resources gone"]
+    assert (found["ok"], found["warning"]) == (True, True)
+    assert found["sentence"].startswith(f"expected a folder {folder / 'gone'}, but there is none")
+    file = folder / "station.toml"
+    file.write_text(file.read_text().replace('recipes = ["fake-cp"]\n', ""))
+    who = ("--operator", "eng", "--pin-stdin")
+    assert f"(not there: {folder / 'gone'}: " in station("run", "x", "--label", "D1", *who, given=PIN, code=2)
+    World(folder).insert(1)
+    said = station("run", "fake-cp", "--label", "D1", *who, given=PIN)
+    assert f"expected a folder {folder / 'gone'}, which `resources` names" in said and "PASS" in said
+
+
+def test_a_station_whose_folder_of_recipes_is_its_data_folder_starts_before_there_is_one(folder, station):
+    shutil.rmtree(folder / "data")
+    also(folder, "data")
+    found = checks(station, code=2)
+    assert {name for name, check in found.items() if not check["ok"]} == {"operators"}
+    assert not any(name.startswith("resources") for name in found)
+    said = station("operator", "add", "eng", "--role", "supervisor", "--pin-stdin", given=PIN)
+    World(folder).insert(1)
+    said = station("run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin", given=PIN)
+    assert "PASS" in said and "there is none" not in said
+
+
 def test_a_run_of_a_recipe_that_the_station_does_not_allow_says_why(folder, station):
     who = ("--label", "D1", "--operator", "eng", "--pin-stdin")
     said = station("run", "fake-pc", *who, given=PIN, code=2)
@@ -125,6 +151,16 @@ def test_a_socket_made_for_another_chip_takes_no_scan_and_the_check_says_why(fol
         assert bench.bench.journal.rows("WHERE kind = 'scan'", ()) == []
     finally:
         bench.close()
+
+
+def test_boards_go_by_the_family_that_the_recipe_sets_and_another_chip_is_a_warning(folder, station, monkeypatch):
+    monkeypatch.setattr(sys.modules[FakeSocket.__module__], "made_for", lambda settings: "other", raising=False)
+    file = folder / "res" / "recipes" / "fake-cp.toml"
+    file.write_text(file.read_text() + '\n[settings]\nfamily = "other"\n')
+    found = checks(station)
+    assert found["socket 1"]["sentence"] == "" and "saw 'other'" in found["doubts about fake"]["sentence"]
+    World(folder).insert(1)
+    assert "PASS" in station("run", "fake-cp", "--label", "D1", "--operator", "eng", "--pin-stdin", given=PIN)
 
 
 @pytest.mark.parametrize("who", ["doctor", "sockets check", "run"])

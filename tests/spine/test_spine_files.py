@@ -70,7 +70,6 @@ def test_good_station_file(tmp_path):
         ('realm = "dev"', 'realm = "production"\nmode = "virtual"\nvirtual_bench = "b.json"', 3, "no virtual part"),
         ('target = "localhost:5003"', 'tls = "off"', 7, "for mode 'engineering' only"),
         ('realm = "dev"', 'realm = ', 3, "expected TOML: Invalid value"),
-        ('realm = "dev"', 'realm = "dev"\nresources = ["own"]', 4, "own, but there is none; make it, or correct"),
     ],
 )  # fmt: skip
 def test_bad_station_files(tmp_path, old, new, line, words):
@@ -274,6 +273,12 @@ def test_an_unknown_recipe_says_where_it_was_looked_for_and_how_to_name_more_fol
     said = findings(load_recipe, "mein", (own,))
     assert "expected a recipe recipes/mein.toml, but there is none (did you mean 'mine'?)" in said
     assert f"searched {own}, {resources_folder()}; the station file names" in said and 'resources = ["data"]' in said
+
+
+def test_what_is_not_found_names_the_folders_that_are_not_there(recipe):
+    own, gone = recipe.parents[1], recipe.parents[1] / "gone"
+    said = findings(load_recipe, "mein", (gone, own))
+    assert f"searched {own}, {resources_folder()} (not there: {gone}: make it, or correct the path);" in said
 
 
 def test_an_unknown_pack_says_where_it_was_looked_for(recipe):

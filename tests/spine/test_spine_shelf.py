@@ -7,6 +7,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from fake_station import PIN, World
 
 from station import shelf as shelves
 from station.bins import load_bins
@@ -254,3 +255,22 @@ def test_the_hand_gives_a_part_of_the_packs_chip_whatever_the_recipe_is_called(j
         if thread.name == "scan 1":
             thread.join(5)
     assert bench.done == [("insert", "part-0001"), ("lid", "closed"), ("scan", "P000001")]
+
+
+def test_nothing_is_put_in_for_a_label_that_the_scan_would_refuse(folder, station, monkeypatch):
+    put = []
+    monkeypatch.setattr("station.cli_run.put_labelled", lambda bench, socket, recipe, label: put.append(label))
+
+    def run(label, *more, code=2):
+        who = ("--operator", "eng", "--pin-stdin", "--wait", "10")
+        return station("run", "fake-cp", "--insert", "--label", label, *more, *who, given=PIN, code=code)
+
+    assert "such as LOT1/D7, scanned 'bad label'" in run("bad label")
+    assert "that is a lot label; --insert wants the label of a part" in run("1TLOT1")
+    assert "LOT2/D1 belongs to lot LOT2; this lot is LOT1" in run("LOT2/D1", "--lot", "LOT1")
+    assert put == []
+    World(folder).insert(1)
+    assert "PASS" in run("SD1", code=0)
+    assert put == ["D1"], "printed as the record has it"
+    assert "this part passed" in run("D1")
+    assert put == ["D1"]

@@ -77,7 +77,7 @@ def test_virtual_bench_is_handled_by_the_key():
     read = replace(s.FAIL, needs_acknowledge=False)
     assert primary(view(read, mode="virtual")).command == Handle(4, "remove")
     opened = replace(s.INSERT, present=True)
-    assert primary(view(opened, mode="virtual")).command == Handle(3, "lid", "close")
+    assert primary(view(opened, mode="virtual")).command == Handle(3, "lid", "closed")
 
 
 def test_replay_of_a_virtual_bench_handles_nothing():

@@ -73,8 +73,9 @@ def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unf
             yield Unfit(image=name, sentence=f"expected the image '{name}' in the pack, but it names none")
     for name in raw:
         if name not in KNOWN:
-            sentence = f"there is no use for an image '{name}'{nearest(name, KNOWN)}; known are {', '.join(KNOWN)}"
-            yield Unfit(image=name, sentence=sentence)
+            hint = nearest(name, KNOWN)
+            sentence = f"there is no use for an image '{name}'{hint}; known are {', '.join(KNOWN)}"
+            yield Unfit(image=name, sentence=sentence, doubt=not hint)
     bad = False
     for name in wanted(settings, tuple(raw)):
         if name in raw:
