@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from station.journal import Journal
 from station.journal_rows import Row
@@ -11,10 +11,10 @@ Parts = set[tuple[str, str]]
 """(kind, label) of each."""
 
 
-def parts_keeping(journal: Journal, name: str, value: bytes) -> Parts:
-    """Parts whose record keeps this value under this name today."""
+def parts_keeping(journal: Journal, name: str, value: bytes, besides: Set[tuple[str, str]] = frozenset()) -> Parts:
+    """Parts whose record keeps this value under this name today, ``besides`` those, which are not looked at."""
     rows = journal.rows("WHERE kind = 'keep' AND label != '' AND detail LIKE ?", (f'%"{value.hex()}"%',))
-    return {part for part in _parts_of(rows) if journal.known(*part).kept.get(name) == value}
+    return {part for part in _parts_of(rows) - besides if journal.known(*part).kept.get(name) == value}
 
 
 def parts_begun_without(journal: Journal, flow: str, title: str, name: str) -> Parts:

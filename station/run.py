@@ -354,14 +354,18 @@ class Run:
 
     def others_keeping(self, name: str, value: bytes) -> list[str]:
         """Labels of other parts for which this value is kept today; reads the whole journal."""
-        return self._others(parts_keeping(self._journal, name, value))
+        return self._others(parts_keeping(self._journal, name, value, self._own_labels))
 
     def others_begun_without(self, title: Title, name: str) -> list[str]:
         """Labels of other parts that have begun this burn, and for which nothing is kept under this name; reads all."""
         return self._others(parts_begun_without(self._journal, self._context.flow, title.id, name))
 
     def _others(self, parts: Parts) -> list[str]:
-        return [label for _, label in sorted(parts - self.part.labels - {(self._context.label_kind, self.label)})]
+        return [label for _, label in sorted(parts - self._own_labels)]
+
+    @property
+    def _own_labels(self) -> Parts:
+        return self.part.labels | {(self._context.label_kind, self.label)}
 
     def hold_registration(self, registration: Registration) -> None:
         """Record the complete registration request, sealed to the station's key, before it is needed."""

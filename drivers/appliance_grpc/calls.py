@@ -55,10 +55,13 @@ class Calls:
     def run(self, call: str, request: Any, metadata: Metadata) -> tuple[Any, dict[str, str]]:
         """Carry out one call; returns the answer and the metadata that came with it, raises ``CallFailed``."""
         method = getattr(self._current_stub(), call)
-        started = time.monotonic()
+        started, cancels = time.monotonic(), self.cancels
         running = method.future(request, timeout=self._settings.deadline, metadata=metadata)
         with self._lock:
             self._running.add(running)
+            cancelled = self._cancels != cancels
+        if cancelled:  # after the call had begun, and before it could be found among those in flight
+            running.cancel()
         try:
             answer = running.result()
             metadata_of = (*running.initial_metadata(), *running.trailing_metadata())

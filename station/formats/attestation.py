@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from station.errors import FormatError
@@ -99,12 +100,18 @@ class Token:
 
     def public_key(self) -> PublicKey:
         """The key that signed: the one candidate whose hash is in the instance id; ``FormatError`` when none is."""
-        fits = [key for key in p256.candidates(self.signed.digest, self.signed.r, self.signed.s)
-                if instance_id_of(key) == self.instance_id]  # fmt: skip
-        if len(fits) != 1 or not fits[0].verifies(self.signed.to_be_signed, self.signed.r, self.signed.s):
-            raise FormatError("expected the instance id to be the hash of the key that signed, but no key fits: the "
-                              "token was changed or is of another scheme")  # fmt: skip
-        return fits[0]
+        signed = self.signed
+        return _signer(signed.digest, signed.to_be_signed, signed.r, signed.s, self.instance_id)
+
+
+@lru_cache(maxsize=64)
+def _signer(digest: int, to_be_signed: bytes, r: int, s: int, instance_id: bytes) -> PublicKey:
+    """Remembered: finding it costs tens of milliseconds, and one token is asked for its key several times."""
+    fits = [key for key in p256.candidates(digest, r, s) if instance_id_of(key) == instance_id]
+    if len(fits) != 1 or not fits[0].verifies(to_be_signed, r, s):
+        raise FormatError("expected the instance id to be the hash of the key that signed, but no key fits: the "
+                          "token was changed or is of another scheme")  # fmt: skip
+    return fits[0]
 
 
 @dataclass(frozen=True, slots=True)
