@@ -53,8 +53,11 @@ def wanted(settings: NordicSettings, there: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read(settings: NordicSettings, raw: Mapping[str, bytes]) -> Images:
-    """Read the files of ``wanted``; raises ``ConfigError`` with the first finding."""
-    found = next((one for one in findings(settings, raw) if not one.doubt), None)
+    """Read the files of ``wanted``; raises ``ConfigError`` with the first thing that keeps them from being used.
+
+    It is done for every part: what else may be wrong with a pack was found when it was loaded.
+    """
+    found = next(_unusable(settings, raw), None)
     if found is not None:
         place = f"image {found.image}{f', line {found.line}' if found.line else ''}: " if found.image else ""
         raise ConfigError(f"{place}{found.sentence}")
@@ -67,15 +70,25 @@ def read(settings: NordicSettings, raw: Mapping[str, bytes]) -> Images:
 
 def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
     """Everything wrong with the pack's images, one sentence each."""
-    names = needed(settings)
-    for name in names:
-        if name not in raw:
-            yield Unfit(image=name, sentence=f"expected the image '{name}' in the pack, but it names none")
     for name in raw:
         if name not in KNOWN:
             hint = nearest(name, KNOWN)
             sentence = f"there is no use for an image '{name}'{hint}; known are {', '.join(KNOWN)}"
             yield Unfit(image=name, sentence=sentence, doubt=not hint)
+    used = [name for name in wanted(settings, tuple(raw)) if name in raw]
+    others = [finding for name in used for finding in _another_family(settings, name, raw[name])]
+    unusable = list(_unusable(settings, raw))
+    yield from (*others, *unusable)
+    if not others and not unusable:
+        yield from _against_settings(settings, raw)
+
+
+def _unusable(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
+    """What is missing, cannot be read, or does not go together."""
+    names = needed(settings)
+    for name in names:
+        if name not in raw:
+            yield Unfit(image=name, sentence=f"expected the image '{name}' in the pack, but it names none")
     bad = False
     for name in wanted(settings, tuple(raw)):
         if name in raw:
@@ -84,7 +97,6 @@ def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unf
                 yield finding
     if not bad and all(name in raw for name in names):
         yield from _joint_findings(settings, raw)
-        yield from _against_settings(settings, raw)
 
 
 def segments(image: CoreImage) -> list[Segment]:
@@ -101,10 +113,8 @@ def _findings_of(settings: NordicSettings, name: str, raw: bytes) -> Iterator[Un
     try:
         cores = _split(settings.family.name, raw, _allowed(settings, name))
     except HexError as error:
-        yield from _another_family(settings, name, raw)
         yield from (Unfit(image=name, line=one.line, sentence=one.sentence) for one in error.findings)
         return
-    yield from _another_family(settings, name, raw)
     own = "net" if name.endswith("_net") else "app"
     if not cores.get(own, EMPTY).blocks:
         yield Unfit(image=name, sentence=f"expected something for the flash of the {own} core, saw nothing for it")
