@@ -29,6 +29,7 @@ class PortTime:
     cpu: float = 0.0
     calls: int = 0
     thread: int = 0
+    _ports: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The call with its processor time added up."""
@@ -46,7 +47,13 @@ class PortTime:
         return wrapper
 
     def port(self, real: Any) -> Any:
-        """A port of the same face whose public methods are timed."""
+        """A port of the same face whose public methods are timed; one for as long as the real one is open."""
+        known = self._ports.get(id(real))
+        if known is None or known[0] is not real:
+            known = self._ports[id(real)] = (real, self._faced(real))
+        return known[1]
+
+    def _faced(self, real: Any) -> Any:
         public = {name: getattr(real, name) for name in dir(real) if not name.startswith("_")}
         timed = {name: staticmethod(self.timed(value)) if callable(value) else value for name, value in public.items()}
         return type(f"Timed{type(real).__name__}", (), timed)()
