@@ -15,7 +15,7 @@ from station.formats.provisioning_console import Transcript
 from station.formats.tfm_console import Boot
 from station.ports import Console
 
-SLICE = 0.02
+SLICE = 0.05
 BETWEEN_LOOKS = 0.05
 """All lines are read anew at each look."""
 LINGER = 0.1
