@@ -62,10 +62,7 @@ def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
     (name in resources/boards or path), ``usb_backend`` (a pyusb backend module; empty for libusb) and ``console`` (the
     module that opens the console's URL, empty for none: drivers do not know one another, the configuration does).
     """
-    board = load_board(str(settings.get("board", DEFAULT_BOARD)))
-    serial = str(settings.get("serial", ""))
-    if not serial:
-        raise ConfigError(f"socket {socket}: the station file names no adapter serial number ('serial')")
+    serial, board = _checked(settings, f"socket {socket}: ")
     adapter = Adapter(serial, str(settings.get("usb_backend", "")))
     try:
         return FtdiSocket(adapter, board, str(settings.get("console", DEFAULT_CONSOLE)))
@@ -76,15 +73,21 @@ def open_socket(settings: Mapping[str, object], socket: int) -> FtdiSocket:
 
 def diagnose(settings: Mapping[str, object]) -> str:
     """What the USB backend knows to be missing (see ``station.ports.Diagnose``)."""
-    for name in settings:
-        if name not in KNOWN:
-            raise ConfigError(f"the driver 'ft4232h' has no setting {name!r}{nearest(name, KNOWN)}")
-    if not settings.get("serial"):
-        raise ConfigError("the station file names no adapter serial number ('serial')")
-    load_board(str(settings.get("board", DEFAULT_BOARD)))
+    serial, _ = _checked(settings)
     backend = str(settings.get("usb_backend", ""))
     ask = getattr(importlib.import_module(backend), "diagnose", None) if backend else None
-    return str(ask(str(settings.get("serial", "")))) if ask is not None else ""
+    return str(ask(serial)) if ask is not None else ""
+
+
+def _checked(settings: Mapping[str, object], place: str = "") -> tuple[str, Board]:
+    """Serial number and board; ``ConfigError`` when a setting is unknown, missing or names nothing."""
+    for name in settings:
+        if name not in KNOWN:
+            raise ConfigError(f"{place}the driver 'ft4232h' has no setting {name!r}{nearest(name, KNOWN)}")
+    serial = str(settings.get("serial", ""))
+    if not serial:
+        raise ConfigError(f"{place}the station file names no adapter serial number ('serial')")
+    return serial, load_board(str(settings.get("board", DEFAULT_BOARD)))
 
 
 def _open_console(module: str, board: Board, serial: str) -> Any:
