@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.figures import Aim, Figure, Options, Report
 from benchmarks.live_station import OPERATOR, PIN, SECONDS, virtual_station
+from benchmarks.rest import rest_figure
 from station.chips import DEFAULT_CHIP
 from station.protocol import Answer, Command, PromptView, Scan, SelectRecipe, SignIn, SocketState, Start
 from station.secret import Secret
@@ -87,6 +88,7 @@ def measure(options: Options) -> Report:
         report.figures += _stage_figures(stage, costs[stage][1:])
     both = [_sum(cp, ft) for cp, ft in zip(costs["CP"][1:], costs["FT"][1:], strict=True)]
     report.figures += _stage_figures("CP + FT", both, Aim("<=", 60))
+    report.figures.append(rest_figure())
     report.notes.append(
         "the socket's thread from start to verdict: flow, part, formats, journal, events; round trips hold the polling "
         "of presence and lid, too"

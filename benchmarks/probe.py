@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.children import virtual_bench
 from benchmarks.figures import Aim, Figure, NotMeasuredError, Options, Report, seconds_of
 from benchmarks.part import part_bench
+from benchmarks.rest import rest_figure
 from station.chips import chip_named
 from station.formats.nordic_family import Nvmc, family
 from station.model import EraseWaiver, Segment, Span
@@ -48,6 +49,7 @@ def measure(options: Options) -> Report:
     for chip in PART_CHIPS[: 1 if options.quick else None]:
         with tempfile.TemporaryDirectory(prefix="part-") as folder:
             report.figures += _part_figures(Path(folder), chip, 2 if options.quick else 6)
+    report.figures.append(rest_figure())
     report.notes += [
         f"both sides write {KIB} KiB in blocks of {BLOCK} bytes and read back every byte; the station also halts the "
         "core, erases each page and awaits READY after each page and block",

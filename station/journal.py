@@ -148,6 +148,13 @@ class Journal:
             self._commit(kind, durable=True)
             return row
 
+    def write_all(self, context: Context, kind: str, details: Sequence[Mapping[str, object]]) -> list[Row]:
+        """Append rows and return when they and everything before them are on the disk: all of them, or none."""
+        with self._guard:
+            rows = [self._add(context, kind, "", detail) for detail in details]
+            self._commit(kind, durable=True)
+            return rows
+
     def _add_outcome_to_full_disk(self, context: Context, title: str, detail: Mapping[str, object]) -> Row:
         sentence, self.latched = self.latched, ""
         try:

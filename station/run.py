@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from station.burning import Burning
@@ -36,6 +36,8 @@ from station.verdict import Facts, derive, sentence_of
 __all__ = ["STOPPED", "Burn", "Erasure", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
 
 STOPPED = "the operator stopped the run"
+
+Keepable = bytes | Sealed | str
 
 
 class Run:
@@ -335,18 +337,14 @@ class Run:
 
     # ---- what cannot be made again ----------------------------------------------------------------------------
 
-    def keep(self, name: str, value: bytes | Sealed | str) -> None:
+    def keep(self, name: str, value: Keepable) -> None:
         """Record a value on the disk before it is used; it outlives crashes and is found by the part."""
-        if isinstance(value, Sealed):
-            raw, form = value.blob, "sealed"
-        elif isinstance(value, str):
-            raw, form = value.encode(), "str"
-        elif isinstance(value, bytes):
-            raw, form = value, "bytes"
-        else:
-            raise TypeError(f"{type(value).__name__} is not kept in the journal")
-        detail = {"name": name, "form": form, "value": raw.hex()}
-        self.feed(self._journal.write(self._context, "keep", "", detail))
+        self.keep_all({name: value})
+
+    def keep_all(self, values: Mapping[str, Keepable]) -> None:
+        """Record values that were learnt together: all of them are on the disk afterwards, or none."""
+        for row in self._journal.write_all(self._context, "keep", [_kept(*item) for item in values.items()]):
+            self.feed(row)
 
     def kept(self, name: str) -> bytes | None:
         """What was kept for this part under a name, by whatever run."""
@@ -470,6 +468,18 @@ class _Step:
             self._run.end_title(self._title, "done", self._began)
         else:  # whatever ended it is recorded, then goes on
             self._run.end_title(self._title, "failed", self._began, sentence_of(error))
+
+
+def _kept(name: str, value: Keepable) -> dict[str, object]:
+    if isinstance(value, Sealed):
+        raw, form = value.blob, "sealed"
+    elif isinstance(value, str):
+        raw, form = value.encode(), "str"
+    elif isinstance(value, bytes):
+        raw, form = value, "bytes"
+    else:
+        raise TypeError(f"{type(value).__name__} is not kept in the journal")
+    return {"name": name, "form": form, "value": raw.hex()}
 
 
 def _plain(chip_id_hex: str) -> str:

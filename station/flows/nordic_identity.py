@@ -18,11 +18,13 @@ def identify(run: Run, part: Nordic) -> None:
     run.identify(part.device_id())
 
 
-def keep_instance(run: Run, part: Nordic) -> None:
-    """Keep the instance id of the first token that the part gives; it is read while the run knows who the part is."""
+def new_instance(run: Run, part: Nordic) -> dict[str, bytes]:
+    """The instance id of the first token that the part gives, to be kept; read while the run knows who the part is.
+
+    A token that is none, or that nobody signed, is judged elsewhere.
+    """
     seen = part.boot.signed_id()
-    if seen is not None and run.kept(INSTANCE_ID) is None:
-        run.keep(INSTANCE_ID, seen)  # a token that is none, or that nobody signed, is judged elsewhere
+    return {} if seen is None or run.kept(INSTANCE_ID) is not None else {INSTANCE_ID: seen}
 
 
 def refuse_another(run: Run, seen: bytes | None, since: Title) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from station.errors import ConfigError, FormatError, Reject, StationError
-from station.flows.nordic_identity import INSTANCE_ID, identify, keep_instance, refuse_another, refuse_shared
+from station.flows.nordic_identity import INSTANCE_ID, identify, new_instance, refuse_another, refuse_shared
 from station.flows.nordic_recovery import RECOVER_RECIPE, is_known, recover_new
 from station.formats.attestation import Checked, Token, life_cycle_name
 from station.formats.bl_storage import LifeCycle
@@ -45,7 +45,7 @@ PLAN = Plan(
 BEFORE, AFTER = "before", "after"
 NETWORK_IMAGE, NETWORK_LOCK = "network_image", "network_lock"
 HEARD = "the core was heard at this boot"
-PUBLIC_KEY, TOKEN = "iak_public_key", "attestation_token"
+PUBLIC_KEY, TOKEN, CONSOLE_BOOT = "iak_public_key", "attestation_token", "console_boot"
 
 
 def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
@@ -195,8 +195,8 @@ def _provision(run: Run, part: Nordic) -> None:
         raise
     finally:
         if part.heard is not None:
-            run.keep("console_app", part.heard.said.app.transcript)
-            run.keep("console_net", part.heard.said.net.transcript)
+            said = part.heard.said
+            run.keep_all({"console_app": said.app.transcript, "console_net": said.net.transcript})
     if part.network.child_locks:
         _install_network(run, part)
         _keep_network_lock(run, part)
@@ -270,8 +270,7 @@ def _boot(run: Run, part: Nordic) -> None:
     try:
         part.first_boot()
     finally:
-        run.keep("console_boot", part.boot.transcript)
-        keep_instance(run, part)
+        run.keep_all({CONSOLE_BOOT: part.boot.transcript, **new_instance(run, part)})
 
 
 def _attest(run: Run, part: Nordic, found: Look) -> None:
@@ -282,7 +281,8 @@ def _attest(run: Run, part: Nordic, found: Look) -> None:
         sentence = f"the part is secured, but its attestation token cannot be read: {error}"
         raise Reject(sentence, bin="attestation") from None
     finally:
-        run.keep("console_boot", part.boot.transcript)
+        if part.boot.transcript.encode() != run.kept(CONSOLE_BOOT):
+            run.keep(CONSOLE_BOOT, part.boot.transcript)
     _refuse_identity(run, part, found)
     checked = part.check(token, run.kept(INSTANCE_ID))
     _keep_token(run, part, token, checked)
@@ -291,9 +291,8 @@ def _attest(run: Run, part: Nordic, found: Look) -> None:
     dummy = any("dummy" in problem for problem in checked.problems)
     run.require(not checked.problems, bin="dummy_key" if dummy else "attestation",
                 sentence=f"the part is secured, but {'; '.join(checked.problems)}")  # fmt: skip
-    run.keep(INSTANCE_ID, token.instance_id)
-    if checked.public_key is not None:
-        run.keep(PUBLIC_KEY, checked.public_key.raw)
+    key = checked.public_key
+    run.keep_all({INSTANCE_ID: token.instance_id, **({PUBLIC_KEY: key.raw} if key is not None else {})})
     fresh = " (to the sample's fixed challenge: it proves identity, not freshness)" if token.is_sample else ""
     run.log(f"attested: instance id {token.instance_id.hex()}, {life_cycle_name(token.life_cycle)}{fresh}", "dut")
 
@@ -311,14 +310,14 @@ def _refuse_identity(run: Run, part: Nordic, found: Look) -> None:
 
 def _keep_token(run: Run, part: Nordic, token: Token, checked: Checked) -> None:
     """Also a token that is refused is evidence."""
-    if part.boot.last is not None:
-        run.keep(TOKEN, part.boot.last.token)
+    boot = part.boot.last
     claims = {
         "profile": token.profile.name, "life_cycle": life_cycle_name(token.life_cycle),
         "instance_id": token.instance_id.hex(), "implementation_id": token.implementation_id.hex(),
         "certificate_reference": token.certificate_reference, "problems": list(checked.problems),
     }  # fmt: skip
-    run.keep("attestation_claims", json.dumps(claims))
+    raw = {TOKEN: boot.token} if boot is not None else {}
+    run.keep_all({**raw, "attestation_claims": json.dumps(claims)})
 
 
 def _prove_closed(run: Run, part: Nordic) -> None:

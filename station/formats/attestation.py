@@ -146,8 +146,9 @@ def life_cycle_name(value: int) -> str:
     return LIFE_CYCLES.get(value >> 8, "undefined")
 
 
+@lru_cache(maxsize=64)
 def parse(data: bytes) -> Token:
-    """Read a token; ``FormatError`` with one sentence when it is none of a known profile."""
+    """Read a token, the same one once; ``FormatError`` with one sentence when it is none of a known profile."""
     signed = cose_sign1.parse(data)
     claims = cbor_item.decode(signed.payload, "the claims")
     if not isinstance(claims, dict):

@@ -15,7 +15,7 @@ _PREFIX = re.compile(r"^\[[0-9:.,]+\] <(?P<level>err|wrn|inf|dbg)> (?P<module>[\
 LONGEST_LINE = 4096
 ENOUGH_TO_JUDGE = 16
 GARBAGE_SHARE = 0.25
-_TEXT = frozenset(b"\t\r\n\x1b") | frozenset(range(0x20, 0x7F))
+_TEXT = b"\t\r\n\x1b" + bytes(range(0x20, 0x7F))
 
 
 class Heard(StrEnum):
@@ -59,7 +59,7 @@ class LineAssembler:
     def feed(self, data: bytes) -> list[Line]:
         """Take a chunk; gives the lines that it completes."""
         self._heard += len(data)
-        self._strange += sum(byte not in _TEXT for byte in data)
+        self._strange += len(data.translate(None, _TEXT))
         *whole, rest = (self._rest + data).split(b"\n")
         while len(rest) > LONGEST_LINE:
             whole.append(rest[:LONGEST_LINE])
@@ -68,6 +68,10 @@ class LineAssembler:
         found = [line(raw.decode("ascii", errors="replace").strip("\r")) for raw in whole]
         self._lines += found
         return found
+
+    def whole(self, start: int = 0) -> list[Line]:
+        """The lines that have ended, from that number on."""
+        return self._lines[start:]
 
     @property
     def lines(self) -> tuple[Line, ...]:

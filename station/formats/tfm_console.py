@@ -7,7 +7,7 @@ trusted-firmware-m/tfm_boards/common/nrf_provisioning.c, tfm_hal_platform.c; sam
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from station.errors import FormatError
@@ -17,6 +17,7 @@ from station.formats.provisioning_console import Failure, Outcome, PartNow
 
 WRITES_KEYS = "Writing random Hardware Unique Keys to the KMU."
 DUMMY_KEYS = "This device was provisioned with dummy keys and is NOT secure."
+NO_TOKEN = "attestation"
 BANNER = re.compile(r"\*\*\* Booting (?P<what>.{1,120}?) \*\*\*")
 
 _REFUSALS: tuple[tuple[str, str, str], ...] = (
@@ -30,10 +31,11 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
      "TF-M could not close the debug port of the network core"),
     (re.escape(WRITES_KEYS), "boot_refused",
      "the production firmware makes its own hardware unique keys: it was built without CONFIG_TFM_NRF_PROVISIONING"),
-    (token_dump.FAILURE.pattern, "attestation", "the part gave no attestation token"),
+    (token_dump.FAILURE.pattern, NO_TOKEN, "the part gave no attestation token"),
 )  # fmt: skip
 REFUSALS = tuple(Failure(re.compile(text), PartNow.BURNT, bin, cause) for text, bin, cause in _REFUSALS)
 """The part is past ASSEMBLY whenever this firmware speaks, and its debug port may be closed: only a recovery helps."""
+_ANY_REFUSAL = re.compile("|".join(text for text, _, _ in _REFUSALS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +60,73 @@ class Boot:
         return bool(self.token) or self.outcome is not None
 
 
-def read(lines: Sequence[Line]) -> Boot:
-    """Read the production firmware's port; the last token counts, and makes up for an earlier failure to get one."""
-    dump, token, damage, challenge = token_dump.TokenDump(), b"", "", 0
-    outcome: Outcome | None = None
-    for line in lines:
-        outcome = outcome or _refusal(line)
+class BootReader:
+    """Reads the production firmware's port while it speaks; the last token counts, and makes up for an earlier failure.
+
+    A pattern is looked for once in each line, however often somebody asks what was said so far.
+    """
+
+    def __init__(self) -> None:
+        self._dump = token_dump.TokenDump()
+        self._token, self._damage, self._challenge = b"", "", 0
+        self._refused: Outcome | None = None
+        self._banners: list[str] = []
+        self._fault_lines: list[Line] = []
+        self._speaks = False
+
+    def feed(self, lines: Iterable[Line]) -> None:
+        """Take the lines that follow."""
+        for line in lines:
+            self._feed(line)
+
+    def _feed(self, line: Line) -> None:
+        self._refused = self._refused or _refusal(line)
+        self._speaks = self._speaks or bool(line.text.strip())
+        if zephyr_fault.is_fault_line(line):
+            self._fault_lines.append(line)
+        if banner := BANNER.search(line.text):
+            self._banners.append(banner["what"])
         if asked := token_dump.REQUEST.search(line.text):
-            challenge = int(asked[1])
+            self._challenge = int(asked[1])
         try:
-            whole = dump.feed(line.text)
+            whole = self._dump.feed(line.text)
         except FormatError as error:
-            damage = str(error)
-            continue
+            self._damage = str(error)
+            return
         if whole is not None:
-            token, damage = whole, ""
-            outcome = None if outcome is not None and outcome.bin == "attestation" else outcome
-    fault = zephyr_fault.fault_in(lines)
-    if fault and not token:
-        outcome = outcome or Outcome(PartNow.BURNT, "firmware_fault", f"the production firmware stopped: {fault}")
-    first = [match["what"] for line in lines if (match := BANNER.search(line.text))]
-    boots = first.count(first[0]) if first else 0
-    return Boot(token, challenge, outcome, boots, damage or dump.missing(), any(line.text.strip() for line in lines))
+            self._token, self._damage = whole, ""
+            if self._refused is not None and self._refused.bin == NO_TOKEN:
+                self._refused = None
+
+    @property
+    def boot(self) -> Boot:
+        """What was said so far."""
+        boots = self._banners.count(self._banners[0]) if self._banners else 0
+        damage = self._damage or self._dump.missing()
+        return Boot(self._token, self._challenge, self._outcome, boots, damage, self._speaks)
+
+    @property
+    def _outcome(self) -> Outcome | None:
+        fault = zephyr_fault.fault_in(self._fault_lines) if not self._token else ""
+        if self._refused is not None or not fault:
+            return self._refused
+        return Outcome(PartNow.BURNT, "firmware_fault", f"the production firmware stopped: {fault}")
+
+
+def read(lines: Iterable[Line]) -> Boot:
+    """Read all that the production firmware's port said."""
+    reader = BootReader()
+    reader.feed(lines)
+    return reader.boot
 
 
 def _refusal(line: Line) -> Outcome | None:
+    if _ANY_REFUSAL.search(line.text) is None:
+        return None
     for refusal in REFUSALS:
         if found := refusal.pattern.search(line.text):
             groups = found.groupdict()
-            detail = groups.get("detail") or (found[1] if refusal.bin == "attestation" else "")
+            detail = groups.get("detail") or (found[1] if refusal.bin == NO_TOKEN else "")
             cause = f"{refusal.cause} ({detail.strip()})" if detail else refusal.cause
             return Outcome(refusal.now, refusal.bin, cause)
     return None

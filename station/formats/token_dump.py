@@ -15,8 +15,8 @@ from station.formats.console_lines import LineAssembler
 REQUEST = re.compile(r"Requesting initial attestation token with ([0-9]{1,4}) byte challenge\.")
 ANNOUNCEMENT = re.compile(r"Received initial attestation token of ([0-9]{1,5}) bytes\.")
 FAILURE = re.compile(r"psa_initial_attest_get_token \(err (-?[0-9]{1,10})\)")
-HEADER = re.compile(r"^\s*0 +1 +2 +3 +4 +5 +6 +7 +8 +9 +A +B +C +D +E +F\s*$")
 _ROW = re.compile(r"^\s*((?:[0-9A-F]{2} +){1,16})\|  (.*)$")
+_AS_PRINTED = bytes(byte if 0x20 <= byte < 0x7F else ord(".") for byte in range(0x100))
 ROW_BYTES = 16
 MOST_BYTES = 4096
 TOKEN_BEGINS = b"\xd2"
@@ -47,7 +47,7 @@ class TokenDump:
                 raise FormatError(f"expected a token of at most {MOST_BYTES} bytes, the part announced {self._length}")
             return None
         row = _ROW.match(line) if self._length else None
-        if row is None or HEADER.match(line):
+        if row is None:
             return None
         try:
             self._take(bytes.fromhex(row[1]), row[2])
@@ -108,4 +108,4 @@ def find(raw: bytes) -> bytes:
 
 
 def _printed(raw: bytes) -> str:
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in raw)
+    return raw.translate(_AS_PRINTED).decode("ascii")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
-
 from token_help import DUMMY_KEY, claims, dump, instance_id, point, sign
 
 from station.cli import cli

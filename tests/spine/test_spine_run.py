@@ -181,6 +181,21 @@ def test_kept_values_are_on_the_disk_before_they_are_used_and_outlive_the_proces
     journal.close()
 
 
+def test_values_kept_together_are_all_on_the_disk_or_none_of_them(tmp_path):
+    journal = open_journal(tmp_path)
+    run = new_run(journal)
+    before = journal.syncs
+    run.keep_all({"claims": "words", "token": b"\xd2"})
+    assert journal.syncs == before + 1
+    assert (run.kept("claims"), run.kept("token")) == (b"words", b"\xd2")
+    with pytest.raises(TypeError, match="Secret is not kept"):
+        run.keep_all({"first": b"1", "second": Secret(b"0123456789abcdef", "token")})  # type: ignore[dict-item]
+    journal.flush()
+    assert run.kept("first") is None
+    assert [row["name"] for row in rows_of(journal, "keep")] == ["claims", "token"]
+    journal.close()
+
+
 def test_a_secret_is_not_kept(journal):
     run = new_run(journal)
     with pytest.raises(TypeError, match="Secret is not kept"):

@@ -17,7 +17,7 @@ from station.ports import Console
 
 SLICE = 0.05
 BETWEEN_LOOKS = 0.05
-"""All lines are read anew at each look."""
+"""The provisioning image's lines are read anew at each look."""
 LINGER = 0.1
 """What follows the last expected line closely still belongs to it."""
 SPEAK_SECONDS = 2.0
@@ -98,15 +98,16 @@ class Consoles:
 
     def until(self, finished: Callable[[Said], bool], deadline: Deadline) -> Said:
         """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said."""
-        next_look, new = Deadline(0), False
-        while not deadline.passed:
-            new = self._listen(SLICE) or new
-            if not new or not next_look.passed:
-                continue
-            if finished(self.said):
-                self._linger()
+        next_look, new = Deadline(0), True
+        while True:
+            if new and next_look.passed:
+                if finished(self.said):
+                    self._linger()
+                    break
+                next_look, new = Deadline(BETWEEN_LOOKS), False
+            if deadline.passed:
                 break
-            next_look, new = Deadline(BETWEEN_LOOKS), False
+            new = self._listen(SLICE) or new
         return self.said
 
     def _linger(self) -> None:
@@ -118,8 +119,11 @@ class Consoles:
         """Take what has come on every port, waiting on the first one; True when a line was completed."""
         new = False
         for name, port in self._ports.items():
+            heard = port.read(Deadline(seconds if name == "app" else 0))
+            if not heard:
+                continue
             assembler: LineAssembler = getattr(self.said, name)
-            for line in assembler.feed(port.read(Deadline(seconds if name == "app" else 0))):
+            for line in assembler.feed(heard):
                 new = True
                 if line.text.strip():
                     self._log(line.text, "dut" if name == "app" else "dut net", "info")

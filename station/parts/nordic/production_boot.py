@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from station.deadline import Deadline
 from station.errors import FormatError, PartError
-from station.formats import attestation, tfm_console
+from station.formats import attestation
 from station.formats.attestation import Token
 from station.formats.bl_storage import LifeCycle, life_cycle
 from station.formats.console_lines import Heard
 from station.formats.provisioning_console import Outcome
-from station.formats.tfm_console import Boot
+from station.formats.tfm_console import NO_TOKEN, Boot, BootReader
 from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, ResetKind
 from station.parts.nordic import consoles
 from station.parts.nordic.consoles import Consoles, Said
@@ -20,7 +20,7 @@ from station.parts.nordic.evidence import DUMMY, HALF, NETWORK, ONLY_RECOVERY
 from station.ports import Probe
 
 CLOSED_PORT = "the debug port of the application core is closed"
-REFUSED, NO_TOKEN = "boot_refused", "attestation"
+REFUSED = "boot_refused"
 FINAL_REFUSALS = (REFUSED, NETWORK, DUMMY)
 """What TF-M refuses for good; anything else may have been one boot's trouble."""
 
@@ -49,15 +49,16 @@ class ProductionBoot:
 
         ``first_words``: a part that has said nothing by then, in seconds, has nothing to say.
         """
+        words = _Words()
         with self._ears.turn():
             self._ears.clear()
             self._probe.reset(kind)
             deadline = Deadline(self._seconds)
             if first_words is not None:
                 self._ears.until(_has_begun, Deadline(min(first_words, self._seconds)))
-            if first_words is None or (_has_begun(self._ears.said) and not _is_finished(self._ears.said)):
-                self._ears.until(_is_finished, deadline)
-        self.last = tfm_console.read(self._ears.said.app.lines)
+            if first_words is None or _has_begun(self._ears.said):
+                self._ears.until(words.are_all, deadline)
+        self.last = words.boot(self._ears.said)
         return self.last
 
     def first(self, kind: ResetKind) -> None:
@@ -159,5 +160,21 @@ def _has_begun(said: Said) -> bool:
     return said.app.heard is not Heard.NOTHING
 
 
-def _is_finished(said: Said) -> bool:
-    return tfm_console.read(said.app.lines).finished
+class _Words:
+    """The words of one boot, each line read once however often somebody asks."""
+
+    def __init__(self) -> None:
+        self._reader = BootReader()
+        self._taken = 0
+
+    def are_all(self, said: Said) -> bool:
+        """Whether nothing more is to be expected."""
+        new = said.app.whole(self._taken)
+        self._taken += len(new)
+        self._reader.feed(new)
+        return self._reader.boot.finished
+
+    def boot(self, said: Said) -> Boot:
+        """All that was said, with a last line that has no end."""
+        self._reader.feed(said.app.lines[self._taken :])
+        return self._reader.boot
