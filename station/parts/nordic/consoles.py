@@ -16,8 +16,8 @@ from station.formats.tfm_console import Boot
 from station.ports import Console
 
 SLICE = 0.05
-BETWEEN_LOOKS = 0.05
-"""The provisioning image's lines are read anew at each look."""
+GATHER = 0.05
+"""What follows a first byte within this time is read with it: a thread that is woken for each line is mostly woken."""
 LINGER = 0.1
 """What follows the last expected line closely still belongs to it."""
 SPEAK_SECONDS = 2.0
@@ -98,16 +98,12 @@ class Consoles:
 
     def until(self, finished: Callable[[Said], bool], deadline: Deadline) -> Said:
         """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said."""
-        next_look, new = Deadline(0), True
-        while True:
-            if new and next_look.passed:
-                if finished(self.said):
-                    self._linger()
-                    break
-                next_look, new = Deadline(BETWEEN_LOOKS), False
+        new = True
+        while not (new and finished(self.said)):
             if deadline.passed:
-                break
-            new = self._listen(SLICE) or new
+                return self.said
+            new = self._listen(SLICE)
+        self._linger()
         return self.said
 
     def _linger(self) -> None:
@@ -116,18 +112,21 @@ class Consoles:
             self._listen(SLICE)
 
     def _listen(self, seconds: float) -> bool:
-        """Take what has come on every port, waiting on the first one; True when a line was completed."""
-        new = False
-        for name, port in self._ports.items():
-            heard = port.read(Deadline(seconds if name == "app" else 0))
-            if not heard:
-                continue
-            assembler: LineAssembler = getattr(self.said, name)
-            for line in assembler.feed(heard):
-                new = True
-                if line.text.strip():
-                    self._log(line.text, "dut" if name == "app" else "dut net", "info")
-        return new
+        """Take what has come on every port, waiting for the first one; True when a line was completed."""
+        heard = self._ports["app"].read(Deadline(seconds))
+        if heard:
+            self._pause(GATHER)
+        new = self._take("app", heard + self._ports["app"].read(Deadline(0)))
+        return ("net" in self._ports and self._take("net", self._ports["net"].read(Deadline(0)))) or new
+
+    def _take(self, name: str, heard: bytes) -> bool:
+        """Bytes of one port into its lines and the log; True when a line was completed."""
+        assembler: LineAssembler = getattr(self.said, name)
+        lines = assembler.feed(heard) if heard else []
+        for line in lines:
+            if line.text.strip():
+                self._log(line.text, "dut" if name == "app" else "dut net", "info")
+        return bool(lines)
 
 
 def provisioning_problem(said: Said, app: Transcript, net: Transcript | None) -> str:
