@@ -48,16 +48,18 @@ class PortTime:
         return wrapper
 
     def port(self, real: Any) -> Any:
-        """A port of the same face whose public methods are timed; one for as long as the real one is open."""
-        known = self._ports.get(id(real))
-        if known is None or known[0] is not real:
-            known = self._ports[id(real)] = (real, self._faced(real))
-        return known[1]
+        """A port of the same face whose public methods are timed; one for each real one, which is kept with it."""
+        if id(real) not in self._ports:
+            self._ports[id(real)] = (real, self._faced(real))
+        return self._ports[id(real)][1]
 
     def _faced(self, real: Any) -> Any:
-        public = {name: getattr(real, name) for name in dir(real) if not name.startswith("_")}
-        timed = {name: staticmethod(self.timed(value)) if callable(value) else value for name, value in public.items()}
-        return type(f"Timed{type(real).__name__}", (), timed)()
+        def member(name: str) -> Any:
+            value = getattr(real, name)
+            return staticmethod(self.timed(value)) if callable(value) else property(lambda _: getattr(real, name))
+
+        face = {name: member(name) for name in dir(real) if not name.startswith("_")}
+        return type(f"Timed{type(real).__name__}", (), face)()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -151,7 +151,13 @@ class Journal:
     def write_all(self, context: Context, kind: str, details: Sequence[Mapping[str, object]]) -> list[Row]:
         """Append rows and return when they and everything before them are on the disk: all of them, or none."""
         with self._guard:
-            rows = [self._add(context, kind, "", detail) for detail in details]
+            before = self._sequence, self._floor_us, len(self._buffer)
+            try:
+                rows = [self._add(context, kind, "", detail) for detail in details]
+            except BaseException:  # one that cannot be encoded takes the others with it
+                self._sequence, self._floor_us, length = before
+                del self._buffer[length:]
+                raise
             self._commit(kind, durable=True)
             return rows
 

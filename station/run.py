@@ -53,6 +53,7 @@ class Run:
         self._burning = False
         self._quarantine = ""
         self._erased = ""
+        self._kept_here: dict[str, dict[str, object]] = {}
         self.contact_lost = ""
         self.asked: set[str] = set()
         self.pack = services.pack
@@ -312,6 +313,7 @@ class Run:
         """
         where = self._context.but(device_id=_plain(chip_id_hex))
         self._erased = where.device_id
+        self._kept_here.clear()
         detail = {"reason": waiver.reason, "waiver": waiver.row}
         if self._journal.conflict(where.label_kind, where.label, where.device_id):
             self._journal.write(where.but(label_kind="", label=""), "erased", "", detail)
@@ -342,9 +344,17 @@ class Run:
         self.keep_all({name: value})
 
     def keep_all(self, values: Mapping[str, Keepable]) -> None:
-        """Record values that were learnt together: all of them are on the disk afterwards, or none."""
-        for row in self._journal.write_all(self._context, "keep", [_kept(*item) for item in values.items()]):
+        """Record values that were learnt together: all of them are on the disk afterwards, or none.
+
+        What this run has kept already, and is the same, is not written again.
+        """
+        details = {name: _kept(name, value) for name, value in values.items()}
+        fresh = {name: detail for name, detail in details.items() if self._kept_here.get(name) != detail}
+        if not fresh:
+            return
+        for row in self._journal.write_all(self._context, "keep", list(fresh.values())):
             self.feed(row)
+        self._kept_here |= fresh
 
     def kept(self, name: str) -> bytes | None:
         """What was kept for this part under a name, by whatever run."""

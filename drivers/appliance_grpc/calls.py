@@ -52,15 +52,18 @@ class Calls:
         """The target that was used last."""
         return self._address or self._settings.target
 
-    def run(self, call: str, request: Any, metadata: Metadata) -> tuple[Any, dict[str, str]]:
-        """Carry out one call; returns the answer and the metadata that came with it, raises ``CallFailed``."""
+    def run(self, call: str, request: Any, metadata: Metadata, cancels: int) -> tuple[Any, dict[str, str]]:
+        """Carry out one call; returns the answer and the metadata that came with it, raises ``CallFailed``.
+
+        ``cancels``: of the moment when the caller began; a cancel since then ends this call, too.
+        """
         method = getattr(self._current_stub(), call)
-        started, cancels = time.monotonic(), self.cancels
+        started = time.monotonic()
         running = method.future(request, timeout=self._settings.deadline, metadata=metadata)
         with self._lock:
             self._running.add(running)
             cancelled = self._cancels != cancels
-        if cancelled:  # after the call had begun, and before it could be found among those in flight
+        if cancelled:  # before it could be found among those in flight
             running.cancel()
         try:
             answer = running.result()
@@ -87,7 +90,7 @@ class Calls:
 
     @property
     def cancels(self) -> int:
-        """How often calls were cancelled; ``pause`` compares with it."""
+        """How often calls were cancelled; ``run`` and ``pause`` compare with it."""
         with self._lock:
             return self._cancels
 

@@ -173,7 +173,8 @@ class GrpcAppliance:
             return found
         try:
             self._init_session(sku, f"{sku}.doctor")
-            self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(f"{sku}.doctor"))
+            self._calls.run("CloseSession", pa_pb2.CloseSessionRequest(), self._metadata(f"{sku}.doctor"),
+                            self._calls.cancels)  # fmt: skip
             return [] if sku in self._one_fleet else self._diagnose_fleet(sku)
         except CallFailed as failed:
             return [diagnose_login(failed, self._calls.address)]
@@ -246,13 +247,13 @@ class GrpcAppliance:
         cancels = self._calls.cancels
         for pause in FLEET_PAUSES if self._settings.is_fleet else ():
             try:
-                return self._calls.run(call, request, metadata)
+                return self._calls.run(call, request, metadata, cancels)
             except CallFailed as failed:
                 if not failed.not_answered:
                     raise
                 log.warning("%s was not answered by one instance of the appliance, asking another one", call)
                 self._calls.pause(call, pause, cancels)
-        return self._calls.run(call, request, metadata)
+        return self._calls.run(call, request, metadata, cancels)
 
     def _session(self, sku: str) -> Secret:
         with self._lock:

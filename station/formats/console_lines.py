@@ -54,6 +54,7 @@ class LineAssembler:
     _rest: bytes = b""
     _heard: int = 0
     _strange: int = 0
+    _spoken: bool = False
     _lines: list[Line] = field(default_factory=list)
 
     def feed(self, data: bytes) -> list[Line]:
@@ -65,6 +66,7 @@ class LineAssembler:
             whole.append(rest[:LONGEST_LINE])
             rest = rest[LONGEST_LINE:]
         self._rest = rest
+        self._spoken = self._spoken or any(raw.strip() and not raw.translate(None, _TEXT) for raw in whole)
         found = [line(raw.decode("ascii", errors="replace").strip("\r")) for raw in whole]
         self._lines += found
         return found
@@ -74,19 +76,30 @@ class LineAssembler:
         return self._lines[start:]
 
     @property
+    def unfinished(self) -> tuple[Line, ...]:
+        """The last line as long as it has no end; empty when there is none."""
+        rest = self._rest.decode("ascii", errors="replace").strip("\r")
+        return (line(rest),) if rest else ()
+
+    @property
     def lines(self) -> tuple[Line, ...]:
         """All lines so far, with an unfinished last one."""
-        rest = self._rest.decode("ascii", errors="replace").strip("\r")
-        return (*self._lines, line(rest)) if rest else tuple(self._lines)
+        return (*self._lines, *self.unfinished)
 
     @property
     def heard(self) -> Heard:
-        """Nothing, mostly bytes that no console sends (a wrong baud rate, a loose wire), or text."""
-        if not self._heard:
-            return Heard.NOTHING
-        if self._heard >= ENOUGH_TO_JUDGE and self._strange > GARBAGE_SHARE * self._heard:
-            return Heard.GARBAGE
-        return Heard.TEXT
+        """Nothing, mostly bytes that no console sends (a wrong baud rate, a loose wire), or text.
+
+        A few strange bytes alone are nothing: a line that is switched on gives such.
+        """
+        if self._strange <= GARBAGE_SHARE * self._heard:
+            return Heard.TEXT if self._heard else Heard.NOTHING
+        return Heard.GARBAGE if self._heard >= ENOUGH_TO_JUDGE else Heard.NOTHING
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether a whole line of text has come without a strange byte in it: somebody is there, and is understood."""
+        return self._spoken
 
     @property
     def transcript(self) -> str:

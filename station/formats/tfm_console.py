@@ -113,13 +113,6 @@ class BootReader:
         return Outcome(PartNow.BURNT, "firmware_fault", f"the production firmware stopped: {fault}")
 
 
-def read(lines: Iterable[Line]) -> Boot:
-    """Read all that the production firmware's port said."""
-    reader = BootReader()
-    reader.feed(lines)
-    return reader.boot
-
-
 def _refusal(line: Line) -> Outcome | None:
     if _ANY_REFUSAL.search(line.text) is None:
         return None

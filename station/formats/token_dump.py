@@ -30,11 +30,6 @@ class TokenDump:
         self._length = 0
         self._raw = b""
 
-    @property
-    def announced(self) -> int:
-        """Length in bytes that the part announced; 0 before it did."""
-        return self._length
-
     def feed(self, line: str) -> bytes | None:
         """Take one line; the token with its last row. A second announcement (a reboot) starts anew.
 

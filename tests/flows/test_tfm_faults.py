@@ -263,6 +263,21 @@ def test_trouble_of_one_boot_is_tried_once_more(nordic, fault):
     assert any("attested" in text for _, text in result.witness.lines)
 
 
+def test_each_run_keeps_what_it_heard_although_it_heard_the_same(nordic):
+    bench = nordic("nrf9160", boot_seconds=0.9)
+
+    def without_token(part, run):
+        part.boot.listen = lambda *how, listen=part.boot.listen, **more: (bench.fault("token_error"),
+                                                                          listen(*how, **more))[1]  # fmt: skip
+
+    runs = [bench.run(before=without_token) for _ in range(2)]
+    assert [(run.kind, run.bin) for run in runs] == [("fail", "attestation")] * 2
+    rows = bench.journal.rows("WHERE kind = 'keep' ORDER BY seq")
+    heard = [(row.context.run, row.detail["value"]) for row in rows if row.detail["name"] == "console_boot"]
+    first, second = sorted({run for run, _ in heard})
+    assert [value for run, value in heard if run == second][-1] in [value for run, value in heard if run == first]
+
+
 def test_a_silent_production_firmware_leaves_the_part_in_quarantine_not_lost(nordic):
     """It is closed and says nothing: nobody can know. With its console back it is asked, and nothing is done twice."""
     bench = nordic("nrf5340", boot_seconds=0.7)

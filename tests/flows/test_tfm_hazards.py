@@ -47,6 +47,32 @@ def test_a_network_core_that_is_off_is_not_taken_for_a_closed_one(nordic):
     assert bench.chip["cores"]["net"]["approtect"] == 0x50FA50FA
 
 
+class Glitch:
+    """A console whose line gives one strange byte whenever the part is reset."""
+
+    def __init__(self, port):
+        self.port, self.stray = port, b""
+
+    def clear(self):
+        self.port.clear()
+        self.stray = b"\x00"
+
+    def read(self, deadline):
+        stray, self.stray = self.stray, b""
+        return stray + self.port.read(deadline)
+
+
+def test_a_stray_byte_on_its_line_is_no_word_of_the_network_core(nordic):
+    bench = nordic("nrf5340")
+    bench.build(tfm_app={"lock_net": False, "starts_net": False})
+
+    def glitch(part, run):
+        part._consoles._ports["net"] = Glitch(part._consoles._ports["net"])
+
+    result = bench.run(before=glitch)
+    assert (result.kind, result.bin) == ("fail", "debug_open") and "nothing shows that it is on" in result.reason
+
+
 @pytest.mark.parametrize("image", [True, False])
 def test_this_station_closes_the_network_core(nordic, image):
     """With net_lock = "host" the word itself is the proof, whatever the firmware does with that core."""

@@ -37,6 +37,25 @@ def test_lines_do_not_depend_on_the_chunks(texts, data):
     assert assembler.transcript == "\n".join(texts)
 
 
+@pytest.mark.parametrize(
+    ("raw", "spoken"),
+    [
+        (b"", 0),
+        (b"\x00", 0),
+        (b"\x00\n", 0),
+        (b"\r\n", 0),
+        (b"*** Boot", 0),
+        (b"*** \xfe ***\n", 0),
+        (b"*** Boot\n", 1),
+    ],
+)
+def test_only_a_whole_line_without_a_strange_byte_shows_that_somebody_speaks(raw, spoken):
+    assembler = LineAssembler()
+    for byte in raw:
+        assembler.feed(bytes([byte]))
+    assert assembler.has_spoken == bool(spoken)
+
+
 def test_a_colour_code_may_be_cut_in_two():
     assembler = LineAssembler()
     assert assembler.feed(b"Suc\x1b[") == [] and assembler.feed(b"1mcess!\r\n")[0].text == "Success!"
@@ -59,7 +78,8 @@ def test_what_never_ends_is_cut():
     [
         (b"", Heard.NOTHING),
         (b"*** Booting nRF Connect SDK ***\r\n", Heard.TEXT),
-        (b"\x00", Heard.TEXT),  # one stray byte of a line that is switched on says nothing
+        (b"\x00", Heard.NOTHING),  # one stray byte of a line that is switched on says nothing
+        (b"\x00Boot", Heard.TEXT),
         (b"\xf8\x00\xfe\x80\x1e" * 20, Heard.GARBAGE),
         (b"*** Booting \xff Zephyr OS \x00 ***\r\n", Heard.TEXT),
     ],

@@ -82,8 +82,8 @@ def test_the_three_words_of_success_are_three_things():
     )
     assert not provisioning_console.read_app([*app_lines[:4], *tfm_lines]).succeeded
     assert not provisioning_console.read_net([net_lines[0], *tfm_lines]).succeeded
-    assert tfm_console.read(tfm_lines).outcome.bin == "boot_refused"
-    assert tfm_console.read(app_lines).outcome is None and tfm_console.read(net_lines).outcome is None
+    assert boot_of(tfm_lines).outcome.bin == "boot_refused"
+    assert boot_of(app_lines).outcome is None and boot_of(net_lines).outcome is None
 
 
 def test_swapped_ports_are_told_apart():
@@ -270,8 +270,14 @@ REFUSALS = [
 ]
 
 
+def boot_of(lines):
+    reader = tfm_console.BootReader()
+    reader.feed(lines)
+    return reader.boot
+
+
 def boot(*texts):
-    return tfm_console.read([console_lines.line(text) for text in texts])
+    return boot_of([console_lines.line(text) for text in texts])
 
 
 @pytest.mark.parametrize("prefix", ["", "[WRN] ", "\x1b[1;31m[ERR] ", "[Sec Thread] "])

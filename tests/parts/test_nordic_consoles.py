@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from token_help import claims, dump, sign
 
 from station.deadline import Deadline
+from station.errors import AdapterLost, Stopped
+from station.formats import tfm_console
 from station.formats.console_lines import LineAssembler
 from station.parts.nordic import production_boot
 from station.parts.nordic.consoles import Consoles, Said
@@ -14,50 +17,90 @@ BOOT = "\r\n".join(["*** Booting nRF Connect SDK v3.1.0 ***", *dump(TOKEN)]).enc
 
 
 class Port:
-    """Gives its chunks one at a time; a read after the last one is a wait for nothing."""
+    """Gives its chunks one at a time, an exception as one; a read after the last one waits to its deadline."""
 
     def __init__(self, *chunks):
-        self.chunks, self.waits = list(chunks), 0
+        self.chunks, self.reads = list(chunks), 0
 
     def clear(self):
         """A port in memory has nothing old."""
 
     def read(self, deadline):
-        if self.chunks:
-            return self.chunks.pop(0)
-        self.waits += 1
-        return b""
+        self.reads += 1
+        chunk = self.chunks.pop(0) if self.chunks else b""
+        if isinstance(chunk, Exception):
+            raise chunk
+        while not chunk and not deadline.passed:
+            pass
+        return chunk
 
 
-def ears(*ports):
-    return Consoles(*ports, *[None] * (2 - len(ports)), lambda *line: None, lambda seconds: None)
+def ears(app, net=None, pause=lambda seconds: None):
+    return Consoles(app, net, lambda *line: None, pause)
+
+
+def texts(listening):
+    return [line.text for line in listening.said.app.lines]
 
 
 def test_what_has_been_said_before_is_not_waited_for():
     port = Port(b"one\n", b"two\n")
     listening = ears(port)
     listening.until(lambda said: len(said.app.lines) == 2, Deadline(600))
-    asked = []
-    listening.until(lambda said: asked.append(port.waits) is None, Deadline(600))  # asked once, before any read
-    assert len(asked) == 1
+    looks = []
+    listening.until(lambda said: looks.append(port.reads) or True, Deadline(0))
+    assert looks == [looks[0]] and looks[0] <= port.reads, "asked once, before any more is read"
 
 
-def test_what_comes_at_the_last_moment_is_still_judged():
-    listening = ears(Port(b"one\n"))
-    said = listening.until(lambda said: bool(said.app.lines), Deadline(600))
-    assert [line.text for line in said.app.lines] == ["one"]
+def test_what_came_in_the_last_read_is_still_judged():
+    looks, port, deadline = [], Port(b"last\n"), Deadline(600)
+    read = port.read
+
+    def late(_):
+        deadline._end = 0.0
+        return read(deadline)
+
+    port.read = late
+    ears(port).until(lambda said: looks.append(len(said.app.lines)), deadline)
+    assert looks == [0, 1]
 
 
-def test_each_line_of_a_boot_is_read_once_and_the_last_one_without_its_end():
-    said, words, read = Said(), production_boot._Words(), []
-    feed = words._reader.feed
-    words._reader.feed = lambda lines: feed(read.extend(lines) or lines)
-    for start in range(0, len(BOOT), 100):
-        said.app.feed(BOOT[start : start + 100])
-        assert not words.are_all(said)  # the last row has no end yet
-    found = words.boot(said)
-    assert found.token == TOKEN and found.finished and found.boots == 1
-    assert read == list(said.app.lines)
+def test_what_was_heard_is_there_whatever_the_next_read_brings():
+    listening = ears(Port(b"Failed to lock debug in network core.\n", AdapterLost("gone")))
+    with pytest.raises(AdapterLost):
+        listening.until(lambda said: False, Deadline(600))
+    assert texts(listening) == ["Failed to lock debug in network core."]
+
+
+def test_what_was_heard_is_there_when_a_stop_ends_the_listening():
+    def stopped(seconds):
+        raise Stopped("by the operator")
+
+    listening = ears(Port(b"one\n"), pause=stopped)
+    with pytest.raises(Stopped):
+        listening.until(lambda said: False, Deadline(600))
+    assert texts(listening) == ["one"]
+
+
+def test_what_follows_closely_is_read_with_it():
+    pauses = []
+    listening = ears(Port(b"one\n", b"two\n", b"three\n"), Port(b"", b"net\n"), pauses.append)
+    looks = []
+    listening.until(lambda said: looks.append(len(said.app.lines)) or len(said.app.lines) == 3, Deadline(600))
+    assert looks == [0, 2, 3] and len(pauses) == 2
+    assert [line.text for line in listening.said.net.lines] == ["net"]
+
+
+def test_each_line_of_a_boot_is_read_once_and_one_without_an_end_counts(monkeypatch):
+    read, refusal = [], tfm_console._refusal
+    monkeypatch.setattr(tfm_console, "_refusal", lambda line: (read.append(line.text), refusal(line))[1])
+    said, words, lines = Said(), production_boot._Words(), BOOT.splitlines(keepends=True)
+    for line in lines[:-1]:
+        said.app.feed(line)
+        assert not words.are_all(said)
+    said.app.feed(lines[-1])
+    assert words.are_all(said) and words.boot(said).token == TOKEN
+    assert read == [line.decode().strip("\r\n") for line in [*lines, lines[-1]]]
 
 
 def test_only_lines_that_have_ended_are_whole():

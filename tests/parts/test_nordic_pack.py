@@ -205,6 +205,17 @@ def test_an_image_of_another_family_is_named(own, chip, content, words):
     assert any(words in said for file, _, said in place.findings() if file.name == "tfm_app.hex")
 
 
+def test_what_does_not_go_together_hides_nothing_else(own):
+    place = own("nrf5340")
+    app, net = ((place.pack.parent / "images" / f"provisioning_{core}.hex").read_text().splitlines()
+                for core in ("app", "net"))  # fmt: skip
+    place.put("provisioning_app.hex", "\n".join([*app[:-1], *net, ""]))
+    place.change(place.pack, f'certificate_reference = "{REFERENCE}"', 'certificate_reference = "1234567890123-12345"')
+    said = " ".join(sentence for _, _, sentence in place.findings())
+    assert "which net_lock = 'production' leaves to production" in said
+    assert "certificate_reference: expected" in said
+
+
 @pytest.mark.parametrize(("word", "refused"), [(0x50FA_5AA5, True), (0x50FA_50FA, False), (0xFFFF_FFFF, False)])
 def test_only_a_word_that_closes_the_port_is_said_to_close_it(own, word, refused):
     place = own("nrf5340")

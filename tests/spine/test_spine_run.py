@@ -190,9 +190,16 @@ def test_values_kept_together_are_all_on_the_disk_or_none_of_them(tmp_path):
     assert (run.kept("claims"), run.kept("token")) == (b"words", b"\xd2")
     with pytest.raises(TypeError, match="Secret is not kept"):
         run.keep_all({"first": b"1", "second": Secret(b"0123456789abcdef", "token")})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):  # whatever cannot be encoded
+        journal.write_all(run.context, "keep", [{"name": "first", "form": "bytes", "value": "00"}, {"name": object()}])
     journal.flush()
     assert run.kept("first") is None
-    assert [row["name"] for row in rows_of(journal, "keep")] == ["claims", "token"]
+    run.keep_all({"claims": "words", "token": b"\xd3"})  # the same words again are not written again
+    assert journal.syncs == before + 2 and run.kept("token") == b"\xd3"
+    assert [row["name"] for row in rows_of(journal, "keep")] == ["claims", "token", "token"]
+    another = new_run(journal)
+    another.keep("token", b"\xd3")  # each run says what it has seen
+    assert len(rows_of(journal, "keep")) == 4
     journal.close()
 
 

@@ -83,9 +83,9 @@ class Consoles:
             yield
             if self.are_proved:
                 return
-            if self._net_counts and self.said.app.heard is Heard.TEXT:
-                self.until(lambda said: said.net.heard is Heard.TEXT, Deadline(SPEAK_SECONDS))
-            _PROVED.update(self._ports[name] for name in self._counted if getattr(self.said, name).heard is Heard.TEXT)
+            if self._net_counts and self.said.app.has_spoken:
+                self.until(lambda said: said.net.has_spoken, Deadline(SPEAK_SECONDS))
+            _PROVED.update(self._ports[name] for name in self._counted if getattr(self.said, name).has_spoken)
 
     @property
     def are_proved(self) -> bool:
@@ -97,7 +97,10 @@ class Consoles:
         return ("app", "net") if self._net_counts else ("app",)
 
     def until(self, finished: Callable[[Said], bool], deadline: Deadline) -> Said:
-        """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said."""
+        """Listen until ``finished``, and a moment longer, or until the deadline; gives what was said.
+
+        ``finished`` is asked at once, then whenever something has come. Outside a burn a stop ends it.
+        """
         new = True
         while not (new and finished(self.said)):
             if deadline.passed:
@@ -112,21 +115,24 @@ class Consoles:
             self._listen(SLICE)
 
     def _listen(self, seconds: float) -> bool:
-        """Take what has come on every port, waiting for the first one; True when a line was completed."""
-        heard = self._ports["app"].read(Deadline(seconds))
-        if heard:
+        """Take what has come on every port, waiting for the first one; True when anything has."""
+        new = self._take("app", seconds)
+        if new:
             self._pause(GATHER)
-        new = self._take("app", heard + self._ports["app"].read(Deadline(0)))
-        return ("net" in self._ports and self._take("net", self._ports["net"].read(Deadline(0)))) or new
+        for name in self._ports:
+            new = self._take(name, 0) or new
+        return new
 
-    def _take(self, name: str, heard: bytes) -> bool:
-        """Bytes of one port into its lines and the log; True when a line was completed."""
+    def _take(self, name: str, seconds: float) -> bool:
+        """Bytes of one port into its lines and the log, at once: what comes next may be an exception."""
+        heard = self._ports[name].read(Deadline(seconds))
+        if not heard:
+            return False
         assembler: LineAssembler = getattr(self.said, name)
-        lines = assembler.feed(heard) if heard else []
-        for line in lines:
+        for line in assembler.feed(heard):
             if line.text.strip():
                 self._log(line.text, "dut" if name == "app" else "dut net", "info")
-        return bool(lines)
+        return True
 
 
 def provisioning_problem(said: Said, app: Transcript, net: Transcript | None) -> str:

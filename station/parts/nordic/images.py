@@ -79,24 +79,24 @@ def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unf
     others = [finding for name in used for finding in _another_family(settings, name, raw[name])]
     unusable = list(_unusable(settings, raw))
     yield from (*others, *unusable)
-    if not others and not unusable:
+    if not others and not any(True for _ in _unreadable(settings, raw)):
         yield from _against_settings(settings, raw)
 
 
 def _unusable(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
-    """What is missing, cannot be read, or does not go together."""
-    names = needed(settings)
-    for name in names:
+    """What is missing, cannot be read, or, when all is there, does not go together."""
+    each = list(_unreadable(settings, raw))
+    yield from each or _joint_findings(settings, raw)
+
+
+def _unreadable(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
+    """What is missing or cannot be used, each file by itself."""
+    for name in needed(settings):
         if name not in raw:
             yield Unfit(image=name, sentence=f"expected the image '{name}' in the pack, but it names none")
-    bad = False
     for name in wanted(settings, tuple(raw)):
         if name in raw:
-            for finding in _findings_of(settings, name, raw[name]):
-                bad = True
-                yield finding
-    if not bad and all(name in raw for name in names):
-        yield from _joint_findings(settings, raw)
+            yield from _findings_of(settings, name, raw[name])
 
 
 def segments(image: CoreImage) -> list[Segment]:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from station.deadline import Deadline
 from station.errors import PartError
-from station.formats.console_lines import Heard
 from station.formats.firmware_image import CoreImage
 from station.formats.nordic_family import CLOSED, ERASED
 from station.model import DONE, HALF_DONE, NOT_DONE, UNKNOWN, Answer, DebugAccess
@@ -103,9 +102,9 @@ class NetworkCore:
 
     def speaks(self) -> bool:
         """Whether it was heard since the last reset, which a core that is off is not."""
-        if self._ears.said.net.heard is not Heard.TEXT and self._ears.are_proved:  # else it was listened to in its turn
-            self._ears.until(lambda said: said.net.heard is Heard.TEXT, Deadline(SPEAK_SECONDS))
-        return self._ears.said.net.heard is Heard.TEXT
+        if not self._ears.said.net.has_spoken and self._ears.are_proved:  # else it was listened to in its turn
+            self._ears.until(lambda said: said.net.has_spoken, Deadline(SPEAK_SECONDS))
+        return self._ears.said.net.has_spoken
 
     # ---- its images -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ After the first boot of this firmware nothing can be read any more: its words ar
 
 from __future__ import annotations
 
+import copy
+
 from station.deadline import Deadline
 from station.errors import FormatError, PartError
 from station.formats import attestation
@@ -161,7 +163,7 @@ def _has_begun(said: Said) -> bool:
 
 
 class _Words:
-    """The words of one boot, each line read once however often somebody asks."""
+    """The words of one boot, each whole line read once however often somebody asks."""
 
     def __init__(self) -> None:
         self._reader = BootReader()
@@ -169,12 +171,15 @@ class _Words:
 
     def are_all(self, said: Said) -> bool:
         """Whether nothing more is to be expected."""
+        return self.boot(said).finished
+
+    def boot(self, said: Said) -> Boot:
+        """All that was said so far, with a last line that has no end yet."""
         new = said.app.whole(self._taken)
         self._taken += len(new)
         self._reader.feed(new)
-        return self._reader.boot.finished
-
-    def boot(self, said: Said) -> Boot:
-        """All that was said, with a last line that has no end."""
-        self._reader.feed(said.app.lines[self._taken :])
-        return self._reader.boot
+        if not said.app.unfinished:
+            return self._reader.boot
+        reader = copy.deepcopy(self._reader)
+        reader.feed(said.app.unfinished)
+        return reader.boot

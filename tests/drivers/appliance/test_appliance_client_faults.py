@@ -277,6 +277,31 @@ def test_cancel_from_another_thread(odd):
     assert len(odd.appliance.derive("sival", [UNLOCK])) == 1  # a cancel is not remembered
 
 
+@pytest.mark.parametrize("moment", ["before its channel", "before it is in the list"])
+def test_a_cancel_while_a_call_begins_ends_that_call(odd, moment, monkeypatch):
+    odd.answers["DeriveTokens"] = odd.wait
+    calls = odd.appliance._calls
+    odd.appliance.open_session("sival")
+    real = calls._current_stub
+
+    class Stub:
+        """Cancels as soon as the call has begun, and before anybody can know of it."""
+
+        def DeriveTokens(self):
+            raise AssertionError
+
+        DeriveTokens.future = lambda *call, **terms: (real().DeriveTokens.future(*call, **terms), calls.cancel())[0]
+
+    def stub():
+        if moment == "before its channel":
+            calls.cancel()
+            return real()
+        return Stub
+
+    monkeypatch.setattr(calls, "_current_stub", stub)
+    assert code_of(lambda: odd.appliance.derive("sival", [UNLOCK])) == "CANCELLED"
+
+
 def test_the_server_cannot_make_us_show_the_password(odd):
     odd.answers["InitSession"] = refuse("UNAUTHENTICATED", "you said pass-word, line\ntwo " + "x" * 1000)
     with pytest.raises(ApplianceError) as failed:

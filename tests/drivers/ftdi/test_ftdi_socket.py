@@ -280,3 +280,6 @@ def test_what_is_wrong_with_the_settings_is_said_without_an_adapter(settings, wo
     with pytest.raises(ConfigError) as caught:
         diagnose(settings)
     assert words in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        open_socket(settings, 3)
+    assert words in str(caught.value)
