@@ -8,9 +8,11 @@ import pytest
 from nordic_crash import NordicMatrix, summary
 
 CHILD = 'net_lock = "child_image"\n'
+HOST = 'net_lock = "host"\napp_lock = "host"\n'
 BENCHES = {
     "nrf5340": ("nrf5340", ""),
     "nrf5340 child": ("nrf5340", CHILD),
+    "nrf5340 host": ("nrf5340", HOST),
     "nrf9160": ("nrf9160", ""),
     "nrf91x1": ("nrf91x1", ""),
 }
@@ -69,20 +71,25 @@ def test_killed_and_rerun(nordic_matrix, ledger):
 
 
 @pytest.mark.timeout(300)
-def test_killed_in_a_recovery(nordic_matrix, ledger):
+def test_struck_in_a_recovery(nordic_matrix, ledger):
     matrix = nordic_matrix("nrf91x1")
     cases = list(matrix.recovery_kills())
     chosen = [case for case in cases if case.where in ("waiver", "erased")]
     assert len(chosen) == 4
-    carry_out(matrix, ledger, "nrf91x1", chosen + [case for case in cases if "request" in case.kind][:2], recovery=True)
+    chosen += [case for case in cases if "request" in case.kind][:2] + list(matrix.erase_cuts())
+    carry_out(matrix, ledger, "nrf91x1", chosen, recovery=True)
 
 
 # ---- all of it ---------------------------------------------------------------------------------------------------
 
 
+SHARES = 4
+"""In how many tests the kills at probe requests of one kit are tried, so that they can run side by side."""
+
+
 @pytest.mark.full
 @pytest.mark.timeout(14400)
-@pytest.mark.parametrize("name", ["nrf5340", "nrf5340 child", "nrf9160"])
+@pytest.mark.parametrize("name", BENCHES)
 def test_killed_at_every_journal_write(nordic_matrix, ledger, name):
     matrix = nordic_matrix(name)
     carry_out(matrix, ledger, name, matrix.journal_kills())
@@ -90,15 +97,7 @@ def test_killed_at_every_journal_write(nordic_matrix, ledger, name):
 
 @pytest.mark.full
 @pytest.mark.timeout(14400)
-@pytest.mark.parametrize("name", ["nrf5340 child"])
-def test_killed_at_every_probe_request(nordic_matrix, ledger, name):
-    matrix = nordic_matrix(name)
-    carry_out(matrix, ledger, name, matrix.request_kills())
-
-
-@pytest.mark.full
-@pytest.mark.timeout(14400)
-@pytest.mark.parametrize("name", ["nrf5340", "nrf5340 child", "nrf9160"])
+@pytest.mark.parametrize("name", BENCHES)
 def test_power_cut_at_every_uicr_write(nordic_matrix, ledger, name):
     matrix = nordic_matrix(name)
     carry_out(matrix, ledger, name, matrix.power_cuts())
@@ -107,6 +106,23 @@ def test_power_cut_at_every_uicr_write(nordic_matrix, ledger, name):
 @pytest.mark.full
 @pytest.mark.timeout(14400)
 @pytest.mark.parametrize("name", ["nrf5340", "nrf91x1"])
-def test_killed_anywhere_in_a_recovery(nordic_matrix, ledger, name):
+def test_struck_anywhere_in_a_recovery(nordic_matrix, ledger, name):
     matrix = nordic_matrix(name)
     carry_out(matrix, ledger, name, matrix.recovery_kills(), recovery=True)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("name", ["nrf5340", "nrf91x1"])
+def test_power_cut_in_the_erasure_of_a_new_part(nordic_matrix, ledger, name):
+    matrix = nordic_matrix(name)
+    carry_out(matrix, ledger, name, matrix.erase_cuts())
+
+
+@pytest.mark.full
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("name", ["nrf5340 child", "nrf9160"])
+def test_killed_at_every_probe_request(nordic_matrix, ledger, name, share):
+    matrix = nordic_matrix(name)
+    carry_out(matrix, ledger, name, list(matrix.request_kills())[share::SHARES])

@@ -216,6 +216,11 @@ class NordicMatrix:
             for moment in MOMENTS:
                 yield Case("power cut", moment, number)
 
+    def erase_cuts(self) -> Iterator[Case]:
+        """Before, inside and after an ERASEALL."""
+        for moment in MOMENTS:
+            yield Case("power cut in the erasure", moment, 1)
+
     def recovery(self) -> Ending:
         """A whole recovery of a finished part."""
         if self._recovery is None:
@@ -227,12 +232,13 @@ class NordicMatrix:
         return self._recovery
 
     def recovery_kills(self) -> Iterator[Case]:
-        """Before and after every journal write and every changing request of a recovery."""
+        """Before and after every journal write and every changing request of a recovery, and its own power cuts."""
         for number, probe in enumerate(self.recovery().result["probes"], 1):
             moment, kind = probe.split()
             yield Case("kill at journal write", moment, number, kind)
         for number, name in enumerate(self.recovery().result["requests"], 1):
             yield Case("kill at probe request", "before", number, name)
+        yield from self.erase_cuts()
 
     def _finished(self) -> Place:
         """A part that has passed, and the recipe that recovers it."""
@@ -246,9 +252,9 @@ class NordicMatrix:
         """Strike the recovery of a finished part, recover it again, and provision it again."""
         place = self._finished()
         endings = [self._struck(case, place)]
-        self._rest()
+        self._restored()
         erased = self.chip.state()["lc_state"] == "ASSEMBLY"
-        endings.append(self.run(place))
+        endings.append(self.run(place, release=endings[0].kind == "quarantine"))
         outcome = self._outcome(endings[-1])
         broken = [] if outcome == "recovered" else [f"expected a recovery, saw {outcome}: {endings[-1].result}"]
         before = endings[-1].result["known_before"]
@@ -268,9 +274,7 @@ class NordicMatrix:
         """Strike, restore, run again, recover what is burnt half way, and look at everything that must hold."""
         place = self.fresh()
         endings = [self._struck(case, place)]
-        self.command("fault", name="clear", argument="")
-        self.command("power", on=True)
-        self._rest()
+        self._restored()
         burnt = self.chip.state()
         endings.append(self.run(place, release=endings[0].kind == "quarantine"))
         outcome = self._outcome(endings[-1])
@@ -286,14 +290,19 @@ class NordicMatrix:
             return self.run(place, kill_probe=case.point)
         if case.kind == "kill at probe request":
             return self.run(place, lambda pid: self._arm(case.moment, case.point, lambda: kill(pid)))
-        self.command("fault", name=f"power_cut:{case.moment}", argument=str(case.point))
+        if case.kind == "power cut in the erasure":
+            self.command("fault", name="erase_cut", argument=case.moment)
+        else:
+            self.command("fault", name=f"power_cut:{case.moment}", argument=str(case.point))
         return self.run(place)
 
     def _arm(self, moment: str, point: int, action: Callable[[], None]) -> None:
         self._strike = (moment, point, action)
 
-    def _rest(self, seconds: float = 3.0) -> None:
-        """The part comes to rest: after its power came back its firmware may work on its own."""
+    def _restored(self, seconds: float = 3.0) -> None:
+        """The supply comes back, and the part comes to rest: its firmware may work on its own."""
+        self.command("fault", name="clear", argument="")
+        self.command("power", on=True)
         end = time.monotonic() + seconds
         while any(core["state"] == "running" for core in self.chip.state()["cores"].values()):
             assert time.monotonic() < end, "the part does not come to rest"

@@ -44,6 +44,7 @@ class NordicChip:
         self._powered = False
         self._pin_reset = False
         self._erase_done: tuple[float, tuple[Core, ...]] | None = None
+        self._cut_after_erase = False
         self._threads: list[threading.Thread] = []
         self.net_is_off = True
         self.pcd_command = False
@@ -232,12 +233,20 @@ class NordicChip:
         cores = (self.app,) if core is self.app else (self.app, core)
         if any(one is not core and one.erase_protected for one in cores):
             return
+        cut = self.faults.take("erase_cut")
+        if cut == "before":
+            self.lose_power()
+            return
         for one in cores:
             one.stop_program()
             one.cortex.lock_up()
             one.nvmc.erase_flash()
             one.ram[:] = bytes(len(one.ram))
+        if cut == "inside":
+            self.lose_power()
+            return
         self._erase_done = (time.monotonic() + ERASE_SECONDS, cores)
+        self._cut_after_erase = cut == "after"
 
     def advance(self) -> None:
         """End an ERASEALL whose time is over."""
@@ -247,6 +256,8 @@ class NordicChip:
         for core in cores:
             core.erase_uicr("CTRL-AP")
             core.protection.opened_by_erase()
+        if self._cut_after_erase:
+            self.lose_power()
 
     # ---- reset ----------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ FAULTS: dict[str, str] = {
     "as lcs.provisioning, kmu2.perm or 0x00FF8100).",
     "power_cut:inside": "Power fails inside the N-th UICR write from now (or inside that word): the word is torn.",
     "power_cut:after": "Power fails just after the N-th UICR write from now (or after that word).",
+    "erase_cut": "Power fails at the next ERASEALL through a CTRL-AP: argument inside (default; flash and RAM are "
+    "gone, UICR with the keys is not), before or after.",
     "console_silence": "Nothing comes out of the consoles (argument app or net: of one), until cleared.",
     "console_garbage": "The consoles carry noise instead of text (argument app or net: one), until cleared.",
     "wrong_baud": "The UARTs run at another rate (argument, default 57600), until cleared.",
@@ -93,6 +95,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "erase_protected": ("app", "net"),
     "locked": ("app", "net"),
     "transition_failure": ("refused", "burnt"),
+    "erase_cut": ("inside", "before", "after"),
     "lcs_readback": ("unreadable", "0", "1", "3", "4"),
     "panic": ("huk", *STEPS),
     "cpu_fault": ("huk", *STEPS),
