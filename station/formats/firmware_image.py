@@ -58,6 +58,11 @@ def fits(family: NordicFamily, file: HexFile) -> bool:
     return not any(_outside(family, file)) and begins in (None, family.storage + bl_storage.BOOT_DATA_OFFSET)
 
 
+def reaches(file: HexFile, memory: Memory) -> bool:
+    """Whether the file has anything for this memory."""
+    return any(True for _ in _inside(file, memory))
+
+
 def together(parts: Mapping[str, Mapping[str, CoreImage]]) -> dict[str, CoreImage]:
     """Several files' images as one, by the name of each file; the same byte in two files raises ``HexError``."""
     found: dict[str, CoreImage] = {}
@@ -108,7 +113,7 @@ def _uicr_words(
         for offset in range(0, len(block.data), WORD):
             address, value = block.address + offset, int.from_bytes(block.data[offset : offset + WORD], "little")
             kind = kind_of(family, core, address)
-            if value == ERASED or (kind is Uicr.APPROTECT and value == family.open_word):
+            if value == ERASED or (value == family.open_word and address in (core.approtect, core.secure_approtect)):
                 continue  # what the part holds already, and what this station writes itself after a recovery
             if kind not in allowed:
                 sentence = f"the word {value:#010x} at {address:#010x} {WHY_NOT[kind]}"

@@ -24,6 +24,7 @@ class Uicr(StrEnum):
     BOOT_DATA = "boot_data"
     OTP = "otp"
     KMU = "kmu"
+    NETWORK = "network"
     RESERVED = "reserved"
 
 
@@ -44,28 +45,29 @@ WHY_NOT: Mapping[Uicr, str] = {
     Uicr.OTP: "writes one-time memory, which belongs into the production image",
     Uicr.CONFIG: "writes a configuration word, which belongs into the production image",
     Uicr.KMU: "writes a KMU slot; keys are born in the part and never come from outside",
+    Uicr.NETWORK: "is one of the network core's UICR, where no file may write; net_lock says who closes that core's "
+                  "debug port",
     Uicr.RESERVED: "writes a word of UICR that is reserved",
 }  # fmt: skip
 
 _OTP_WORDS: Mapping[str, int] = {"nrf5340": 0xC0, "nrf9160": 0xBE, "nrf91x1": 0xBE}
-_CONFIG_OFFSETS: Mapping[tuple[str, str], tuple[range, ...]] = {
-    ("nrf5340", "app"): (range(0x10, 0x18, 4), range(0x24, 0x2C, 4)),  # VREGHVOUT, HFXOCNT, TINSTANCE, NFCPINS
-    ("nrf5340", "net"): (range(0x200, 0x280, 4), range(0x300, 0x380, 4)),  # NRFFW, CUSTOMER
-    ("nrf9160", "app"): (range(0x14, 0x18, 4), range(0x1C, 0x24, 4)),  # XOSC32M, HFXOSRC, HFXOCNT
-    ("nrf91x1", "app"): (range(0x14, 0x18, 4), range(0x1C, 0x24, 4), range(0x28, 0x2C, 4)),  # and PMICCONF
+_CONFIG_OFFSETS: Mapping[str, tuple[range, ...]] = {
+    "nrf5340": (range(0x10, 0x18, 4), range(0x24, 0x2C, 4)),  # VREGHVOUT, HFXOCNT, TINSTANCE, NFCPINS
+    "nrf9160": (range(0x14, 0x18, 4), range(0x1C, 0x24, 4)),  # XOSC32M, HFXOSRC, HFXOCNT
+    "nrf91x1": (range(0x14, 0x18, 4), range(0x1C, 0x24, 4), range(0x28, 0x2C, 4)),  # and PMICCONF
 }
 
 
 def kind_of(family: NordicFamily, core: Core, address: int) -> Uicr:
     """What the word at this address of the core's UICR (aligned) is for."""
-    if address in (core.approtect, core.secure_approtect):
-        return Uicr.APPROTECT
     if address == core.eraseprotect:
         return Uicr.ERASEPROTECT
-    if any(address - core.uicr.start in offsets for offsets in _CONFIG_OFFSETS.get((family.name, core.name), ())):
-        return Uicr.CONFIG
     if core is not family.app:
-        return Uicr.RESERVED
+        return Uicr.NETWORK
+    if address in (core.approtect, core.secure_approtect):
+        return Uicr.APPROTECT
+    if any(address - core.uicr.start in offsets for offsets in _CONFIG_OFFSETS[family.name]):
+        return Uicr.CONFIG
     return Uicr.KMU if address >= KMU_CONFIG else _otp_kind(family, address - family.storage)
 
 

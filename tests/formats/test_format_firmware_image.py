@@ -73,7 +73,9 @@ LCS, IMPLEMENTATION, KMU = 0x00FF_8100, 0x00FF_8108, 0x00FF_8410
         (0x00FF_801C, 0x12345678, "debug port"),
         (0x01FF_8000, 0, "debug port"),
         (0x00FF_8004, 0, "reserved"),
-        (0x01FF_8100, 0, "reserved"),
+        (0x01FF_8100, 0, "network core's UICR"),
+        (0x01FF_8200, 0, "network core's UICR"),  # NRFFW and CUSTOMER are of that core's own firmware
+        (0x01FF_8300, 0, "network core's UICR"),
     ],
 )
 def test_words_that_no_image_may_write(address, value, reason):
@@ -95,8 +97,11 @@ def test_what_a_pack_may_allow_and_what_not():
     every = BY_DEFAULT | ON_REQUEST
     found = split(NRF53, (0, bytes(4)), word(0x00FF_8000, 0), word(IMPLEMENTATION, 5), allowed=every)
     assert found["app"].uicr == {0x00FF_8000: 0, IMPLEMENTATION: 5}
-    for kind in (Uicr.ERASEPROTECT, Uicr.LIFE_CYCLE, Uicr.KMU, Uicr.RESERVED):
+    for kind in (Uicr.ERASEPROTECT, Uicr.LIFE_CYCLE, Uicr.KMU, Uicr.NETWORK, Uicr.RESERVED):
         assert kind not in every
+    [found] = findings(NRF53, (0, bytes(4)), word(0x01FF_8000, 0), allowed=every)
+    assert "net_lock says who closes" in found.sentence
+    assert split(NRF53, (0, bytes(4)), word(0x01FF_8000, 0x50FA50FA)) == split(NRF53, (0, bytes(4)))
 
 
 def test_a_provisioning_image_writes_no_uicr_at_all():

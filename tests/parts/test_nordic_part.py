@@ -375,11 +375,10 @@ def test_images_in_the_wrong_place_are_found():
     assert "a binary image" in findings_with("tfm_app", b"\x00\x80\x00\x20" * 9)[0]
 
 
-def test_a_merged_provisioning_file_fits_one_way_of_closing_the_network_core_only():
+def test_a_merged_file_beside_another_one_for_the_network_core_is_refused():
     folder = ROOT / "resources/skus/nrf5340_tfm/images"
     app, net = ((folder / f"provisioning_{core}.hex").read_text() for core in ("app", "net"))
     merged = (app.replace(":00000001FF\n", "") + net).encode()
-    [found] = findings_with("provisioning_app", merged)
-    assert "leaves to production" in found
     [found] = findings_with("provisioning_app", merged, net_lock="child_image")
     assert "provisioning_net and provisioning_app both hold 0x01000000" in found
+    assert found.endswith("'provisioning_app' is a merged file: leave 'provisioning_net' out")

@@ -1,4 +1,8 @@
-"""The images of a SKU pack as they go into the part: read once, split by cores, with every finding before any use."""
+"""The images of a SKU pack as they go into the part: read once, split by cores, with every finding before any use.
+
+A file is split by address. A merged file, named as the application core's image, is the network core's image, too;
+naming the same file under both names says the same.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from functools import lru_cache
 from station.errors import ConfigError, FormatError, nearest
 from station.formats import bl_storage, firmware_image, hex_file
 from station.formats.firmware_image import CoreImage
-from station.formats.hex_file import HexError
+from station.formats.hex_file import HexError, HexFile
 from station.formats.nordic_family import FAMILIES, family
 from station.formats.uicr_content import BY_DEFAULT, Uicr
 from station.model import Segment, Span
@@ -19,13 +23,17 @@ from station.parts.nordic.settings import NetLock, NordicSettings
 
 PROVISIONING = ("provisioning_app", "provisioning_net")
 PRODUCTION = ("tfm_app", "tfm_net")
+STAGES = (PROVISIONING, PRODUCTION)
+CORES = ("app", "net")
+"""A stage's names in the order of the cores they are for."""
 KNOWN = (*PROVISIONING, *PRODUCTION)
 EMPTY = CoreImage()
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What is programmed: per core the provisioning and the production image, and the SHA-256 of every file (hex)."""
+    """What is programmed: per core the provisioning and the production image, and by every image's name the SHA-256
+    (hex) of the file that holds it: two names of a merged file have the same one."""
 
     provisioning: Mapping[str, CoreImage]
     production: Mapping[str, CoreImage]
@@ -46,14 +54,23 @@ def needed(settings: NordicSettings) -> tuple[str, ...]:
     return PROVISIONING[0], *child, PRODUCTION[0], *locking
 
 
-def wanted(settings: NordicSettings, there: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the images that are used: those needed, and the network core's production image if there is one."""
-    optional = (PRODUCTION[1],) if settings.family.net is not None and PRODUCTION[1] in there else ()
-    return tuple(dict.fromkeys((*needed(settings), *optional)))
+def sources(settings: NordicSettings, raw: Mapping[str, bytes]) -> dict[str, str]:
+    """By the name of every image that is used and there, the name of the file that holds it.
+
+    Used are those needed, and the network core's production image if there is one.
+    """
+    optional = (PRODUCTION[1],) if settings.family.net is not None else ()
+    used = {*needed(settings), *optional}
+    found = {}
+    for app, net in STAGES:
+        both = _is_merged(settings, raw.get(app, b"")) and raw.get(net, raw[app]) == raw[app]
+        holds = {app: app, net: app if both else net}
+        found |= {name: file for name, file in holds.items() if name in used and file in raw}
+    return found
 
 
 def read(settings: NordicSettings, raw: Mapping[str, bytes]) -> Images:
-    """Read the files of ``wanted``; raises ``ConfigError`` with the first thing that keeps them from being used.
+    """Read the files of ``sources``; raises ``ConfigError`` with the first thing that keeps them from being used.
 
     It is done for every part: what else may be wrong with a pack was found when it was loaded.
     """
@@ -61,11 +78,8 @@ def read(settings: NordicSettings, raw: Mapping[str, bytes]) -> Images:
     if found is not None:
         place = f"image {found.image}{f', line {found.line}' if found.line else ''}: " if found.image else ""
         raise ConfigError(f"{place}{found.sentence}")
-    names = wanted(settings, tuple(raw))
-    provisioning, production = (
-        _together(settings, raw, [name for name in names if name in stage]) for stage in (PROVISIONING, PRODUCTION)
-    )
-    return Images(provisioning, production, {name: _digest(raw[name]) for name in names})
+    digests = {name: _digest(raw[file]) for name, file in sources(settings, raw).items()}
+    return Images(_together(settings, raw, PROVISIONING), _together(settings, raw, PRODUCTION), digests)
 
 
 def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
@@ -75,12 +89,12 @@ def findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unf
             hint = nearest(name, KNOWN)
             sentence = f"there is no use for an image '{name}'{hint}; known are {', '.join(KNOWN)}"
             yield Unfit(image=name, sentence=sentence, doubt=not hint)
-    used = [name for name in wanted(settings, tuple(raw)) if name in raw]
-    others = [finding for name in used for finding in _another_family(settings, name, raw[name])]
+    others = [finding for name in _files(settings, raw) for finding in _another_family(settings, name, raw[name])]
     unusable = list(_unusable(settings, raw))
     yield from (*others, *unusable)
     if not others and not any(True for _ in _unreadable(settings, raw)):
         yield from _against_settings(settings, raw)
+        yield from _left_out(settings, raw)
 
 
 def _unusable(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
@@ -91,12 +105,14 @@ def _unusable(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Un
 
 def _unreadable(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
     """What is missing or cannot be used, each file by itself."""
-    for name in needed(settings):
-        if name not in raw:
-            yield Unfit(image=name, sentence=f"expected the image '{name}' in the pack, but it names none")
-    for name in wanted(settings, tuple(raw)):
-        if name in raw:
-            yield from _findings_of(settings, name, raw[name])
+    for app, net in STAGES:
+        if app not in raw:
+            yield Unfit(image=app, sentence=f"expected the image '{app}' in the pack, but it names none")
+        elif net in needed(settings) and net not in raw and _is_merged(settings, raw[app]) is False:
+            sentence = f"expected the image '{net}' in the pack, but it names none, and '{app}' holds nothing for the"
+            yield Unfit(image=net, sentence=f"{sentence} network core, as a merged file does")
+    for name in _files(settings, raw):
+        yield from _findings_of(settings, name, raw[name])
 
 
 def segments(image: CoreImage) -> list[Segment]:
@@ -118,29 +134,34 @@ def _findings_of(settings: NordicSettings, name: str, raw: bytes) -> Iterator[Un
     own = "net" if name.endswith("_net") else "app"
     if not cores.get(own, EMPTY).blocks:
         yield Unfit(image=name, sentence=f"expected something for the flash of the {own} core, saw nothing for it")
-    if cores.get("net", EMPTY).uicr:
-        yield Unfit(image=name, sentence="expected no word for the network core's UICR: this station writes none there")
 
 
 def _joint_findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
     """What only two files together show."""
-    names = wanted(settings, tuple(raw))
-    for stage in (PROVISIONING, PRODUCTION):
-        used = [name for name in names if name in stage]
+    for app, net in STAGES:
         try:
-            found = _together(settings, raw, used)
+            _together(settings, raw, (app, net))
         except HexError as error:
-            yield Unfit(image=used[-1], sentence=str(error))
-            continue
-        if stage is PROVISIONING and settings.net_lock is NetLock.PRODUCTION and "net" in found:
-            sentence = "it holds an image for the network core, which net_lock = 'production' leaves to production"
-            yield Unfit(image=used[0], sentence=sentence)
+            merged = f"; '{app}' is a merged file: leave '{net}' out" if _is_merged(settings, raw[app]) else ""
+            yield Unfit(image=net, sentence=f"{error}{merged}")
+
+
+def _left_out(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:
+    """A merged provisioning file's half for the network core where somebody else closes that core's port.
+
+    It burns nothing but that port's word: a part is whole without it.
+    """
+    app, net = PROVISIONING
+    if net in needed(settings) or not _is_merged(settings, raw[app]):
+        return
+    sentence = f"its half for the network core is not programmed with net_lock = '{settings.net_lock}', which has another"
+    yield Unfit(image=app, sentence=f"{sentence} close that core's port; '{NetLock.CHILD_IMAGE}' uses both", doubt=True)
 
 
 def _another_family(settings: NordicSettings, name: str, raw: bytes) -> Iterator[Unfit]:
     """Addresses that the pack's family has not got and another one has."""
     try:
-        file = hex_file.read(raw)
+        file = _file(raw)
     except HexError:
         return
     if firmware_image.fits(settings.family, file):
@@ -193,10 +214,29 @@ def _without_implementation_id(settings: NordicSettings, raw: bytes) -> Iterator
     yield Unfit(setting="implementation_id", sentence=sentence, doubt=True)
 
 
-def _together(settings: NordicSettings, raw: Mapping[str, bytes], names: list[str]) -> dict[str, CoreImage]:
-    return firmware_image.together(
-        {name: _split(settings.family.name, raw[name], _allowed(settings, name)) for name in names}
+def _together(settings: NordicSettings, raw: Mapping[str, bytes], stage: tuple[str, str]) -> dict[str, CoreImage]:
+    """A stage's images by cores; only of cores whose image is used."""
+    used = sources(settings, raw)
+    files = {used[name]: raw[used[name]] for name in stage if name in used}
+    cores = firmware_image.together(
+        {name: _split(settings.family.name, content, _allowed(settings, name)) for name, content in files.items()}
     )
+    return {core: cores[core] for core, name in zip(CORES, stage, strict=True) if name in used and core in cores}
+
+
+def _files(settings: NordicSettings, raw: Mapping[str, bytes]) -> list[str]:
+    """Names of the files that are used, each once."""
+    return list(dict.fromkeys(sources(settings, raw).values()))
+
+
+def _is_merged(settings: NordicSettings, raw: bytes) -> bool | None:
+    """Whether a file has anything for the network core's flash; None when it cannot be read."""
+    if settings.family.net is None or not raw:
+        return False
+    try:
+        return firmware_image.reaches(_file(raw), settings.family.net.flash)
+    except HexError:
+        return None
 
 
 def _allowed(settings: NordicSettings, name: str) -> frozenset[Uicr]:
@@ -207,7 +247,12 @@ def _allowed(settings: NordicSettings, name: str) -> frozenset[Uicr]:
 @lru_cache(maxsize=32)
 def _split(family_name: str, raw: bytes, allowed: frozenset[Uicr]) -> dict[str, CoreImage]:
     """A file costs a tenth of a second per 300 KiB; every part of a lot gets the same."""
-    return firmware_image.split(family(family_name), hex_file.read(raw), allowed)
+    return firmware_image.split(family(family_name), _file(raw), allowed)
+
+
+@lru_cache(maxsize=8)
+def _file(raw: bytes) -> HexFile:
+    return hex_file.read(raw)
 
 
 @lru_cache(maxsize=32)
