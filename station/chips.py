@@ -21,8 +21,8 @@ class Stage:
 class Chip:
     """One kind of chip.
 
-    ``noun``: what lies on the shelf; ``more_recipes``: those beside the way, for repair; ``settings``: what the chip's
-    driver needs to find the bench's adapters; ``probed_by``: the flow that a packaged part must have passed before.
+    ``noun``: what lies on the shelf; ``more_recipes``: those beside the way, for repair or another one; ``settings``:
+    what the driver needs to find the bench's adapters; ``probed_by``: the flow that a packaged part must have passed.
     """
 
     name: str
@@ -43,10 +43,11 @@ class Chip:
         return (*(stage.recipe for stage in self.stages), *self.more_recipes)
 
 
-def _nordic(name: str, sku: str, board: str, recipe: str) -> Chip:
+def _nordic(name: str, sku: str, board: str, recipe: str, *variants: str) -> Chip:
+    recovering = [f"{one}{more}" for one in (recipe, *variants) for more in ("", "-recover")]
     return Chip(
         name=name, noun="part", driver="pyocd", sku=sku, stages=(Stage("tfm", recipe, "part"),),
-        settings={"board": board, "finder": "drivers.virtual.nrf_finder"}, more_recipes=(f"{recipe}-recover",),
+        settings={"board": board, "finder": "drivers.virtual.nrf_finder"}, more_recipes=tuple(recovering[1:]),
         appliance=False, at_once=("unplug", "lid_open", "power_off", "no_contact"),
     )  # fmt: skip
 
@@ -59,7 +60,7 @@ CHIPS: Mapping[str, Chip] = {
             stages=(Stage("cp", "earlgrey-cp", "die"), Stage("ft", "earlgrey-ft", "part")),
             settings={"usb_backend": "drivers.virtual.usb_backend"}, probed_by="chip_probe",
         ),
-        _nordic("nrf5340", "nrf5340_tfm", "nrf5340dk", "nrf5340-dk"),
+        _nordic("nrf5340", "nrf5340_tfm", "nrf5340dk", "nrf5340-dk", "nrf5340-dk-child"),
         _nordic("nrf9160", "nrf9160_tfm", "nrf9160dk", "nrf9160-dk"),
         _nordic("nrf91x1", "nrf91x1_tfm", "nrf9161dk", "nrf9161-dk"),
     )

@@ -313,6 +313,7 @@ class Workbench:
     def recovery_of(self, recipe: Recipe) -> str:
         """Name of this station's recipe that erases what this one has burnt; empty when there is none."""
         likely = [name for name in self.recipes() if name.startswith(recipe.name) and name != recipe.name]
+        likely.sort(key=len)  # that of nrf5340-dk is not nrf5340-dk-child-recover
         for name in dict.fromkeys((*likely, *self.recipes())):
             with contextlib.suppress(StationError):
                 other = self.load_recipe(name)

@@ -99,9 +99,10 @@ def _refuse_other_images(run: Run, digests: Mapping[str, str]) -> None:
     changed = sorted(name for name in {**recorded, **digests} if digests.get(name) != recorded.get(name))
     if changed:
         name = changed[0]
-        other = f"another {name} (SHA-256 {recorded[name]}) than" if name in recorded else f"no {name}, which"
-        raise ConfigError(f"the part was begun with {other} the pack holds now; finish it as it was, or "
-                          f"erase it ({_recovery(run)})")  # fmt: skip
+        begun = f"{name} (SHA-256 {recorded[name]})" if name in recorded else f"no {name}, which"
+        other = f"{begun}, and none" if name not in digests else f"another {begun} than" if name in recorded else begun
+        raise ConfigError(f"the part was begun with {other} is used now; finish it as it was, or erase it "
+                          f"({_recovery(run)})")  # fmt: skip
 
 
 def _recovery(run: Run) -> str:

@@ -64,7 +64,8 @@ def test_a_new_kit_is_provisioned_and_the_one_that_failed_recovered_by_keys_alon
     place = tmp_path / "station"
     with Window(screen, tmp_path, ["--data", str(place), "--sockets", "1", "--chip", "nrf5340"]) as window:
         wait_until("the engine", lambda: window.last("SignedIn").get("operator") and window.state(1))
-        assert window.last("Hello")["recipes"] == ["nrf5340-dk", "nrf5340-dk-recover"]
+        names = ("nrf5340-dk", "nrf5340-dk-child")
+        assert window.last("Hello")["recipes"] == [f"{name}{more}" for name in names for more in ("", "-recover")]
         window.open_dialog(BANNER, MIDDLE)
         screen.keys("Return")
         wait_until("the recipe", lambda: window.last("Hello", recipe="nrf5340-dk"))

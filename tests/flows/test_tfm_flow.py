@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from merged_images import merge
 
 from station import labels
 from station.errors import Refused
@@ -98,6 +99,55 @@ def test_the_network_core_closed_by_the_child_image(nordic):
         and bench.kept_json("evidence_after")["net_approtect"] == "0x00000000"
     )
     untouched_twice(bench.chip)
+
+
+def test_the_shipped_recipe_with_a_child_image_and_its_recovery(nordic):
+    bench = nordic("nrf5340")
+    result = passed(bench.run(suffix="-child"))
+    assert result.run.context.recipe == "nrf5340-dk-child" and bench.chip["cores"]["net"]["image"] == "tfm_net"
+    assert "deny debugging access for the network core!" in bench.kept()["console_net"].decode()
+    assert bench.kept_json("evidence_after")["net_approtect"] == "0x00000000"
+    assert "closed: UICR.APPROTECT 0x00000000" in bench.kept_json("debug_port_closed")["net"]
+    assert set(bench.kept_json("evidence_before")["images"]) == {"provisioning_app", "provisioning_net", "tfm_app",
+                                                                 "tfm_net"}  # fmt: skip
+    untouched_twice(bench.chip)
+    result = bench.run(suffix="-child-recover")
+    assert (result.kind, result.bin) == ("pass", "recovered") and bench.chip["lc_state"] == "ASSEMBLY"
+
+
+@pytest.mark.parametrize(("suffix", "child"), [("", False), ("-child", True)])
+def test_merged_files_for_both_cores(nordic, suffix, child):
+    """One file with both domains for each stage: the child's half runs only where the recipe lets it close the core."""
+    bench = nordic("nrf5340")
+    merge(bench.build(), "provisioning", "tfm")
+    passed(bench.run(suffix=suffix))
+    chip, kept = bench.chip, bench.kept()
+    assert chip["lc_state"] == "SECURED" and not any(core["debug_open"] for core in chip["cores"].values())
+    assert (chip["cores"]["app"]["image"], chip["cores"]["net"]["image"]) == ("tfm_app", "tfm_net")
+    assert (b"deny debugging access for the network core!" in kept["console_net"]) == child
+    pack = bench.recipe(suffix).pack
+    provisioning, tfm = (hashlib.sha256(pack.image(name)).hexdigest() for name in ("provisioning_app", "tfm_app"))
+    names = {"provisioning_app": provisioning, "tfm_app": tfm, "tfm_net": tfm}
+    names |= {"provisioning_net": provisioning} if child else {}
+    assert sorted(pack.images) == ["provisioning_app", "tfm_app"]
+    assert bench.kept_json("evidence_before")["images"] == names
+    untouched_twice(chip)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "words"),
+    [
+        ("", "-child", "was begun with no provisioning_net, which is used now"),
+        ("-child", "", "and none is used now; finish it as it was, or erase it (recipe nrf5340-dk-recover)"),
+    ],
+)
+def test_a_part_is_finished_by_the_way_of_closing_its_network_core_that_it_was_begun_with(nordic, first, then, words):
+    bench = nordic("nrf5340")
+    merge(bench.build(), "provisioning", "tfm")
+    assert bench.run(suffix=first, before=stop_before("console")).kind == "hold"
+    result = bench.run(suffix=then)
+    assert result.kind == "hold" and words in result.reason
+    passed(bench.run(suffix=first))
 
 
 @pytest.mark.parametrize("name", ["nrf5340", "nrf91x1"])

@@ -467,5 +467,5 @@ def test_a_part_is_not_finished_with_an_image_that_it_was_begun_without(nordic):
     assert bench.run(before=stop_before("console")).kind == "hold"
     pack.write_text(full)
     result = bench.run()
-    assert result.kind == "hold" and "was begun with no tfm_net, which the pack holds now" in result.reason
+    assert result.kind == "hold" and "was begun with no tfm_net, which is used now" in result.reason
     assert bench.chip["cores"]["net"]["image"] != "tfm_net"

@@ -7,12 +7,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from merged_images import merge
 
 from drivers.virtual.nrf import images
 from drivers.virtual.nrf.images import provision_data
 from drivers.virtual.nrf.intel_hex import to_hex
 from station.config import SocketEntry
 from station.errors import ConfigError
+from station.parts.nordic.images import CORES, Images, read
+from station.parts.nordic.settings import NordicSettings
 from station.recipe import load_recipe
 from station.resources import resources_folder
 from station.sockets import misplaced
@@ -58,6 +61,12 @@ class Own:
 
     def load(self):
         return load_recipe(self.recipe, (self.folder,))
+
+    def read(self) -> Images:
+        """The images as a part gets them."""
+        recipe = self.load()
+        settings = NordicSettings.of({**recipe.pack.settings, **recipe.settings})
+        return read(settings, {name: recipe.pack.image(name) for name in recipe.pack.images})
 
     def findings(self):
         with pytest.raises(ConfigError) as caught:
@@ -207,13 +216,56 @@ def test_an_image_of_another_family_is_named(own, chip, content, words):
 
 def test_what_does_not_go_together_hides_nothing_else(own):
     place = own("nrf5340")
-    app, net = ((place.pack.parent / "images" / f"provisioning_{core}.hex").read_text().splitlines()
-                for core in ("app", "net"))  # fmt: skip
-    place.put("provisioning_app.hex", "\n".join([*app[:-1], *net, ""]))
+    app, net = ((place.pack.parent / "images" / f"tfm_{core}.hex").read_text().splitlines() for core in ("app", "net"))
+    place.put("tfm_app.hex", "\n".join([*app[:-1], *net, ""]))
     place.change(place.pack, f'certificate_reference = "{REFERENCE}"', 'certificate_reference = "1234567890123-12345"')
     said = " ".join(sentence for _, _, sentence in place.findings())
-    assert "which net_lock = 'production' leaves to production" in said
+    assert "both hold 0x01000000: expected each address once; 'tfm_app' is a merged file: leave 'tfm_net' out" in said
     assert "certificate_reference: expected" in said
+
+
+LOCKS = ("production", "child_image", "host")
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("lock", LOCKS)
+def test_merged_files_are_the_images_of_both_cores(own, lock, twice):
+    place = own("nrf5340")
+    place.change(place.pack, 'net_lock = "production"', f'net_lock = "{lock}"')
+    apart = place.read()
+    merge(place.pack.parent, "provisioning", "tfm", twice=twice)
+    together = place.read()
+    for stage in ("provisioning", "production"):
+        assert [together.of(stage, core) for core in CORES] == [apart.of(stage, core) for core in CORES]
+    assert bool(together.of("provisioning", "net").blocks) == (lock == "child_image")
+    assert together.digests.keys() == apart.digests.keys()
+    files = {name: place.pack.parent / "images" / f"{name.split('_')[0]}_merged_domains.hex" for name in apart.digests}
+    assert together.digests == {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_half_a_merged_file_that_is_not_programmed_is_a_doubt(own, lock):
+    place = own("nrf5340")
+    place.change(place.pack, 'net_lock = "production"', f'net_lock = "{lock}"')
+    merge(place.pack.parent, "provisioning", "tfm")
+    doubts = place.load().doubts
+    assert len(doubts) == (lock != "child_image")
+    assert all(f"network core is not programmed with net_lock = '{lock}'" in doubt for doubt in doubts)
+    assert all("provisioning_merged_domains.hex" in doubt for doubt in doubts)
+
+
+@pytest.mark.parametrize(("lock", "stage"), [("production", "tfm"), ("child_image", "provisioning")])
+def test_a_network_core_without_its_image_is_told_both_ways_to_give_one(own, lock, stage):
+    place = own("nrf5340")
+    place.change(place.pack, 'net_lock = "production"', f'net_lock = "{lock}"')
+    alone = (place.pack.parent / "images" / f"{stage}_app.hex").read_text()
+    merge(place.pack.parent, stage)
+    place.put(f"{stage}_merged_domains.hex", alone)
+    ((_, _, said),) = place.findings()
+    assert f"expected the image '{stage}_net' in the pack, but it names none, and '{stage}_app' holds nothing" in said
+    place.put(f"{stage}_merged_domains.hex", alone[:-20])
+    ((_, _, said),) = place.findings()
+    assert "expected" in said and f"'{stage}_net'" not in said, "what cannot be read may be merged"
 
 
 @pytest.mark.parametrize(("word", "refused"), [(0x50FA_5AA5, True), (0x50FA_50FA, False), (0xFFFF_FFFF, False)])

@@ -357,7 +357,7 @@ def test_committed_images_are_what_the_builder_makes_and_have_no_finding(sku):
 
 
 def test_every_kit_has_a_recipe_and_one_for_recovery():
-    kits = {"nrf5340-dk", "nrf9160-dk", "nrf9161-dk"}
+    kits = {"nrf5340-dk", "nrf5340-dk-child", "nrf9160-dk", "nrf9161-dk"}
     assert kits | {f"{kit}-recover" for kit in kits} <= set(recipe_names())
 
 

@@ -273,6 +273,10 @@ def test_a_refusal_to_try_again_names_the_recipe_that_helps(journal, tmp_path):
                            load_recipe=load_recipe)  # fmt: skip
     with pytest.raises(Refused, match=r"must not be retested; recipe nrf9160-dk-recover erases it"):
         labels.check_known(record, recipe, bins, 1, Role.ENGINEER, lambda: Workbench.recovery_of(told, recipe))
+    kits = lambda: [f"nrf5340-dk{more}" for more in ("", "-child", "-child-recover", "-recover")]  # noqa: E731
+    told.recipes = kits
+    for name in ("nrf5340-dk", "nrf5340-dk-child"):
+        assert Workbench.recovery_of(told, load_recipe(name)) == f"{name}-recover"
     told.recipes = lambda: ["nrf5340-dk-recover", "nrf9160-dk"]
     with pytest.raises(Refused, match=r"must not be retested$"):
         labels.check_known(record, recipe, bins, 1, Role.ENGINEER, lambda: Workbench.recovery_of(told, recipe))

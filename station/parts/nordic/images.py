@@ -154,8 +154,8 @@ def _left_out(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Un
     app, net = PROVISIONING
     if net in needed(settings) or not _is_merged(settings, raw[app]):
         return
-    sentence = f"its half for the network core is not programmed with net_lock = '{settings.net_lock}', which has another"
-    yield Unfit(image=app, sentence=f"{sentence} close that core's port; '{NetLock.CHILD_IMAGE}' uses both", doubt=True)
+    sentence = f"its half for the network core is not programmed with net_lock = '{settings.net_lock}'"
+    yield Unfit(image=app, sentence=f"{sentence}; '{NetLock.CHILD_IMAGE}' programs both", doubt=True)
 
 
 def _another_family(settings: NordicSettings, name: str, raw: bytes) -> Iterator[Unfit]:
