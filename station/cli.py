@@ -448,8 +448,9 @@ def attest_verify(file: Path, life_cycle: str, **options: Any) -> int:
     """Verify the token in FILE; 1 when anything is not as expected.
 
     Always looked at: that the key behind the instance id has signed, that it is not the published dummy key, that a
-    caller in the non-secure world asked, a random boot seed, and the form of every claim. A token proves that one key
-    made it; whose key that is, only who saw the part being provisioned can know.
+    caller in the non-secure world asked, a random boot seed, and the form of every claim. The implementation id of the
+    upstream sample is remarked. A token proves that one key made it; whose key that is, only who saw the part being
+    provisioned can know.
     """
     from station.cli_attest import life_cycle_names, verify_token
 

@@ -57,13 +57,16 @@ def _token(file: Path) -> Token:
 
 
 def _tell(token: Token, checked: Checked, as_json: bool) -> None:
-    claims = claims_of(token, checked)
+    claims, remarks = claims_of(token, checked), remarks_of(token)
     if as_json:
-        click.echo(json.dumps({**claims, "ok": not checked.problems, "problems": list(checked.problems)}))
+        judged = {"ok": not checked.problems, "problems": list(checked.problems), "remarks": remarks}
+        click.echo(json.dumps({**claims, **judged}))
         return
     width = max(map(len, claims))
     for name, value in claims.items():
         click.echo(f"{name.replace('_', ' '):<{width}}  {visible(str(value))}")
+    for remark in remarks:
+        click.echo(f"⚠ {remark}")
     for problem in checked.problems:
         click.echo(f"✖ {visible(problem)}")
     if not checked.problems:
@@ -88,6 +91,13 @@ def claims_of(token: Token, checked: Checked) -> dict[str, object]:
         "software": " | ".join(software) or ("none measured" if token.no_software else ""),
         "unknown_claims": ", ".join(map(str, token.unknown)),
     }
+
+
+def remarks_of(token: Token) -> list[str]:
+    """What is no problem of a token by itself, and must not go by unseen."""
+    if token.implementation_id != attestation.SAMPLE_IMPLEMENTATION_ID:
+        return []
+    return ["the implementation id is the default of the upstream provisioning sample, which no product may carry"]
 
 
 def _plain(value: object) -> str:

@@ -40,6 +40,17 @@ def test_the_golden_transcript_is_verified():
     assert body["life_cycle"] == "secured (0x3000)" and body["freshness"].startswith("none")
 
 
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_the_implementation_id_of_the_sample_is_remarked(tmp_path, command):
+    code, output = attest(command, TRANSCRIPT)
+    (line,) = [line for line in output.splitlines() if line.startswith("⚠ ")]
+    assert code == 0 and "default of the upstream provisioning sample" in line and "✔" in output
+    assert json.loads(attest(command, TRANSCRIPT, "--json")[1])["remarks"] == [line.removeprefix("⚠ ")]
+    file = tmp_path / "token"
+    file.write_bytes(sign(claims()))
+    assert "⚠" not in attest(command, file)[1] and json.loads(attest(command, file, "--json")[1])["remarks"] == []
+
+
 @pytest.mark.parametrize("form", ["binary", "hex", "spaced", "prefixed", "dump", "coloured", "stdin"])
 def test_a_token_in_every_form(tmp_path, form):
     token, file = sign(claims()), tmp_path / "token"

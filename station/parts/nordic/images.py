@@ -61,7 +61,7 @@ def sources(settings: NordicSettings, raw: Mapping[str, bytes]) -> dict[str, str
     """
     optional = (PRODUCTION[1],) if settings.family.net is not None else ()
     used = {*needed(settings), *optional}
-    found = {}
+    found: dict[str, str] = {}
     for app, net in STAGES:
         both = _is_merged(settings, raw.get(app, b"")) and raw.get(net, raw[app]) == raw[app]
         holds = {app: app, net: app if both else net}
