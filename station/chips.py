@@ -21,8 +21,8 @@ class Stage:
 class Chip:
     """One kind of chip.
 
-    ``noun``: what lies on the shelf; ``more_recipes``: those beside the way, for repair or another one; ``settings``:
-    what the driver needs to find the bench's adapters; ``probed_by``: the flow that a packaged part must have passed.
+    ``noun``: what lies on the shelf; ``more_recipes``: those of another way, and those for repair; ``settings``: what
+    the driver needs to find the bench's adapters; ``probed_by``: the flow that a packaged part must have passed.
     """
 
     name: str
