@@ -13,12 +13,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from station.journal_rows import Context, Row
+from station.secret import Sealed
 
 IDENTITY_DIGITS = 32
 PART_KINDS = (
     "scan", "start", "intent", "outcome", "found_done", "bind", "keep", "registration", "registration_due",
     "registered", "quarantine", "release", "verdict", "waiver", "erased", "spared",
 )  # fmt: skip
+
+
+Keepable = bytes | Sealed | str
 
 
 class BurnState(StrEnum):
@@ -334,6 +338,19 @@ class Bindings:
         if bound_label and label and bound_label != label:
             return f"device {identity(device_id)} belongs to label {bound_label}, but label {label} was scanned"
         return ""
+
+
+def kept_detail(name: str, value: Keepable) -> dict[str, object]:
+    """How a kept value stands in its row, where ``PartRecord`` reads it."""
+    if isinstance(value, Sealed):
+        raw, form = value.blob, "sealed"
+    elif isinstance(value, str):
+        raw, form = value.encode(), "str"
+    elif isinstance(value, bytes):
+        raw, form = value, "bytes"
+    else:
+        raise TypeError(f"{type(value).__name__} is not kept in the journal")
+    return {"name": name, "form": form, "value": raw.hex()}
 
 
 def record_of(rows: Iterable[Row]) -> PartRecord:

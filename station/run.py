@@ -19,7 +19,7 @@ from station.errors import (
     Stopped,
 )
 from station.journal import Journal
-from station.journal_parts import BurnState, KeptRegistration, PartRecord
+from station.journal_parts import BurnState, Keepable, KeptRegistration, PartRecord, kept_detail
 from station.journal_rows import Context, Row
 from station.journal_search import Parts, parts_begun_without, parts_keeping
 from station.lot_answers import LotAnswers
@@ -36,8 +36,6 @@ from station.verdict import Facts, derive, sentence_of
 __all__ = ["STOPPED", "Burn", "Erasure", "Listener", "Plan", "Run", "RunServices", "Silent", "Title", "execute"]
 
 STOPPED = "the operator stopped the run"
-
-Keepable = bytes | Sealed | str
 
 
 class Run:
@@ -348,7 +346,7 @@ class Run:
 
         What this run has kept already, and is the same, is not written again.
         """
-        details = {name: _kept(name, value) for name, value in values.items()}
+        details = {name: kept_detail(name, value) for name, value in values.items()}
         fresh = {name: detail for name, detail in details.items() if self._kept_here.get(name) != detail}
         if not fresh:
             return
@@ -478,18 +476,6 @@ class _Step:
             self._run.end_title(self._title, "done", self._began)
         else:  # whatever ended it is recorded, then goes on
             self._run.end_title(self._title, "failed", self._began, sentence_of(error))
-
-
-def _kept(name: str, value: Keepable) -> dict[str, object]:
-    if isinstance(value, Sealed):
-        raw, form = value.blob, "sealed"
-    elif isinstance(value, str):
-        raw, form = value.encode(), "str"
-    elif isinstance(value, bytes):
-        raw, form = value, "bytes"
-    else:
-        raise TypeError(f"{type(value).__name__} is not kept in the journal")
-    return {"name": name, "form": form, "value": raw.hex()}
 
 
 def _plain(chip_id_hex: str) -> str:
