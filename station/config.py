@@ -86,6 +86,10 @@ class StationConfig:
         else:
             os.environ[VIRTUAL_BENCH] = str(self.virtual_bench)
 
+    def require_drivers(self) -> None:
+        """Raise ``ConfigError`` when the driver of a socket cannot be had: nothing is started, no socket opened."""
+        plugins.require("station.drivers", (entry.driver for entry in self.sockets))
+
 
 def load_config(path: Path, data: Path | None = None) -> StationConfig:
     """Read a station file; raises ``ConfigError`` with every finding. ``data`` overrides the file's data folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from pathlib import Path
@@ -49,6 +50,18 @@ def load(group: str, name: str) -> Any:
         ) from None
     except (AttributeError, ImportError, OSError) as error:  # OSError: a library that a package brings along
         raise ConfigError(f"the {word} '{name}' ({entry.value}) is broken: {error}") from None
+
+
+def require(group: str, wanted: Iterable[str]) -> None:
+    """See that all of them can be had, before anything is started; ``ConfigError`` with every sentence otherwise."""
+    said = []
+    for name in dict.fromkeys(wanted):
+        try:
+            load(group, name)
+        except ConfigError as error:
+            said.append(str(error))
+    if said:
+        raise ConfigError("\n".join(said))
 
 
 def beside(group: str, name: str, attribute: str) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from station import plugins
 from station.chips import CHIPS, DEFAULT_CHIP, Chip, chip_named
 from station.credentials import CredentialStore
 from station.data_folder import DataFolder
@@ -76,6 +77,7 @@ class VirtualStation:
 
     def __enter__(self) -> VirtualStation:
         _refuse_unknown(self._sku, self.chip)
+        plugins.require("station.drivers", (self._driver,))
         try:
             self._take_folder()
             self._refuse_other_chip()

@@ -57,6 +57,7 @@ class Workbench:
 
     def __init__(self, config: StationConfig, probe: Probe | None = None) -> None:
         config.use_environment()
+        config.require_drivers()
         self.config = config
         self.bins = load_bins(file_in(config.resources, "bins.toml"))
         self.folder = DataFolder(config.data)
