@@ -141,7 +141,8 @@ def _prepare(run: Run, part: Nordic, found: Look, digests: Mapping[str, str]) ->
             recover_new(run, part, found)
     with run.step(PLAN.before):
         seen = part.evidence()
-        _keep_evidence(run, BEFORE, seen, targetid=f"{found.port.targetid:#010x}", images=dict(digests))
+        targetid = f"{found.port.targetid:#010x}"
+        _keep_evidence(run, BEFORE, seen, probe=part.probe_identity, targetid=targetid, images=dict(digests))
         _require_blank(run, seen)
         _require_free_words(run, part)
         part.keep_open()
@@ -207,7 +208,7 @@ def _is_provisioned(run: Run, part: Nordic) -> Answer:
     """What the part answers, and the evidence for it unless nothing was burnt."""
     answer = part.is_provisioned()
     if part.seen is not None and not part.seen.is_untouched:
-        _keep_evidence(run, AFTER, part.seen)
+        _keep_evidence(run, AFTER, part.seen, probe=part.probe_identity)
         if part.network.child_locks and part.seen.net_approtect == CLOSED and run.kept(NETWORK_LOCK) is None:
             run.keep(NETWORK_LOCK, f"UICR.APPROTECT {CLOSED:#010x}")
     return answer

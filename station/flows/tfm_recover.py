@@ -10,7 +10,7 @@ import json
 from station.errors import BenchError
 from station.flows.nordic_identity import INSTANCE_ID, identify
 from station.flows.nordic_recovery import erase
-from station.parts.nordic import Nordic
+from station.parts.nordic import Look, Nordic
 from station.ports import Appliance
 from station.run import Erasure, Plan, Run
 
@@ -28,6 +28,7 @@ LAST_WORDS = 5.0
 """Seconds after its reset within which a part that is not known to say who it is has begun to speak, if it does."""
 FIRST, SECOND = "Destroy its identity", "Yes, erase the whole part"
 NO = "No"
+EVIDENCE = "evidence_erased"
 
 
 def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
@@ -38,11 +39,12 @@ def tfm_recover(run: Run, part: Nordic, appliance: Appliance) -> None:
                     sentence="the part is protected from erasure: nobody can recover it")  # fmt: skip
         if found.is_open:
             identify(run, part)
-            run.keep("evidence_erased", json.dumps(part.evidence().record()))
+            part.evidence()
         else:
             _require_same(run, part)
     with run.step(PLAN.confirm):
         _confirm(run)
+        _keep_evidence(run, part, found)
     with run.step(PLAN.erase):
         erase(run, part, "recovery, confirmed twice")
     with run.step(PLAN.blank):
@@ -74,6 +76,15 @@ def _confirm(run: Run) -> None:
     ):
         if run.ask(text, (choice, NO)) != choice:
             raise BenchError("nobody confirmed that the part may be erased; nothing was changed")
+
+
+def _keep_evidence(run: Run, part: Nordic, found: Look) -> None:
+    """What the part was before it is erased, as far as it could be read, and the debug probe that saw it."""
+    if not found.is_open and run.kept(EVIDENCE) is not None:
+        return  # what a recovery that was interrupted has read while the part was open says more
+    seen = part.evidence_in_hand.record() if found.is_open else {}
+    targetid = f"{found.port.targetid:#010x}"
+    run.keep(EVIDENCE, json.dumps({"probe": part.probe_identity, "targetid": targetid, "app": str(found.app), **seen}))
 
 
 def _passed(run: Run) -> str:

@@ -43,6 +43,12 @@ def rows(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def kept(found, name):
+    """What was kept under a name, from the exported rows."""
+    details = [json.loads(str(row["detail"])) for row in found if row["kind"] == "keep"]
+    return [json.loads(bytes.fromhex(detail["value"])) for detail in details if detail["name"] == name]
+
+
 @pytest.mark.parametrize(("chip", "parts"), [("nrf5340", 2), ("nrf9160", 1), ("nrf91x1", 1)])
 def test_parts_of_every_family_pass_and_their_record_is_whole(tmp_path, chip, parts):
     events = demo(tmp_path, chip, parts)
@@ -66,6 +72,8 @@ def test_parts_of_every_family_pass_and_their_record_is_whole(tmp_path, chip, pa
     words = {row["kind"] for row in found}
     assert {"intent", "outcome", "verdict", "bind", "keep"} <= words and not words & {"appliance", "registration"}
     assert {row["fixture"] for row in found if row["label"]} == {"virtual socket 1", "virtual socket 2"} or parts == 1
+    assert {evidence["probe"] for evidence in kept(found, "evidence_before")} <= {"VP0001", "VP0002"}
+    assert len(kept(found, "evidence_before")) == parts
     assert verify(tmp_path / "demo" / "data")[1] == ""
     assert not (tmp_path / "demo" / "appliance").exists() and not (tmp_path / "demo" / "bench" / "bench.json").exists()
 
@@ -87,7 +95,9 @@ def test_the_station_of_a_demo_is_whole_for_every_other_command(tmp_path):
     key = tmp_path / "files" / "iak_public_key.bin"
     token = tmp_path / "files" / "attestation_token.bin"
     assert "as expected" in station("attest", "verify", token, "--public-key", key, folder=tmp_path).stdout
-    assert json.loads((tmp_path / "files" / "evidence_after.json").read_text())
+    for moment in ("before", "after"):
+        evidence = json.loads((tmp_path / "files" / f"evidence_{moment}.json").read_text())
+        assert evidence["probe"] in ("VP0001", "VP0002") and evidence["life_cycle"]
 
 
 def test_a_second_demo_in_the_same_folder_takes_fresh_parts_and_another_chip_is_refused(tmp_path):

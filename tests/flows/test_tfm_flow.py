@@ -22,6 +22,11 @@ CHIPS = ("nrf5340", "nrf9160", "nrf91x1")
 NO = 1
 
 
+def kept_ever(bench, name):
+    """Every value that was kept under a name, also of a part that was erased since."""
+    return [json.loads(bytes.fromhex(row["value"])) for row in bench.rows("keep") if row["name"] == name]
+
+
 def passed(result):
     assert (result.kind, result.bin) == ("pass", "pass"), result
     return result
@@ -50,6 +55,7 @@ def test_a_blank_part_is_provisioned_secured_closed_and_attested(nordic, name):
     assert (before["life_cycle"], after["life_cycle"]) == ("ASSEMBLY", "PROVISIONING")
     assert after["implementation_id"] == chip["implementation_id"] == bench.recipe().pack.settings["implementation_id"]
     pack = bench.recipe().pack
+    assert before["probe"] == after["probe"] == "VP0001"
     assert before["images"] == {name: hashlib.sha256(pack.image(name)).hexdigest() for name in before["images"]}
     assert all("allows" in words for words in after["key_slots"].values())
     assert (
@@ -295,10 +301,20 @@ def test_a_secured_part_is_recovered_with_two_confirmations_and_provisioned_agai
     assert (
         record.erasures == 1 + (name != "nrf9160") and record.kept == {} and record.passed("tfm_provisioning") is None
     )
+    (erased,) = kept_ever(bench, "evidence_erased")
+    assert (erased["probe"], erased["app"]) == ("VP0001", "closed") and int(erased["targetid"], 16) & 0xFFF == 0x289
     assert bench.chip["lc_state"] == "ASSEMBLY" and bench.chip["cores"]["app"]["debug_open"]
     again = passed(bench.run())
     assert again.witness.questions == [] and bench.kept()["iak_public_key"] != old
     untouched_twice(bench.chip)
+
+
+def test_what_an_open_part_was_is_kept_before_it_is_erased(nordic):
+    bench = nordic("nrf9160")
+    assert bench.run(before=stop_before("install")).kind == "hold"
+    assert bench.run(suffix="-recover").bin == "recovered"
+    (erased,) = kept_ever(bench, "evidence_erased")
+    assert (erased["probe"], erased["app"], erased["life_cycle"]) == ("VP0001", "open", "PROVISIONING")
 
 
 @pytest.mark.parametrize("answers", [[NO], [0, NO]])
@@ -310,6 +326,7 @@ def test_nothing_is_erased_without_both_confirmations(nordic, answers):
     assert (result.kind, result.bin) == ("bench", "bench") and len(bench.chip["erase_alls"]) == erased
     assert (
         "nothing was changed" in result.reason
+        and kept_ever(bench, "evidence_erased") == []
         and bench.chip["lc_state"] == "SECURED"
         and bench.rows("waiver") == [{"reason": "new part, the debug port is closed"}]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 
@@ -431,6 +432,15 @@ def test_a_part_is_finished_with_the_images_that_it_was_begun_with(nordic):
     passed(bench.run())
     digest = hashlib.sha256(bench.recipe().pack.image("tfm_app")).hexdigest()
     assert bench.kept_json("evidence_before")["images"]["tfm_app"] == digest
+
+
+def test_a_part_begun_before_its_record_named_the_probe_is_finished(nordic):
+    """Records of an earlier build have neither the probe nor anything but the images that a later run reads."""
+    bench = nordic("nrf9160")
+    assert bench.run(before=stop_before("network")).kind == "hold"
+    older = {name: value for name, value in bench.kept_json("evidence_before").items() if name != "probe"}
+    passed(bench.run(before=lambda part, run: run.keep("evidence_before", json.dumps(older))))
+    assert bench.kept_json("evidence_before") == older
 
 
 @pytest.mark.parametrize(("chip", "core", "address"), [("nrf9160", "app", 0x80000), ("nrf5340", "net", 0x0102_0000)])

@@ -112,6 +112,11 @@ class Nordic:
         """The family that the pack names."""
         return self.settings.family
 
+    @property
+    def probe_identity(self) -> str:
+        """Serial number or address of the debug probe that this part is looked at with, for its record."""
+        return self._probe.identity
+
     def load(self, raw: Mapping[str, bytes]) -> Images:
         """Read the pack's images; everything else uses them. Raises ``ConfigError``."""
         self._images = images.read(self.settings, raw)
