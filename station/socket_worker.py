@@ -19,7 +19,7 @@ from station.journal_parts import PartRecord
 from station.journal_rows import Context, Row
 from station.lot_answers import LotAnswers
 from station.model import BinKind, Contact
-from station.parts import PartServices
+from station.parts import PartServices, Shared
 from station.ports import Appliance
 from station.protocol import Event, Verdict
 from station.recipe import Recipe
@@ -47,6 +47,7 @@ class Bench(Protocol):
     credentials: CredentialStore
     crashes: CrashReports
     lot_answers: LotAnswers
+    shared: Shared
 
     def emit(self, event: Event) -> None:
         """Send an event to everybody who listens."""
@@ -386,7 +387,8 @@ class SocketWorker:
         ports = self._ports()
         self.view.change(state="running")
         settings = {**recipe.pack.settings, **recipe.settings}
-        part = recipe.part(ports, PartServices(run.log, run.pause, recipe.pack.generation, settings))
+        services = PartServices(run.log, run.pause, recipe.pack.generation, settings, self._bench.shared)
+        part = recipe.part(ports, services)
         appliance: Any = self._bench.appliance(self.number) if recipe.needs_appliance else NoAppliance()
         recipe.flow(run, part, Witness(appliance, _witnessed(run)))
 

@@ -26,6 +26,7 @@ from station.lot_answers import LotAnswers
 from station.model import BinKind, Role
 from station.operators import Operators, may
 from station.outbox import Outbox
+from station.parts import Shared
 from station.ports import Appliance, Handler
 from station.protocol import (
     SCHEMA,
@@ -88,6 +89,7 @@ class Workbench:
         self._closed = False
         self._hands: Hands | None = None
         self.appliances = Appliances(config, self.credentials, self._pending, self.emit, self.journal)
+        self.shared = Shared()
         self.workers: dict[int, SocketWorker] = {}
         for number, entry in enumerate(config.sockets, 1):
             view = SocketView(number, entry.contacts_limit, self.emit)

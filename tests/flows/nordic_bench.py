@@ -19,7 +19,7 @@ from station.errors import BenchError
 from station.flows import tfm_provisioning, tfm_recover
 from station.journal import Journal
 from station.model import Mode
-from station.parts import PartServices
+from station.parts import PartServices, Shared
 from station.recipe import load_recipe
 from station.resources import resources_folder
 from station.run import Run, execute
@@ -75,7 +75,9 @@ class Result:
 class NordicBench:
     """A bench of one chip, a journal, and runs of recipes on the part in its socket."""
 
-    def __init__(self, folder, chip="nrf5340"):
+    def __init__(self, folder, chip="nrf5340", shared=None):
+        """``shared``: what several benches of one process have in common, as the sockets of one station do."""
+        self.shared = shared or Shared()
         self.chip_name = chip
         self.root = folder
         self.bench = Bench(folder / "bench", 1, chip=chip)
@@ -206,7 +208,7 @@ class NordicBench:
 
         def flow():
             settings = {**recipe.pack.settings, **recipe.settings}
-            for_part = PartServices(run.log, self.settling(run.pause), None, settings)
+            for_part = PartServices(run.log, self.settling(run.pause), None, settings, self.shared)
             part = held["part"] = recipe.part(self.ports(), for_part)
             if before is not None:
                 before(part, run)

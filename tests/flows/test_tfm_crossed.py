@@ -10,13 +10,15 @@ from test_tfm_flow import passed
 
 from drivers.pyocd_probe.probe import PyocdProbe
 from station.flows.nordic_identity import INSTANCE_ID
-from station.parts.nordic import consoles
+from station.parts import Shared
+from station.parts.nordic.consoles import Turns
 
 
 @pytest.fixture
 def pair(tmp_path, nordic):
     """Two benches with a socket each; ``nordic`` has made their settle times short."""
-    made = [NordicBench(tmp_path / name, "nrf91x1") for name in ("one", "two")]
+    shared = Shared()
+    made = [NordicBench(tmp_path / name, "nrf91x1", shared) for name in ("one", "two")]
     for bench in made:
         bench.anew(provisioning_seconds=6.0, boot_seconds=6.0)
         bench.ports()
@@ -69,7 +71,7 @@ def test_consoles_that_are_right_are_not_held_up(pair, monkeypatch):
     for result in at_once(pair).values():
         passed(result)
     assert len({bench.kept(f"P00000{n}")[INSTANCE_ID] for n, bench in enumerate(pair, 1)}) == 2
-    assert all(bench.socket.ports["console"] in consoles._PROVED for bench in pair)
+    assert all(bench.shared.of(Turns).has_proved(bench.socket.ports["console"]) for bench in pair)
     (_first, last), (begin, _) = sorted(map(provisioned_within, pair))
     assert last <= begin, "whoever waits for its turn has written no intent: the settle time runs from there"
 

@@ -10,7 +10,7 @@ from station.errors import AdapterLost, Stopped
 from station.formats import tfm_console
 from station.formats.console_lines import LineAssembler
 from station.parts.nordic import production_boot
-from station.parts.nordic.consoles import Consoles, Said
+from station.parts.nordic.consoles import Consoles, Said, Turns
 
 TOKEN = sign(claims())
 BOOT = "\r\n".join(["*** Booting nRF Connect SDK v3.1.0 ***", *dump(TOKEN)]).encode().rstrip()
@@ -36,7 +36,7 @@ class Port:
 
 
 def ears(app, net=None, pause=lambda seconds: None):
-    return Consoles(app, net, lambda *line: None, pause)
+    return Consoles(app, net, lambda *line: None, pause, Turns())
 
 
 def texts(listening):

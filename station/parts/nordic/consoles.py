@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
@@ -24,9 +24,35 @@ SPEAK_SECONDS = 2.0
 """How long the network core is given to say something after the application core."""
 CHECK = "check the cable, and interface and baud rate in the board file"
 
-_ALONE = threading.RLock()
-_PROVED: WeakSet[Console] = WeakSet()
-"""Ports that are known to hear the part of their own socket, for as long as they are open."""
+
+class Turns:
+    """Shared by all sockets of a workbench: which of them listens alone, and which ports hear their own socket's part.
+
+    Two sockets whose cables are crossed would hear one another's parts, and each would take the other's words for its
+    own; ports that have spoken while no other part was reset are known, for as long as they are open.
+    """
+
+    def __init__(self) -> None:
+        self._alone = threading.RLock()
+        self._proved: WeakSet[Console] = WeakSet()
+
+    @contextmanager
+    def alone(self, pause: Callable[[float], None]) -> Iterator[None]:
+        """Nobody else is alone meanwhile; ``pause`` waits until then, and may end the waiting by an exception."""
+        while not self._alone.acquire(blocking=False):
+            pause(SLICE)
+        try:
+            yield
+        finally:
+            self._alone.release()
+
+    def prove(self, port: Console) -> None:
+        """The port has spoken while its socket was alone."""
+        self._proved.add(port)
+
+    def has_proved(self, port: Console) -> bool:
+        """Whether the port is known to hear the part of its own socket."""
+        return port in self._proved
 
 
 @dataclass(slots=True)
@@ -45,10 +71,11 @@ class Consoles:
 
     def __init__(
         self, app: Console, net: Console | None, log: Callable[[str, str, str], None],
-        pause: Callable[[float], None], net_counts: bool = False,
+        pause: Callable[[float], None], turns: Turns, net_counts: bool = False,
     ) -> None:  # fmt: skip
         self._ports = {"app": app, **({"net": net} if net is not None else {})}
         self._pause = pause
+        self._turns = turns
         self._net_counts = net_counts and net is not None
         self._log = log
         self.said = Said()
@@ -63,18 +90,10 @@ class Consoles:
     def alone(self) -> Iterator[None]:
         """No other socket resets its part meanwhile, as long as it is not known that these ports hear this part.
 
-        Two sockets whose cables are crossed would hear one another's parts, and each would take the other's words for
-        its own. Taken around a whole burn, so that nothing waits between its intent and its act.
+        Taken around a whole burn, so that nothing waits between its intent and its act.
         """
-        if self.are_proved:
+        with nullcontext() if self.are_proved else self._turns.alone(self._pause):
             yield
-            return
-        while not _ALONE.acquire(blocking=False):
-            self._pause(SLICE)
-        try:
-            yield
-        finally:
-            _ALONE.release()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -85,12 +104,14 @@ class Consoles:
                 return
             if self._net_counts and self.said.app.has_spoken:
                 self.until(lambda said: said.net.has_spoken, Deadline(SPEAK_SECONDS))
-            _PROVED.update(self._ports[name] for name in self._counted if getattr(self.said, name).has_spoken)
+            for name in self._counted:
+                if getattr(self.said, name).has_spoken:
+                    self._turns.prove(self._ports[name])
 
     @property
     def are_proved(self) -> bool:
         """Whether every port whose words count hears this socket's part and no other one."""
-        return all(self._ports[name] in _PROVED for name in self._counted)
+        return all(self._turns.has_proved(self._ports[name]) for name in self._counted)
 
     @property
     def _counted(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from station.model import (
 )
 from station.parts import PartServices, Unfit
 from station.parts.nordic import consoles, content, evidence, images, leftovers
-from station.parts.nordic.consoles import Consoles, Said
+from station.parts.nordic.consoles import Consoles, Said, Turns
 from station.parts.nordic.debug_port import Look, NordicDebugPort
 from station.parts.nordic.evidence import NETWORK, ONLY_RECOVERY, Evidence
 from station.parts.nordic.images import EMPTY, Images
@@ -79,7 +79,9 @@ class Nordic:
         self._probe = self._port("probe", Probe)
         net = self._port("console_net", Console) if self._hears_net else None
         net_counts = self.settings.net_lock is not NetLock.HOST
-        self._consoles = Consoles(self._port("console", Console), net, services.log, services.pause, net_counts)
+        turns = services.shared.of(Turns)
+        app = self._port("console", Console)
+        self._consoles = Consoles(app, net, services.log, services.pause, turns, net_counts)
         self._debug = NordicDebugPort(self._probe, self.family)
         self._recovery = Recovery(self._probe, self.family, self._debug)
         self._images: Images | None = None
