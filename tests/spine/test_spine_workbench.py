@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import pytest
+from fake_station import FakePart
 from spine_bench import Bench
 
 from station import protocol
 from station.config import load_config
 from station.errors import ConfigError
+from station.parts import Shared
 from station.protocol import (
     Acknowledge,
     Answer,
@@ -122,3 +125,19 @@ def test_snapshot_is_everything_a_late_window_needs(bench):
     bench.ready()
     names = [type(event).__name__ for event in bench.bench.snapshot()]
     assert names == ["Hello", "SignedIn", "ApplianceState", "SocketState", "SocketState", "Lot"]
+
+
+def test_the_parts_of_all_sockets_share_one_object_of_each_kind(bench, monkeypatch):
+    """Those of another workbench share another one; one that is alone has its own."""
+    lent, build = [], FakePart.__init__
+
+    def note(part, ports, services):
+        lent.append(services.shared)
+        build(part, ports, services)
+
+    monkeypatch.setattr(FakePart, "__init__", note)
+    bench.ready()
+    bench.go("LOT1/D1", 1)
+    bench.go("LOT1/D2", 2)
+    assert len(lent) == 2 and lent[0] is lent[1] and lent[0].of(Counter) is lent[1].of(Counter)
+    assert Shared().of(Counter) is not lent[0].of(Counter)
