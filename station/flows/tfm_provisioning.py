@@ -64,10 +64,9 @@ def tfm_provisioning(run: Run, part: Nordic, appliance: Appliance) -> None:
         _judge_console(run, part)
     with run.step(PLAN.network):
         _install_network(run, part)
-    if part.network.host_locks and run.kept(NETWORK_LOCK) is None:
-        run.burn(
-            PLAN.net_lock, done=part.network.is_locked, do=lambda: _close_network(run, part), tries=2, anyones=True
-        )
+    if part.network.host_locks:
+        run.burn(PLAN.net_lock, done=lambda: _is_network_locked(run, part), do=lambda: _close_network(run, part),
+                 tries=2, anyones=True)  # fmt: skip
     _keep_network_lock(run, part)
     if part.stores_data:
         run.burn(PLAN.data, done=part.is_stored, do=part.store, tries=2, anyones=True)
@@ -242,6 +241,11 @@ def _install_network(run: Run, part: Nordic) -> None:
 def _put_network_image(run: Run, part: Nordic) -> None:
     part.network.install()
     run.keep(NETWORK_IMAGE, "programmed and read back")
+
+
+def _is_network_locked(run: Run, part: Nordic) -> Answer:
+    """The word as the part shows it; what was read and kept once, only an erasure takes back."""
+    return DONE if run.kept(NETWORK_LOCK) is not None else part.network.is_locked()
 
 
 def _close_network(run: Run, part: Nordic) -> None:

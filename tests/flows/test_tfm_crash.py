@@ -71,6 +71,15 @@ def test_killed_and_rerun(nordic_matrix, ledger):
 
 
 @pytest.mark.timeout(300)
+def test_killed_before_the_outcome_of_each_burn(nordic_matrix, ledger):
+    """The part was asked, what it showed was kept, and the journal does not say yet what became of the burn."""
+    matrix = nordic_matrix("nrf5340 host")
+    chosen = [case for case in matrix.journal_kills() if (case.moment, case.where) == ("before", "outcome")]
+    assert len(chosen) == 6, "provision, net_lock, data, install, lock, boot"
+    carry_out(matrix, ledger, "nrf5340 host", chosen)
+
+
+@pytest.mark.timeout(300)
 def test_struck_in_a_recovery(nordic_matrix, ledger):
     matrix = nordic_matrix("nrf91x1")
     cases = list(matrix.recovery_kills())
