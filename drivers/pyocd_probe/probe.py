@@ -20,7 +20,6 @@ HALT, RELEASE, C_HALT, S_HALT = 0xA05F_0003, 0xA05F_0000, 1 << 1, 1 << 17
 SYSRESETREQ = 0x05FA_0004
 HALT_SECONDS = 1.0
 ADDRESSES = Span(0, 1 << 32)
-ERASE_ALL_SECONDS = 30.0
 RETURN_SECONDS = 2.0
 
 
@@ -37,9 +36,22 @@ class PyocdProbe:
     # ---- debug port -----------------------------------------------------------------------------------------------
 
     def attach(self) -> DebugPort:
-        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found."""
-        dpidr, targetid, access_ports = self._link.attach()
-        return DebugPort(dpidr, targetid, access_ports)
+        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found.
+
+        A part that does not answer at the board's clock is tried once more at a quarter of it. The reset pin stays
+        alone, though it may help: a reset starts whatever lies in flash, and that may be a provisioning image that a
+        killed run has left, which would make its keys with nobody listening (docs/burns.md); and it closes a part that
+        is open until its next hard reset only.
+        """
+        try:
+            found = self._link.attach()
+        except AdapterLost:
+            raise
+        except BenchError:
+            if self._link.slowed_to:
+                raise
+            found = self._link.attach_slower()
+        return DebugPort(*found, self._link.slowed_to)
 
     def access(self, core: str) -> DebugAccess:
         """What the core's AHB access port allows now; a core that is switched off is CLOSED."""
@@ -150,10 +162,15 @@ class PyocdProbe:
                     f"saw {idr:#010x}; nothing was erased"
                 )
             self._link.write_ap(port, CtrlAp.ERASEALL, 1)
-            deadline, pace = Deadline(ERASE_ALL_SECONDS), Pace(time.sleep, first=0.01, most=0.1)
+            deadline, pace = Deadline(CtrlAp.ERASE_SECONDS), Pace(time.sleep, first=0.01, most=0.1)
             while self._link.read_ap(port, CtrlAp.ERASEALLSTATUS):
                 if deadline.passed:
-                    raise PartError(f"expected the erasure of the {core} core to end within {ERASE_ALL_SECONDS:g} s")
+                    raise PartError(
+                        f"the erasure of the {core} core was begun, but did not end within {CtrlAp.ERASE_SECONDS:g} s: "
+                        "the part is neither what it was nor blank, and its keys may be gone; take the supply away, "
+                        "put it back, and erase it again",
+                        bin="locked",
+                    )
                 pace.rest()
 
     # ---- reset ----------------------------------------------------------------------------------------------------

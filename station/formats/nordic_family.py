@@ -138,6 +138,8 @@ class CtrlAp:
     ERASEPROTECT_STATUS, ERASEPROTECT_DISABLE, IDR = 0x018, 0x01C, 0x0FC
     ERASING = (ERASEALL, ERASEPROTECT_DISABLE)
     """What erases the whole part when it is written; ERASEPROTECT.DISABLE does together with the firmware's key."""
+    ERASE_SECONDS = 30.0
+    """An erasure takes a fraction of a second; one that ERASEALLSTATUS calls busy after this does not end any more."""
 
 
 class Ficr:
