@@ -48,6 +48,8 @@ SILENT_SECONDS = 0.3
 """A part that resets itself is silent for a moment; one that is gone stays so."""
 SLOWER = 4
 """A part that does not answer at the board's clock is tried at this fraction of it (nordic-tfm sheet 6)."""
+SELDOM = 4
+"""An empty socket is asked at the slower clock at the first look and at every fourth one: looking is not free."""
 
 
 class Access(NamedTuple):
@@ -87,6 +89,7 @@ class Link:
         self._answers = False
         self._looked = False
         self._silent_since = 0.0
+        self._silences = 0
         self._buses: dict[int, Any] = {}
         logging.getLogger("pyocd").setLevel(logging.CRITICAL + 1)
         with self._errors():
@@ -226,6 +229,7 @@ class Link:
         finally:
             self._guard.release()
         now = time.monotonic()
+        self._silences = 0 if heard else self._silences + 1
         if heard:
             self._silent_since = 0.0
         elif not self._silent_since:
@@ -250,7 +254,8 @@ class Link:
         except exceptions.TransferError:
             pass
         self._lost()
-        for hz in (self._full_hz, self._full_hz // SLOWER):
+        slower = () if self._silences % SELDOM else (self._full_hz // SLOWER,)
+        for hz in (self._full_hz, *slower):
             self._clock(hz)
             if self._wakes():
                 return True

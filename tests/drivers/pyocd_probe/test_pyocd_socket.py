@@ -181,6 +181,16 @@ def test_a_part_that_answers_at_neither_clock_is_asked_twice_and_the_clock_is_as
     assert probe.attach().slowed_to == 0
 
 
+def test_an_empty_socket_is_seldom_asked_at_the_slower_clock(bench):
+    presence = bench.open().ports["presence"]
+    asked = bench.requests.get("set_clock", 0)
+    assert [presence.contact() for _ in range(8)] == [GONE] * 8
+    assert bench.requests["set_clock"] - asked == 2 * 2, "there and back, at the first look and at the fifth"
+    bench.insert()
+    bench.hands.fault(1, "slow_swd")
+    assert presence.contact() == HERE, "the ninth"
+
+
 FOREIGN = ("status code", "error received", "does not reach its bus", "acknowledges", "0x00'", "Transfer", "unplugged")
 """Words of pyOCD, of its server and of the virtual bench, which name nothing that an operator could look at."""
 
