@@ -191,7 +191,7 @@ def test_an_empty_socket_is_seldom_asked_at_the_slower_clock(bench):
     assert presence.contact() == HERE, "the ninth"
 
 
-FOREIGN = ("status code", "error received", "does not reach its bus", "acknowledges", "0x00'", "Transfer", "unplugged")
+FOREIGN = ("status code", "error received", "does not reach its bus", "acknowledges", "Transfer", "unplugged")
 """Words of pyOCD, of its server and of the virtual bench, which name nothing that an operator could look at."""
 
 
