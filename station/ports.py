@@ -134,7 +134,7 @@ class Probe(Protocol):
         ...
 
     def write_ap(self, port: int, register: int, value: int) -> None:
-        """Write one 32-bit register of an access port (CTRL-AP)."""
+        """Write one 32-bit register of a CTRL-AP; ``ConfigError`` for those that erase the part."""
         ...
 
     def read_words(self, core: str, address: int, count: int) -> list[int]:
@@ -142,7 +142,10 @@ class Probe(Protocol):
         ...
 
     def write_words(self, core: str, address: int, words: Sequence[int]) -> None:
-        """Write 32-bit words to RAM or registers; nothing is erased, no flash is programmed."""
+        """Write 32-bit words to RAM or registers; ``ConfigError`` for flash, UICR and the flash controllers' registers.
+
+        Nothing is erased and no flash is programmed by it.
+        """
         ...
 
     def halt(self, core: str) -> None:

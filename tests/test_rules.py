@@ -144,6 +144,43 @@ def test_secrets_are_revealed_in_few_places():
     assert not found, found
 
 
+def makers(source: str, value: str) -> list[int]:
+    """Lines that make a value of the class: by its own name, by another one it is given, or as an attribute."""
+    tree = ast.parse(source)
+    names = {value}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname for alias in node.names if alias.name == value and alias.asname}
+        elif isinstance(node, ast.Assign) and called(node.value) == value:
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Call) and called(node.func) in names]
+
+
+def called(node: ast.expr) -> str:
+    """The last name of ``a``, ``b.a``; empty for anything else."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("from station.model import EraseWaiver\nEraseWaiver('x', 1)", [2]),
+        ("from station.model import EraseWaiver as Word\nWord('x', 1)", [2]),
+        ("from station import model\nmodel.EraseWaiver('x', 1)", [2]),
+        ("from station import model\nMade = model.EraseWaiver\nMade('x', 1)", [3]),
+        ("from station.model import EraseWaiver\ndef erase(waiver: EraseWaiver) -> None: ...", []),
+    ],
+)
+def test_who_makes_a_value_is_seen(source, lines):
+    assert makers(source, "EraseWaiver") == lines
+
+
+def test_only_a_run_waives_an_erasure():
+    """``Run.waive_erase`` writes the journal's row first: no waiver comes from anywhere else."""
+    found = {name(path): lines for path in SOURCES if (lines := makers(path.read_text(), "EraseWaiver"))}
+    assert list(found) == ["station/run.py"] and len(found["station/run.py"]) == 1, found
+
+
 def test_no_broad_except_hides_a_fault():
     """``except Exception`` needs a reason beside it; a bare ``except:`` is never right."""
     found = []

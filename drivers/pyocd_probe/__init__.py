@@ -48,7 +48,7 @@ def open_socket(settings: Mapping[str, object], socket: int) -> PyocdSocket:
     """
     serial, board, finder = _checked(settings, f"socket {socket}: ")
     with ExitStack() as ways_out:
-        link = Link(serial, finder.probe_address(serial), board.swd_hz)
+        link = Link(serial, finder.probe_address(serial), board.swd_hz, _behind_ports(board))
         ways_out.callback(link.close)
         consoles = _open_consoles(settings, serial, board, finder, ways_out)
         return PyocdSocket(serial, board, link, consoles, ways_out.pop_all())
@@ -64,6 +64,13 @@ def diagnose(settings: Mapping[str, object]) -> str:
 def made_for(settings: Mapping[str, object]) -> str:
     """The family of the board (see ``station.ports.MadeFor``)."""
     return _checked(settings)[1].family.name
+
+
+def _behind_ports(board: Board) -> dict[int, str]:
+    """What is behind each access port of the board's family, as a sentence names it."""
+    cores = board.family.cores
+    buses = {core.ahb_ap: f"the bus of the {core.name} core" for core in cores}
+    return buses | {core.ctrl_ap: f"the CTRL-AP of the {core.name} core" for core in cores}
 
 
 def _checked(settings: Mapping[str, object], place: str = "") -> tuple[str, Board, Any]:

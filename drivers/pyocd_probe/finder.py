@@ -7,6 +7,7 @@ the end of its place on the bus (``1-4:1.2`` is interface 2).
 
 from __future__ import annotations
 
+import logging
 import re
 
 from pyocd.core import exceptions
@@ -15,6 +16,7 @@ from serial.tools import list_ports
 
 from station.errors import BenchError
 
+log = logging.getLogger(__name__)
 REMOTE = "remote:"
 JLINK = "jlink"
 NOT_SEARCHED = "remote"
@@ -68,7 +70,11 @@ def _plugged() -> list[tuple[str, str]]:
         try:
             found += [(kind, str(probe.unique_id)) for probe in probes.get_all_connected_probes()]
         except (exceptions.Error, OSError) as error:
-            raise BenchError(f"expected to list the debug probes of kind {kind}, but: {error}") from None
+            log.debug("listing debug probes of kind %s: %s: %s", kind, type(error).__name__, error)
+            raise BenchError(
+                f"expected to list the debug probes of kind {kind}, but that failed; check that this user may use USB "
+                "devices, and plug the probe in again"
+            ) from None
     return found
 
 

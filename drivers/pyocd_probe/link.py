@@ -2,8 +2,8 @@
 
 Facts of pyOCD 0.46 that this module works around: a session runs a ``pyocd_user.py`` and obeys a ``pyocd.yaml`` that it
 finds in the working folder; opening it in the usual way halts the cores, and mass-erases a locked nRF91; a J-Link takes
-the target's supply away when it is let go of. Nothing of that happens here. Its log is silent: what it knows comes as
-an error, in a sentence.
+the target's supply away when it is let go of. Nothing of that happens here. Its log is silent, and the words of its
+errors go to this module's log at debug level: people read which access was refused, and what to try.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyocd.core import exceptions
 from pyocd.core.session import Session
@@ -24,9 +24,10 @@ from pyocd.probe.aggregator import DebugProbeAggregator
 from pyocd.probe.debug_probe import DebugProbe
 from pyocd.probe.swj import SWJSequenceSender
 
-from drivers.pyocd_probe.remote import RemoteProbe
+from drivers.pyocd_probe.remote import Gone, RemoteProbe
 from station.errors import AdapterLost, BenchError, PartError, StationError
 
+log = logging.getLogger(__name__)
 REMOTE = "remote:"
 OPTIONS = {
     "target_override": "cortex_m",  # no vendor pack: cores, flash and CTRL-AP are ours
@@ -45,14 +46,42 @@ ACCESS_PORTS = 8
 """Index 0 to 7; the families' highest is 4."""
 SILENT_SECONDS = 0.3
 """A part that resets itself is silent for a moment; one that is gone stays so."""
+SLOWER = 4
+"""A part that does not answer at the board's clock is tried at this fraction of it (nordic-tfm sheet 6)."""
+SELDOM = 4
+"""An empty socket is asked at the slower clock at the first look and at every fourth one: looking is not free."""
+
+
+class Access(NamedTuple):
+    """What is being done to the part, for a sentence: words through an access port's bus, or a register of it."""
+
+    verb: str
+    port: int | None = None
+    place: int = 0
+    words: int = 0
+
+    def told(self, ports: Mapping[int, str]) -> str:
+        """In words; ``ports`` says what is behind each access port."""
+        if self.port is None:
+            return self.verb
+        behind = ports.get(self.port, f"access port {self.port}")
+        if not self.words:
+            return f"{self.verb} register {self.place:#05x} of {behind}"
+        return f"{self.verb} {self.words} word{'s' * (self.words > 1)} at {self.place:#010x} through {behind}"
 
 
 class Link:
     """The probe and the part's debug port; every method may be called from any thread."""
 
-    def __init__(self, name: str, address: str, swd_hz: int) -> None:
-        """``name`` is the probe's serial number for people, ``address`` pyOCD's unique id."""
+    def __init__(self, name: str, address: str, swd_hz: int, ports: Mapping[int, str] | None = None) -> None:
+        """``name`` is the probe's serial number for people, ``address`` pyOCD's unique id.
+
+        ``ports`` says in words what is behind each access port.
+        """
         self.name = name
+        self._ports = ports or {}
+        self._doing = Access("being opened")
+        self._full_hz = self._hz = swd_hz
         self._guard = threading.RLock()
         self._depth = 0
         self._wired = False
@@ -60,6 +89,7 @@ class Link:
         self._answers = False
         self._looked = False
         self._silent_since = 0.0
+        self._silences = 0
         self._buses: dict[int, Any] = {}
         logging.getLogger("pyocd").setLevel(logging.CRITICAL + 1)
         with self._errors():
@@ -81,6 +111,7 @@ class Link:
     def attach(self) -> tuple[int, int, dict[int, int]]:
         """Line reset, debug power on; returns DPIDR, TARGETID and the IDR of every access port that has one."""
         with self._held(attached=False):
+            self._doing = Access("switching its debug port on")
             self._forget()
             self._wire()
             # the probe is held already; pyOCD's own lock here is never given back when the part does not answer
@@ -95,14 +126,31 @@ class Link:
             self._attached = self._answers = self._looked = True
             return self._dp.dpidr.idr, targetid, {port: idr for port, idr in found.items() if idr}
 
+    def attach_slower(self) -> tuple[int, int, dict[int, int]]:
+        """``attach`` at a quarter of the clock; it stays so until the part is gone, and is as before if that fails."""
+        with self._held(attached=False):
+            self._clock(self._full_hz // SLOWER)
+            try:
+                return self.attach()
+            except StationError:
+                self._clock(self._full_hz)
+                raise
+
+    @property
+    def slowed_to(self) -> int:
+        """Hz of the clock while it is slower than the board's; 0 while it is not."""
+        return self._hz if self._hz != self._full_hz else 0
+
     def read_ap(self, port: int, register: int) -> int:
         """One register of an access port."""
         with self._held():
+            self._doing = Access("reading", port, register)
             return int(self._dp.read_ap(port << AP_SELECT | register))
 
     def write_ap(self, port: int, register: int, value: int) -> None:
         """Write one register of an access port; it has reached the part on return."""
         with self._held():
+            self._doing = Access("writing", port, register)
             self._forget()
             self._dp.write_ap(port << AP_SELECT | register, value)
             self._dp.flush()
@@ -112,18 +160,20 @@ class Link:
     def read(self, port: int, address: int, count: int) -> list[int]:
         """32-bit words."""
         with self._held():
+            self._doing = Access("reading", port, address, count)
             return list(self._bus(port).read_memory_block32(address, count))
 
     def write(self, port: int, address: int, words: list[int]) -> None:
         """32-bit words in one block; a refusal may show at the next read or ``flush`` only."""
         with self._held():
+            self._doing = Access("writing", port, address, len(words))
             if len(words) == 1:
                 self._bus(port).write_memory(address, words[0])
             else:
                 self._bus(port).write_memory_block32(address, words)
 
     def flush(self) -> None:
-        """What was written has reached the part on return."""
+        """What was written has reached the part on return; what is refused now is named after the last access."""
         with self._held():
             self._dp.flush()
 
@@ -134,7 +184,10 @@ class Link:
         """
         if port not in self._buses:
             if not self._dp.read_ap(port << AP_SELECT | AP_CSW) & DEVICE_ENABLED:
-                raise PartError(f"access port {port} at debug probe {self.name} is closed")
+                raise PartError(
+                    f"expected {self._ports.get(port, f'access port {port}')} to be open at debug probe {self.name}, "
+                    "but it is closed: the core is protected, or switched off"
+                )
             self._buses[port] = AccessPort.create(self._dp, APv1Address(port))
         return self._buses[port]
 
@@ -149,6 +202,7 @@ class Link:
     def pulse_reset(self, seconds: float) -> None:
         """Pull the reset pin low for a time; ``attach`` afterwards."""
         with self._held(attached=False):
+            self._doing = Access("pulling its reset pin")
             self._lost()
             self._probe.assert_reset(True)
             try:
@@ -170,10 +224,12 @@ class Link:
             return self._answers
         try:
             with self._held(attached=False):
+                self._doing = Access("looking for it")
                 heard = self._hear()
         finally:
             self._guard.release()
         now = time.monotonic()
+        self._silences = 0 if heard else self._silences + 1
         if heard:
             self._silent_since = 0.0
         elif not self._silent_since:
@@ -198,6 +254,16 @@ class Link:
         except exceptions.TransferError:
             pass
         self._lost()
+        slower = () if self._silences % SELDOM else (self._full_hz // SLOWER,)
+        for hz in (self._full_hz, *slower):
+            self._clock(hz)
+            if self._wakes():
+                return True
+        self._clock(self._full_hz)
+        return False
+
+    def _wakes(self) -> bool:
+        """Whether somebody answers after a line reset."""
         try:
             self._wire()
             SWJSequenceSender(self._probe, use_dormant=False).select_protocol(DebugProbe.Protocol.SWD)
@@ -213,6 +279,11 @@ class Link:
         if not self._wired:
             ProbeConnector(self._probe).connect()
             self._wired = True
+
+    def _clock(self, hz: int) -> None:
+        if hz != self._hz:
+            self._probe.set_clock(hz)
+            self._hz = hz
 
     def _lost(self) -> None:
         """What was known of the part's debug port holds no more."""
@@ -267,7 +338,9 @@ class Link:
             raise
         except (exceptions.Error, OSError, ValueError, KeyError) as error:
             # ValueError and KeyError: an answer of a remote server that is no answer
-            raise _translated(self.name, error) from None
+            doing = self._doing.told(self._ports)
+            log.debug("debug probe %s, %s: %s: %s", self.name, doing, type(error).__name__, error)
+            raise _translated(self.name, doing, self._hz, error) from None
 
 
 class _QuietSession(Session):  # type: ignore[misc]  # pyOCD has no types
@@ -285,21 +358,31 @@ def _probe_at(address: str) -> Any:
         return RemoteProbe(address.removeprefix(REMOTE))
     probe = DebugProbeAggregator.get_probe_with_id(address)
     if probe is None:
-        raise exceptions.ProbeDisconnected("it is not plugged in")
+        raise Gone("it is not plugged in")
     return probe
 
 
-def _translated(name: str, error: BaseException) -> StationError:
+def _translated(name: str, doing: str, hz: int, error: BaseException) -> StationError:
+    """Our sentence for an error of pyOCD, whose own words name nothing that an operator could look at."""
     if type(error) is exceptions.Error and error.__cause__ is not None:  # pyOCD's "target not detected"
         error = error.__cause__
-    text = str(error).strip() or type(error).__name__
     if isinstance(error, exceptions.TransferFaultError):
-        return PartError(f"the part refused an access through debug probe {name} ({text})")
+        return PartError(
+            f"the part at debug probe {name} refused {doing}; run the recipe again, and if it is refused again, check "
+            "supply and SWD cable"
+        )
     if isinstance(error, exceptions.TransferError):
         return BenchError(
-            f"the part at debug probe {name} does not answer on SWD ({text}); check that there is one, its supply and "
-            "the SWD cable"
+            f"the part at debug probe {name} does not answer on SWD ({doing}, at {hz // 1000} kHz); check that there "
+            "is one, its supply and the SWD cable"
         )
     if isinstance(error, (exceptions.ProbeDisconnected, OSError)):
-        return AdapterLost(f"the debug probe {name} is gone ({text}); check its cable")
-    return BenchError(f"the debug probe {name} reports: {text}; plug it in again and try once more")
+        return AdapterLost(f"the debug probe {name} is gone ({_why(error)}); check its cable")
+    return BenchError(f"the debug probe {name} failed ({doing}); plug it in again and try once more")
+
+
+def _why(error: BaseException) -> str:
+    """Why a probe is gone, in our words or the operating system's."""
+    if isinstance(error, Gone):
+        return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or "it is not plugged in"

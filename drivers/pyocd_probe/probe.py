@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from drivers.pyocd_probe.board import Board
 from drivers.pyocd_probe.flash import BLOCK, Flash
-from drivers.pyocd_probe.link import AP_CSW, DEVICE_ENABLED, Link
+from drivers.pyocd_probe.link import AP_CSW, AP_IDR, DEVICE_ENABLED, Link
 from station.deadline import Deadline, Pace
 from station.errors import AdapterLost, BenchError, ConfigError, PartError, StationError
 from station.formats.nordic_family import CTRL_AP_IDR, Core, CtrlAp, Memory
@@ -19,7 +19,7 @@ DHCSR, AIRCR = 0xE000_EDF0, 0xE000_ED0C
 HALT, RELEASE, C_HALT, S_HALT = 0xA05F_0003, 0xA05F_0000, 1 << 1, 1 << 17
 SYSRESETREQ = 0x05FA_0004
 HALT_SECONDS = 1.0
-ERASE_ALL_SECONDS = 30.0
+ADDRESSES = Span(0, 1 << 32)
 RETURN_SECONDS = 2.0
 
 
@@ -36,9 +36,22 @@ class PyocdProbe:
     # ---- debug port -----------------------------------------------------------------------------------------------
 
     def attach(self) -> DebugPort:
-        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found."""
-        dpidr, targetid, access_ports = self._link.attach()
-        return DebugPort(dpidr, targetid, access_ports)
+        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found.
+
+        A part that does not answer at the board's clock is tried once more at a quarter of it. The reset pin stays
+        alone, though it may help: a reset starts whatever lies in flash, and that may be a provisioning image that a
+        killed run has left, which would make its keys with nobody listening (docs/burns.md); and it closes a part that
+        is open until its next hard reset only.
+        """
+        try:
+            found = self._link.attach()
+        except AdapterLost:
+            raise
+        except BenchError:
+            if self._link.slowed_to:
+                raise
+            found = self._link.attach_slower()
+        return DebugPort(*found, self._link.slowed_to)
 
     def access(self, core: str) -> DebugAccess:
         """What the core's AHB access port allows now; a core that is switched off is CLOSED."""
@@ -55,7 +68,20 @@ class PyocdProbe:
         return self._link.read_ap(port, register)
 
     def write_ap(self, port: int, register: int, value: int) -> None:
-        """Write one 32-bit register of an access port (CTRL-AP)."""
+        """Write one 32-bit register of a CTRL-AP; ``ConfigError`` for those that erase the part, and elsewhere.
+
+        Through the registers of another access port every address could be written, those of the flash controller too.
+        """
+        if port not in {core.ctrl_ap for core in self._family.cores} or register % 4 or not 0 <= register < AP_IDR:
+            raise ConfigError(
+                f"expected a register of a CTRL-AP of the {self._family.title}, saw {register:#05x} of access port "
+                f"{port}; nothing was changed"
+            )
+        if register in CtrlAp.ERASING:
+            raise ConfigError(
+                f"register {register:#05x} of access port {port} erases the whole part with all its keys, which takes "
+                "a waiver in the journal (erase_all); nothing was changed"
+            )
         self._link.write_ap(port, register, value)
 
     # ---- memory ---------------------------------------------------------------------------------------------------
@@ -70,16 +96,9 @@ class PyocdProbe:
         return words
 
     def write_words(self, core: str, address: int, words: Sequence[int]) -> None:
-        """Write 32-bit words to RAM or registers; ``ConfigError`` for flash and UICR."""
+        """Write 32-bit words to RAM or registers; ``ConfigError`` for flash, UICR and what lets them be changed."""
         target = self._core(core, address)
-        span = Span(address, 4 * len(words))
-        for any_core in self._family.cores:
-            for memory in (any_core.flash, any_core.uicr):
-                if span.overlaps(Span(memory.start, memory.length)):
-                    raise ConfigError(
-                        f"expected an address in RAM or a register, saw {address:#010x}, which is flash or UICR; "
-                        "nothing was changed"
-                    )
+        self._require_harmless(Span(address, 4 * len(words)))
         with self._bus(target):
             for first in range(0, len(words), BLOCK // 4):
                 self._link.write(target.ahb_ap, address + 4 * first, list(words[first : first + BLOCK // 4]))
@@ -143,10 +162,15 @@ class PyocdProbe:
                     f"saw {idr:#010x}; nothing was erased"
                 )
             self._link.write_ap(port, CtrlAp.ERASEALL, 1)
-            deadline, pace = Deadline(ERASE_ALL_SECONDS), Pace(time.sleep, first=0.01, most=0.1)
+            deadline, pace = Deadline(CtrlAp.ERASE_SECONDS), Pace(time.sleep, first=0.01, most=0.1)
             while self._link.read_ap(port, CtrlAp.ERASEALLSTATUS):
                 if deadline.passed:
-                    raise PartError(f"expected the erasure of the {core} core to end within {ERASE_ALL_SECONDS:g} s")
+                    raise PartError(
+                        f"the erasure of the {core} core was begun, but did not end within {CtrlAp.ERASE_SECONDS:g} s: "
+                        "the part is neither what it was nor blank, and its keys may be gone; take the supply away, "
+                        "put it back, and erase it again",
+                        bin="locked",
+                    )
                 pace.rest()
 
     # ---- reset ----------------------------------------------------------------------------------------------------
@@ -201,6 +225,23 @@ class PyocdProbe:
                 pace.rest()
 
     # ---- helpers --------------------------------------------------------------------------------------------------
+
+    def _require_harmless(self, span: Span) -> None:
+        """``ConfigError`` when writing there, on any core's bus, would change flash or UICR, or let others do so."""
+        if not ADDRESSES.holds(span):
+            raise ConfigError(f"expected addresses of 32 bits, saw {span.start:#x} and on; nothing was changed")
+        for core in self._family.cores:
+            if any(span.overlaps(_span(memory)) for memory in (core.flash, core.uicr)):
+                raise ConfigError(
+                    f"expected an address in RAM or a register, saw {span.start:#010x}, which is flash or UICR; "
+                    "nothing was changed"
+                )
+            if any(span.overlaps(_span(memory)) for memory in core.flash_control):
+                raise ConfigError(
+                    f"expected an address in RAM or a register, saw {span.start:#010x}, where the flash controller of "
+                    f"the {core.name} core is told to write or erase, which goes by program, erase, write_once and "
+                    "erase_all only; nothing was changed"
+                )
 
     def _core(self, name: str, address: int) -> Core:
         if address % 4:

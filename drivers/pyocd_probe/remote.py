@@ -18,7 +18,11 @@ ANSWER_SECONDS = 30.0
 """Longer than any single request takes: the wait for an erasure is many of them."""
 
 
-class RemoteProbe(TCPClientProbe):  # type: ignore[misc]  # pyOCD has no types
+class Gone(exceptions.ProbeDisconnected):  # type: ignore[misc]  # pyOCD has no types
+    """A probe that is not there any more, with the reason in the station's own words."""
+
+
+class RemoteProbe(TCPClientProbe):  # type: ignore[misc]  # as above
     """A probe behind a server at ``HOST:PORT``."""
 
     def __init__(self, place: str) -> None:
@@ -64,7 +68,7 @@ class _HonestSocket(ClientSocket):  # type: ignore[misc]  # as above
     def write(self, data: bytes) -> None:
         """Send a request; the time for its answer begins."""
         if self._socket is None:
-            raise exceptions.ProbeDisconnected("its connection was lost before")
+            raise Gone("its connection was lost before")
         self._deadline = Deadline(ANSWER_SECONDS)
         super().write(data)
 
@@ -77,7 +81,7 @@ class _HonestSocket(ClientSocket):  # type: ignore[misc]  # as above
             raise self._over("its server closed the connection")
         return data
 
-    def _over(self, why: str) -> exceptions.ProbeDisconnected:
+    def _over(self, why: str) -> Gone:
         """Nothing more goes over this connection: a late answer must not be taken for that of another request."""
         self.close()
-        return exceptions.ProbeDisconnected(why)
+        return Gone(why)

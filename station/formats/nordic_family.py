@@ -38,6 +38,23 @@ class Memory:
         return self.start + self.length
 
 
+class Nvmc:
+    """Register offsets and CONFIG values of the flash controller.
+
+    ERASEPAGE and ERASEUICR belong to Nordic's other families; the parts here have nothing at these places.
+    """
+
+    READY, CONFIG, ERASEPAGE, ERASEALL, ERASEUICR, ERASEPAGEPARTIALCFG = 0x400, 0x504, 0x508, 0x50C, 0x514, 0x51C
+    CONFIGNS, WRITEUICRNS = 0x584, 0x588
+    READ_ONLY, WRITE, ERASE = 0, 1, 2
+    CHANGING = ((CONFIG, ERASEPAGEPARTIALCFG), (CONFIGNS, WRITEUICRNS))
+    """First and last register of what lets flash and UICR be written or erased."""
+
+
+SECURE_ALIAS = 1 << 28
+"""The address bit in which the secure and the non-secure alias of a peripheral differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """One core with its access ports and memories; ``secure_approtect`` is 0 where the core has no such word."""
@@ -53,6 +70,15 @@ class Core:
     approtect: int
     eraseprotect: int
     secure_approtect: int = 0
+
+    @property
+    def flash_control(self) -> tuple[Memory, ...]:
+        """The registers of its flash controller that let flash and UICR be written or erased, at both aliases."""
+        return tuple(
+            Memory((self.nvmc ^ alias) + first, last + 4 - first)
+            for alias in (0, SECURE_ALIAS)
+            for first, last in Nvmc.CHANGING
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +130,16 @@ KMU_UNREADABLE = 0xDEAD_DEAD
 PERM_HUK, PERM_IDENTITY = 0xFFFF_FFFC, 0xFFFF_FFFA
 
 
-class Nvmc:
-    """Register offsets and CONFIG values of the flash controller."""
-
-    READY, CONFIG, ERASEALL = 0x400, 0x504, 0x50C
-    READ_ONLY, WRITE, ERASE = 0, 1, 2
-
-
 class CtrlAp:
     """Register offsets of a CTRL-AP as the debugger sees them."""
 
     RESET, ERASEALL, ERASEALLSTATUS, APPROTECTSTATUS = 0x000, 0x004, 0x008, 0x00C
     APPROTECT_DISABLE, SECUREAPPROTECT_DISABLE = 0x010, 0x014
     ERASEPROTECT_STATUS, ERASEPROTECT_DISABLE, IDR = 0x018, 0x01C, 0x0FC
+    ERASING = (ERASEALL, ERASEPROTECT_DISABLE)
+    """What erases the whole part when it is written; ERASEPROTECT.DISABLE does together with the firmware's key."""
+    ERASE_SECONDS = 30.0
+    """An erasure takes a fraction of a second; one that ERASEALLSTATUS calls busy after this does not end any more."""
 
 
 class Ficr:

@@ -10,6 +10,7 @@ import pytest
 from station.bins import load_bins
 from station.errors import ConfigError
 from station.formats import provisioning_console, tfm_console
+from station.formats.nordic_family import CtrlAp
 from station.model import BinKind, Retest
 from station.recipe import load_recipe
 from station.resources import resources_folder
@@ -95,6 +96,54 @@ def test_no_contact_is_the_benchs_trouble(nordic):
     bench.fault("no_contact")
     result = bench.run()
     assert (result.kind, result.bin) == ("bench", "bench") and "does not answer on SWD" in result.reason
+
+
+UNFINISHED = ("the part is neither what it was nor blank", "keys may be gone", "take the supply away", "0.2 s")
+
+
+@pytest.mark.parametrize("suffix", ["", "-recover"])
+def test_an_erasure_that_somebody_began_and_that_does_not_end(nordic, monkeypatch, suffix):
+    """Found at contact: nothing is asked, erased or written, whatever the recipe."""
+    monkeypatch.setattr(CtrlAp, "ERASE_SECONDS", 0.2)
+    bench = nordic("nrf9160")
+    bench.fault("erase_stuck")
+    result = bench.run(suffix=suffix)
+    check(bench, result, "locked", ("the erasure of the app core was begun before", *UNFINISHED), "ASSEMBLY", None)
+    assert result.witness.questions == [] and bench.rows("waiver") == bench.chip["erase_alls"] == []
+
+
+@pytest.mark.parametrize(("chip", "suffix", "core"), [("nrf9160", "-recover", "app"), ("nrf5340", "", "net")])
+def test_an_erasure_of_this_run_that_does_not_end(nordic, monkeypatch, chip, suffix, core):
+    """The record says that it was begun, and only the recovery goes on with the part."""
+    bench = nordic(chip)
+
+    def stuck(part, run):
+        erase = part.erase_all
+
+        def begun(waiver):
+            bench.fault("erase_stuck")
+            erase(waiver)
+
+        part.erase_all = begun
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CtrlAp, "ERASE_SECONDS", 0.2)
+        result = bench.run(suffix=suffix, before=stuck)
+    words = (f"the erasure of the {core} core was begun, but did not end", *UNFINISHED)
+    check(bench, result, "locked", words, "ASSEMBLY", None)
+    assert len(bench.rows("waiver")) == 1 and bench.rows("erased") == []
+    bench.fault("clear")
+    assert bench.run(suffix="-recover").bin == "recovered" and bench.chip["erase_alls"] != []
+    assert len(bench.rows("erased")) == 1
+
+
+def test_a_part_that_answers_a_slower_clock_only_passes_and_the_log_says_so(nordic):
+    bench = nordic("nrf9160")
+    bench.fault("slow_swd")
+    result = bench.run()
+    assert result.kind == "pass", result
+    said = [text for _, text in result.witness.lines if "250 kHz" in text]
+    assert len(said) == 1 and "check the SWD cable and the socket's contacts" in said[0]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from station.formats.nordic_family import (
     CTRL_AP_IDR,
     KMU_SELECT,
     NETWORK_FORCEOFF,
+    CtrlAp,
     Ficr,
     family,
 )
@@ -25,7 +26,7 @@ class MemoryProbe:
         self.app, self.net_access = DebugAccess.OPEN, DebugAccess.OPEN
         self.targetid = revision << 28 | self.family.targetid
         self.aps = {core.ctrl_ap: CTRL_AP_IDR for core in self.family.cores}
-        self.erase_status = 1
+        self.erase_status, self.erasing = 1, []
         self.slots_need_selection = True
         start = self.family.app.ficr.start
         self.words |= {start + Ficr.DEVICEID: 0x11223344, start + Ficr.DEVICEID + 4: 0x55667788,
@@ -39,6 +40,8 @@ class MemoryProbe:
         return self.app if core == "app" else self.net_access
 
     def read_ap(self, port, register):
+        if register == CtrlAp.ERASEALLSTATUS:
+            return self.erasing.pop(0) if self.erasing else 0
         return self.erase_status
 
     def write_ap(self, port, register, value):

@@ -43,6 +43,13 @@ def test_a_part_of_its_family(name, revision):
     assert probe.calls == ["attach"] and probe.writes == [], "looking changes nothing"
 
 
+def test_an_erasure_under_way_is_awaited():
+    probe, rests = MemoryProbe(), []
+    probe.erasing = [1, 1, 0, 1]
+    assert NordicDebugPort(probe, probe.family, rests.append).look().is_open
+    assert len(rests) == 3 and probe.erasing == [], "both cores are asked"
+
+
 def wrong(probe, **changes):
     for name, value in changes.items():
         setattr(probe, name, value)

@@ -5,9 +5,11 @@ Everything is judged by IDR and CSW, never by one flag (nordic-tfm sheet 2.7, 6)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from station.deadline import Deadline, Pace
 from station.errors import PartError
 from station.formats.nordic_family import (
     CTRL_AP_IDR,
@@ -46,14 +48,19 @@ class Look:
 class NordicDebugPort:
     """One part on its probe."""
 
-    def __init__(self, probe: Probe, family: NordicFamily) -> None:
+    def __init__(self, probe: Probe, family: NordicFamily, pause: Callable[[float], None] = time.sleep) -> None:
         self._probe = probe
         self._family = family
+        self._pause = pause
 
     def look(self) -> Look:
-        """Attach, and see who is there; ``PartError`` in bin ``wrong_part`` when it is another family."""
+        """Attach, and see who is there; ``PartError`` in bin ``wrong_part`` when it is another family.
+
+        An erasure that somebody has begun is awaited; ``PartError`` in bin ``locked`` when it does not end.
+        """
         port = self._probe.attach()
         self._check_family(port)
+        self._await_erasures()
         statuses = [self._probe.read_ap(core.ctrl_ap, CtrlAp.ERASEPROTECT_STATUS) for core in self._family.cores]
         return Look(port, self._probe.access("app"), not all(status & NOT_PROTECTED for status in statuses))
 
@@ -100,6 +107,20 @@ class NordicDebugPort:
         raise PartError(
             "the debug port says that it is closed, but a word of flash can be read through it", "debug_open"
         )
+
+    def _await_erasures(self) -> None:
+        """A station that was killed may have left one under way: until it ends, no bus of the part can be reached."""
+        deadline, pace = Deadline(CtrlAp.ERASE_SECONDS), Pace(self._pause, first=0.01, most=0.1)
+        for core in self._family.cores:
+            while self._probe.read_ap(core.ctrl_ap, CtrlAp.ERASEALLSTATUS):
+                if deadline.passed:
+                    raise PartError(
+                        f"the erasure of the {core.name} core was begun before, and has not ended within "
+                        f"{CtrlAp.ERASE_SECONDS:g} s: the part is neither what it was nor blank, and its keys may be "
+                        "gone; take the supply away, put it back, and erase it with the recipe that recovers it",
+                        "locked",
+                    )
+                pace.rest()
 
     def _check_family(self, port: DebugPort) -> None:
         idrs = port.access_ports

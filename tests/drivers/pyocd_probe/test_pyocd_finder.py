@@ -70,7 +70,7 @@ def test_a_kind_that_cannot_be_listed_is_a_fault_of_the_bench(monkeypatch):
         raise exceptions.ProbeError("no permission")
 
     monkeypatch.setattr(finder, "PROBE_CLASSES", {"cmsisdap": SimpleNamespace(get_all_connected_probes=broken)})
-    with pytest.raises(BenchError, match="kind cmsisdap, but: no permission"):
+    with pytest.raises(BenchError, match="kind cmsisdap, but that failed; check that this user may use USB"):
         finder.probe_address(KIT)
 
 

@@ -8,7 +8,7 @@ import pytest
 from pyocd_bench import WAIVER, opened_up, switch_net_on
 
 from station.errors import AdapterLost, BenchError, ConfigError, FormatError, PartError
-from station.formats.nordic_family import CtrlAp
+from station.formats.nordic_family import KMU_SELECT, SECURE_ALIAS, CtrlAp, Nvmc
 from station.model import DebugAccess, ResetKind, Segment, Span
 
 DATA = random.Random(53).randbytes(0x2800)
@@ -79,10 +79,11 @@ def test_erasing_a_part_of_a_series_that_is_not_ours_is_refused_in_words(bench, 
 
 
 def test_an_erasure_that_does_not_end_is_named(bench, probe, monkeypatch):
-    monkeypatch.setattr("drivers.pyocd_probe.probe.ERASE_ALL_SECONDS", 0.2)
+    monkeypatch.setattr(CtrlAp, "ERASE_SECONDS", 0.2)
     bench.hands.fault(1, "erase_stuck")
-    with pytest.raises(PartError, match=r"expected the erasure of the app core to end within 0\.2 s"):
+    with pytest.raises(PartError, match=r"did not end within 0\.2 s: the part is neither what it was nor bl") as caught:
         probe.erase_all("app", WAIVER)
+    assert caught.value.bin == "locked"
 
 
 def test_memory_in_long_blocks(probe):
@@ -148,6 +149,50 @@ def test_what_lies_outside_main_flash_is_refused_before_anything_happens(bench, 
     assert bench.chip == before
     with pytest.raises(FormatError, match="has the cores app, net, not 'nett'"):
         probe.access("nett")
+
+
+@pytest.mark.parametrize("chip", ["nrf5340", "nrf9160", "nrf91x1"])
+def test_no_register_of_an_access_port_erases_a_part(make_bench, chip):
+    """Neither by its own number, nor by one that becomes it once it is shifted or cut, nor through another port."""
+    bench = make_bench(chip)
+    bench.insert()
+    probe = bench.open().ports["probe"]
+    probe.attach()
+    before, asked = bench.chip, bench.requests
+    for core in bench.family.cores:
+        for register in CtrlAp.ERASING:
+            with pytest.raises(ConfigError, match="erases the whole part with all its keys, which takes a waiver"):
+                probe.write_ap(core.ctrl_ap, register, 1)
+        for register in (0x104, 0x006, 0x0100_0004, -0xFC, 0x0FC):
+            with pytest.raises(ConfigError, match=f"expected a register of a CTRL-AP of the {bench.family.title}"):
+                probe.write_ap(core.ctrl_ap, register, 1)
+        with pytest.raises(ConfigError, match=f"saw 0x004 of access port {core.ahb_ap}; nothing was changed"):
+            probe.write_ap(core.ahb_ap, 0x04, core.nvmc + Nvmc.ERASEALL)
+    assert (bench.chip, bench.requests) == (before, asked), "nothing of it reached the part"
+    assert before["erase_alls"] == []
+
+
+@pytest.mark.parametrize("bus", ["app", "net"])
+def test_no_word_reaches_what_a_flash_controller_erases_by(bench, probe, bus):
+    """Of neither core, at neither alias, nor in the middle of a longer block; the key slots' register stays."""
+    switch_net_on(probe)
+    before, asked = bench.chip, bench.requests
+    registers = (Nvmc.CONFIG, Nvmc.ERASEPAGE, Nvmc.ERASEALL, Nvmc.ERASEUICR, Nvmc.ERASEPAGEPARTIALCFG,
+                 Nvmc.CONFIGNS, Nvmc.WRITEUICRNS)  # fmt: skip
+    for core in bench.family.cores:
+        for register in registers:
+            for address in (core.nvmc + register, (core.nvmc ^ SECURE_ALIAS) + register):
+                with pytest.raises(ConfigError, match=f"where the flash controller of the {core.name} core is told"):
+                    probe.write_words(bus, address, [1])
+                with pytest.raises(ConfigError, match="expected words in the UICR"):
+                    probe.write_once(bus, address, [1])
+        with pytest.raises(ConfigError, match="where the flash controller"):
+            probe.write_words(bus, core.nvmc + KMU_SELECT, [0, 2])
+    for address in (1 << 32 | bench.family.app.nvmc + Nvmc.CONFIG, -4):
+        with pytest.raises(ConfigError, match="expected addresses of 32 bits"):
+            probe.write_words(bus, address, [2])
+    assert (bench.chip, bench.requests) == (before, asked)
+    probe.write_words("app", bench.family.app.nvmc + KMU_SELECT, [0])
 
 
 def test_uicr_words_are_burnt_once_and_the_part_keeps_count(bench, probe):

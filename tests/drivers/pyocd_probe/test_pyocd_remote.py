@@ -52,7 +52,8 @@ def test_a_server_that_keeps_silent_is_a_lost_adapter(monkeypatch):
 
 
 def test_an_answer_that_is_none_is_a_fault_of_the_bench():
-    with server([b"HTTP/1.1 400 Bad Request\r\n", b"\n"]) as address, pytest.raises(BenchError, match="VP0001"):
+    sentence = r"^the debug probe VP0001 failed \(being opened\); plug it in again and try once more$"
+    with server([b"HTTP/1.1 400 Bad Request\r\n", b"\n"]) as address, pytest.raises(BenchError, match=sentence):
         Link("VP0001", address, 1_000_000)
 
 

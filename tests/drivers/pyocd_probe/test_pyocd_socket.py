@@ -11,7 +11,8 @@ from pyocd_bench import WAIVER, opened_up
 
 from station import plugins
 from station.deadline import Deadline
-from station.errors import AdapterLost, BenchError, ConfigError
+from station.errors import AdapterLost, BenchError, ConfigError, PartError
+from station.formats.nordic_family import CtrlAp
 from station.model import Contact, DebugAccess, ResetKind, Segment
 from station.ports import Console, OpenSocket, Presence, Probe
 
@@ -144,6 +145,100 @@ def test_an_empty_socket_cannot_be_attached_to(bench):
         probe.attach()
     bench.insert()
     assert probe.attach().dpidr, "and the failed attempt leaves the probe free"
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_part_that_answers_a_slower_clock_only_is_found_and_worked_on(bench, probe, looked):
+    """At a quarter of the board's clock, until it is gone; the next part is asked at the full one again."""
+    before = bench.chip
+    bench.hands.fault(1, "slow_swd")
+    presence = bench.opened[0].ports["presence"]
+    if looked:
+        assert presence.contact() == HERE
+    port = probe.attach()
+    assert (port.slowed_to, bench.hands.state(1)["clock"]) == (250_000, 250_000)
+    resets = {name: core["reset_cause"] for name, core in bench.chip["cores"].items()}
+    assert resets == {name: core["reset_cause"] for name, core in before["cores"].items()}, "no reset is made for it"
+    probe.program("app", [Segment(0, b"\x5a" * 64)])
+    probe.reset(ResetKind.SYSTEM)
+    assert probe.attach().slowed_to == 250_000 and probe.read_words("app", 0, 1) == [0x5A5A_5A5A]
+    bench.hands.remove(1)
+    assert seen(presence, GONE)
+    bench.hands.insert(1, "part-0002")
+    bench.hands.lid(1, True)
+    assert presence.contact() == HERE and probe.attach().slowed_to == 0
+    assert bench.hands.state(1)["clock"] == 1_000_000
+
+
+def test_a_part_that_answers_at_neither_clock_is_asked_twice_and_the_clock_is_as_before(bench, probe):
+    bench.hands.fault(1, "slow_swd", "100000")
+    asked = bench.requests.get("set_clock", 0)
+    with pytest.raises(BenchError, match=r"does not answer on SWD \(switching its debug port on, at 250 kHz\)"):
+        probe.attach()
+    assert bench.requests["set_clock"] - asked == 2 and bench.hands.state(1)["clock"] == 1_000_000
+    assert bench.requests.get("assert_reset", 0) == 0
+    bench.hands.fault(1, "clear")
+    assert probe.attach().slowed_to == 0
+
+
+def test_an_empty_socket_is_seldom_asked_at_the_slower_clock(bench):
+    presence = bench.open().ports["presence"]
+    asked = bench.requests.get("set_clock", 0)
+    assert [presence.contact() for _ in range(8)] == [GONE] * 8
+    assert bench.requests["set_clock"] - asked == 2 * 2, "there and back, at the first look and at the fifth"
+    bench.insert()
+    bench.hands.fault(1, "slow_swd")
+    assert presence.contact() == HERE, "the ninth"
+
+
+FOREIGN = ("status code", "error received", "does not reach its bus", "acknowledges", "Transfer", "unplugged")
+"""Words of pyOCD, of its server and of the virtual bench, which name nothing that an operator could look at."""
+
+
+def sentence(caught):
+    said = str(caught.value)
+    assert not [word for word in FOREIGN if word in said], said
+    return said
+
+
+def test_an_access_that_is_refused_is_named_in_words_and_pyocds_are_for_engineers(bench, probe, caplog):
+    caplog.set_level(logging.DEBUG, "drivers.pyocd_probe.link")
+    bench.hands.fault(1, "erase_stuck")
+    try_again = "; run the recipe again, and if it is refused again, check supply and SWD cable"
+    for access, named in (
+        (
+            lambda: probe.read_words("app", 0x2000_0000, 3),
+            "reading 3 words at 0x20000000 through the bus of the app core",
+        ),
+        (lambda: probe.write_words("app", 0x2000_0004, [1]), "writing 1 word at 0x20000004 through the bus of the app"),
+        (lambda: probe.halt("app"), "writing 1 word at 0xe000edf0 through the bus of the app core"),
+    ):
+        caplog.clear()
+        with pytest.raises(PartError) as caught:
+            access()
+        said = sentence(caught)
+        assert said.startswith(f"the part at debug probe VP0001 refused {named}") and said.endswith(try_again)
+        noted = [record for record in caplog.records if "does not reach its bus" in record.getMessage()]
+        assert noted and {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+def test_what_does_not_answer_or_is_gone_is_said_without_pyocds_words(bench, probe):
+    bench.hands.power(1, False)
+    for access, doing in (
+        (
+            lambda: probe.read_ap(bench.family.app.ctrl_ap, CtrlAp.IDR),
+            "reading register 0x0fc of the CTRL-AP of the app",
+        ),
+        (lambda: probe.write_ap(bench.family.app.ctrl_ap, CtrlAp.RESET, 0), "writing register 0x000 of the CTRL-AP of"),
+        (lambda: probe.read_words("app", 0, 1), "reading 1 word at 0x00000000 through the bus of the app core"),
+    ):
+        with pytest.raises(BenchError, match="does not answer on SWD") as caught:
+            access()
+        assert doing in sentence(caught)
+    bench.hands.unplug(1)
+    with pytest.raises(AdapterLost) as caught:
+        probe.attach()
+    assert sentence(caught) == "the debug probe VP0001 is gone (it is not plugged in); check its cable"
 
 
 def test_an_unplugged_probe_is_a_lost_adapter_on_every_port(bench):
