@@ -50,6 +50,7 @@ class Run:
         self._stopped_by = ""
         self._burning = False
         self._quarantine = ""
+        self._doubted = False
         self._erased = ""
         self._kept_here: dict[str, dict[str, object]] = {}
         self.contact_lost = ""
@@ -441,15 +442,19 @@ class Run:
             error, self._quarantine, [words.get(id, id) for id in open_now],
             [words.get(id, id) for id in open_ids if id not in open_now], self._burns_in(BurnState.DONE),
             self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in, self.part.erasing, self.remedy,
+            self._doubted,
         )  # fmt: skip
 
     def _burns_in(self, state: BurnState) -> list[str]:
         flow = self._context.flow
         return [title.text for title in self._plan if title.burn and self.part.burn(flow, title.id).state is state]
 
-    def quarantined(self, reason: str, title: Title | None) -> Quarantined:
-        """Note why the part goes to quarantine (the verdict that follows makes it durable)."""
-        self._quarantine = reason
+    def quarantined(self, reason: str, title: Title | None, doubted: bool = True) -> Quarantined:
+        """Note why the part goes to quarantine (the verdict that follows makes it durable).
+
+        ``doubted``: not even what the journal knows of this part can be taken to hold for the one in the socket.
+        """
+        self._quarantine, self._doubted = reason, doubted
         self.feed(self._journal.append(self._context, "quarantine", title.id if title else "", {"reason": reason}))
         return Quarantined(reason)
 

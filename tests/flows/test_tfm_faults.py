@@ -9,6 +9,7 @@ import pytest
 
 from station.bins import load_bins
 from station.errors import ConfigError
+from station.flows import tfm_provisioning
 from station.formats import provisioning_console, tfm_console
 from station.model import BinKind, Retest
 from station.recipe import load_recipe
@@ -304,7 +305,8 @@ def test_power_lost_at_a_word_then_the_part_says_what_it_is(nordic, moment, word
     bench = nordic("nrf9160")
     bench.fault(f"power_cut:{moment}:{word}")
     first = bench.run()
-    assert first.kind == "quarantine", first
+    assert first.kind == "quarantine" and "the part does not acknowledge" in first.reason, first
+    assert first.part_state == f"'{tfm_provisioning.PLAN.provision.text}' {ASKED}"
     bench.fault("clear")
     bench.power(True)
     bench.wait_idle()
@@ -316,32 +318,75 @@ def test_power_lost_at_a_word_then_the_part_says_what_it_is(nordic, moment, word
     assert all(run["cause"] == "power" for run in bench.chip["second_runs"]) and bench.chip["double_burns"] == []
 
 
-def test_the_probe_is_unplugged_in_the_middle_of_an_image(nordic):
-    bench = nordic("nrf9160")
+FLASH, UICR_PAGE = range(0x10_0000), range(0xFF_8000, 0xFF_9000)
+NET_UICR = range(0x1FF_8000, 0x1FF_9000)
+OPEN_TFM = {"tfm_app": {"approtect_lock": False, "secure_approtect_lock": False}}
+HOST_LOCK = {"app_lock": "host"}
+NET_HOST_LOCK = {"net_lock": "host"}
+ASKED = "was begun and may be half done; a supervisor releases it, then it is asked how far it came"
 
-    def pull(part, run):
-        link, provision = part._probe._link, part.provision
-        write, left = link.write, [10]
+UNPLUGGED = [  # chip, settings, images, verb, burn, done before, where and which write there, arrives, life cycle
+    ("nrf9160", {}, {}, "provision", "provision", "", FLASH, 10, False, "ASSEMBLY"),
+    ("nrf9160", {}, {}, "store", "data", "provision", UICR_PAGE, 3, False, "PROVISIONING"),
+    ("nrf9160", {}, {}, "store", "data", "provision", UICR_PAGE, 3, True, "PROVISIONING"),
+    ("nrf9160", {}, {}, "install", "install", "data", FLASH, 3, True, "PROVISIONING"),
+    ("nrf9160", {}, {}, "install", "install", "data", FLASH, 25, False, "PROVISIONING"),
+    ("nrf9160", HOST_LOCK, OPEN_TFM, "lock", "lock", "install", UICR_PAGE, 1, False, "PROVISIONING"),
+    ("nrf9160", HOST_LOCK, OPEN_TFM, "lock", "lock", "install", UICR_PAGE, 1, True, "PROVISIONING"),
+    ("nrf5340", NET_HOST_LOCK, {}, "network.close", "net_lock", "provision", NET_UICR, 1, False, "PROVISIONING"),
+    ("nrf5340", NET_HOST_LOCK, {}, "network.close", "net_lock", "provision", NET_UICR, 1, True, "PROVISIONING"),
+]
 
-        def counted(*arguments):
-            left[0] -= 1
-            if not left[0]:
-                bench.hands.command("unplug", 1)
-            return write(*arguments)
 
-        def provisioned(settle):
-            link.write = counted
-            provision(settle)
-
-        part.provision = provisioned
-
-    first = bench.run(before=pull)
-    assert first.kind == "quarantine" and "contact with the part was lost" in first.reason, first
-    assert "the debug probe VP0001 is gone" in first.reason and bench.chip["lc_state"] == "ASSEMBLY"
+@pytest.mark.parametrize("row", UNPLUGGED, ids=lambda row: f"{row[0]}-{row[4]}-{row[7]}-{'after' * row[8] or 'before'}")
+def test_the_probe_is_unplugged_in_the_middle_of_a_burn(nordic, row):
+    """The sentence says what is done and what was begun; released, the part is asked and nothing is done twice."""
+    chip, settings, images, verb, burn, before, place, count, arrives, lcs = row
+    bench = nordic(chip, **settings)
+    if images:
+        bench.build(**images)
+    first = bench.run(before=unplugging(bench, verb, place, count, arrives))
+    texts = {title.id: title.text for title in tfm_provisioning.PLAN}
+    assert first.kind == "quarantine", first
+    assert first.reason.startswith(f"contact with the part was lost during '{texts[burn]}': "), first
+    assert "the debug probe VP0001 is gone" in first.reason and bench.chip["lc_state"] == lcs
+    done = f"'{texts[before]}' is done, " if before else ""
+    assert first.part_state == f"{done}'{texts[burn]}' {ASKED}"
+    assert (bench.rows("verdict")[-1]["part_state"], bench.rows("outcome")[-1]["power_lost"]) == (first.part_state, True)
     bench.close_socket()  # as the station does, whose next look at the sensors fails
     bench.hands.command("replug", 1)
     bench.release()
-    assert bench.run().kind == "pass" and bench.chip["second_runs"] == []
+    again = bench.run()
+    assert again.kind == "pass", again
+    assert bench.chip["second_runs"] == [] and bench.chip["double_burns"] == [] and bench.chip["lc_state"] == "SECURED"
+
+
+def unplugging(bench, verb, place, count, arrives):
+    """Pull the probe's cable at the n-th write to a place during a verb of the part; ``arrives``: just after it."""
+
+    def pull(part, run):
+        owner = part.network if verb.startswith("network.") else part
+        name = verb.rpartition(".")[2]
+        act, link = getattr(owner, name), part._probe._link
+        write, left = link.write, [count]
+
+        def counted(port, address, words):
+            left[0] -= address in place
+            struck = address in place and not left[0]
+            if struck and arrives:
+                write(port, address, words)
+                link.flush()
+            if struck:
+                bench.hands.command("unplug", 1)
+            write(port, address, words)
+
+        def pulled(*arguments):
+            link.write = counted
+            act(*arguments)
+
+        setattr(owner, name, pulled)
+
+    return pull
 
 
 # ---- packs -------------------------------------------------------------------------------------------------
