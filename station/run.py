@@ -30,6 +30,7 @@ from station.protocol import Verdict
 from station.registrations import acknowledge, deliver, seal_registration
 from station.run_services import Listener, RunServices, Silent
 from station.secret import Sealed, Secret
+from station.stepping import Stepping
 from station.stop_signal import StopSignal
 from station.verdict import Facts, derive, sentence_of
 
@@ -158,7 +159,7 @@ class Run:
 
     def step(self, title: Title) -> AbstractContextManager[None]:
         """Something that may be repeated."""
-        return _Step(self, title)
+        return Stepping(self, title)
 
     def burn(
         self,
@@ -461,26 +462,6 @@ class Run:
     def feed(self, row: Row) -> None:
         """Take a row of this run into what is known of the part."""
         self.part.feed(row)
-
-
-class _Step:
-    """The body of one step; a class of its own, since a generator costs as much as the row it writes."""
-
-    __slots__ = ("_began", "_run", "_title")
-
-    def __init__(self, run: Run, title: Title) -> None:
-        self._run = run
-        self._title = title
-        self._began = 0.0
-
-    def __enter__(self) -> None:
-        self._began = self._run.begin_title(self._title, burn=False)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._run.end_title(self._title, "done", self._began)
-        else:  # whatever ended it is recorded, then goes on
-            self._run.end_title(self._title, "failed", self._began, sentence_of(error))
 
 
 def _plain(chip_id_hex: str) -> str:
