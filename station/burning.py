@@ -63,7 +63,8 @@ class Burning:
                     self._found_done()
                     return "found_done"
                 case Move.QUARANTINE:
-                    raise self._run.quarantined(decision.reason, self._title)
+                    unasked = self._facts.state is BurnState.OPEN and answer.evidence is Evidence.UNKNOWN
+                    raise self._run.quarantined(decision.reason, self._title, doubted=not unasked)
                 case Move.FAIL:
                     self._close_interrupted(answer)
                     raise Reject(decision.reason, bin=decision.bin)
@@ -95,10 +96,10 @@ class Burning:
         self._outcome(answer, power_lost, error)
         if power_lost is not None:
             reason = f"contact with the part was lost during '{self._title.text}': {sentence_of(power_lost)}"
-            raise self._run.quarantined(reason, self._title)
+            raise self._run.quarantined(reason, self._title, doubted=False)
         if answer.evidence is Evidence.UNKNOWN and not self._may_act_unasked(error):
             reason = f"the part cannot say whether '{self._title.text}' happened ({answer.reason})"
-            raise self._run.quarantined(reason, self._title)
+            raise self._run.quarantined(reason, self._title, doubted=False)
         self._raise_when_final(answer, error)
         return answer
 

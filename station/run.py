@@ -30,6 +30,7 @@ from station.protocol import Verdict
 from station.registrations import acknowledge, deliver, seal_registration
 from station.run_services import Listener, RunServices, Silent
 from station.secret import Sealed, Secret
+from station.stepping import Stepping
 from station.stop_signal import StopSignal
 from station.verdict import Facts, derive, sentence_of
 
@@ -50,6 +51,7 @@ class Run:
         self._stopped_by = ""
         self._burning = False
         self._quarantine = ""
+        self._doubted = False
         self._erased = ""
         self._kept_here: dict[str, dict[str, object]] = {}
         self.contact_lost = ""
@@ -157,7 +159,7 @@ class Run:
 
     def step(self, title: Title) -> AbstractContextManager[None]:
         """Something that may be repeated."""
-        return _Step(self, title)
+        return Stepping(self, title)
 
     def burn(
         self,
@@ -441,41 +443,25 @@ class Run:
             error, self._quarantine, [words.get(id, id) for id in open_now],
             [words.get(id, id) for id in open_ids if id not in open_now], self._burns_in(BurnState.DONE),
             self._burns_in(BurnState.HALF_DONE), self._due(), self._plan.ends_in, self.part.erasing, self.remedy,
+            self._doubted,
         )  # fmt: skip
 
     def _burns_in(self, state: BurnState) -> list[str]:
         flow = self._context.flow
         return [title.text for title in self._plan if title.burn and self.part.burn(flow, title.id).state is state]
 
-    def quarantined(self, reason: str, title: Title | None) -> Quarantined:
-        """Note why the part goes to quarantine (the verdict that follows makes it durable)."""
-        self._quarantine = reason
+    def quarantined(self, reason: str, title: Title | None, doubted: bool = True) -> Quarantined:
+        """Note why the part goes to quarantine (the verdict that follows makes it durable).
+
+        ``doubted``: not even what the journal knows of this part can be taken to hold for the one in the socket.
+        """
+        self._quarantine, self._doubted = reason, doubted
         self.feed(self._journal.append(self._context, "quarantine", title.id if title else "", {"reason": reason}))
         return Quarantined(reason)
 
     def feed(self, row: Row) -> None:
         """Take a row of this run into what is known of the part."""
         self.part.feed(row)
-
-
-class _Step:
-    """The body of one step; a class of its own, since a generator costs as much as the row it writes."""
-
-    __slots__ = ("_began", "_run", "_title")
-
-    def __init__(self, run: Run, title: Title) -> None:
-        self._run = run
-        self._title = title
-        self._began = 0.0
-
-    def __enter__(self) -> None:
-        self._began = self._run.begin_title(self._title, burn=False)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._run.end_title(self._title, "done", self._began)
-        else:  # whatever ended it is recorded, then goes on
-            self._run.end_title(self._title, "failed", self._began, sentence_of(error))
 
 
 def _plain(chip_id_hex: str) -> str:

@@ -27,7 +27,8 @@ class Facts:
     that this run never came to ask about; ``burnt``: titles known to have been burnt; ``half``: titles of which the
     part shows a half; ``pending``: a registration that the appliance has not acknowledged; ``ends_in``: the bin of a
     flow that came to its end; ``erasing``: the erasure of the whole part was begun, and its end is not known;
-    ``remedy``: what helps a part that is half done, if the flow knows.
+    ``remedy``: what helps a part that is half done, if the flow knows; ``doubted``: whether this record speaks of the
+    part in the socket, or whether its burns are as it says, is in doubt itself.
     """
 
     error: BaseException | None
@@ -40,12 +41,13 @@ class Facts:
     ends_in: str = "pass"
     erasing: bool = False
     remedy: str = ""
+    doubted: bool = False
 
 
 def derive(facts: Facts, bins: Bins) -> Verdict:
     """The verdict of a run that ended with these facts."""
     bin_id, reason, finishes_by = _choose(facts, bins)
-    part_state = "every step is done" if bins[bin_id].kind is BinKind.PASS else _part_state(facts)
+    part_state = "every step is done" if bins[bin_id].kind is BinKind.PASS else _part_state(facts, bins[bin_id].kind)
     return verdict_of(bins[bin_id], reason, part_state, finishes_by)
 
 
@@ -127,9 +129,11 @@ def _names(titles: Sequence[str]) -> str:
     return " and ".join(f"'{title}'" for title in titles)
 
 
-def _part_state(facts: Facts) -> str:
-    if facts.quarantine or facts.open_now or facts.open_before:
+def _part_state(facts: Facts, kind: BinKind) -> str:
+    if facts.doubted:
         return "the state of the part is not known"
+    if begun := (*facts.open_before, *facts.open_now):
+        return _interrupted(facts, begun, kind)
     if facts.erasing:
         return "its erasure was begun: whatever was in it counts as gone, until it is erased to the end"
     if facts.half:
@@ -140,6 +144,14 @@ def _part_state(facts: Facts) -> str:
     if not facts.burnt:
         return "nothing was burnt"
     return f"burnt up to '{facts.burnt[-1]}'"
+
+
+def _interrupted(facts: Facts, begun: Sequence[str], kind: BinKind) -> str:
+    """What the journal knows of a part that could not be asked, and when it will be."""
+    before = f"{_names(facts.burnt[-1:])} is done, " if facts.burnt else ""
+    verb = "were" if len(begun) > 1 else "was"
+    asked = "a supervisor releases it, then it is asked" if kind is BinKind.QUARANTINE else "put back, it is asked"
+    return f"{before}{_names(begun)} {verb} begun and may be half done; {asked} how far it came"
 
 
 def _retest_words(bin: Bin) -> str:

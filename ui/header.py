@@ -112,7 +112,7 @@ class Header(QFrame):
         self.flow = Field(self.tr("Flow"))
         self.sku = Field(self.tr("SKU"))
         self.lot = Field(self.tr("Lot"))
-        self.wafer = Field(self.tr("Wafer / tray"))
+        self.wafer = Field("")  # the lot says whether it lies on trays
         self.operator = Field(self.tr("Operator"))
         self.build = Field(self.tr("Recipe · build"))
         self.build.value.setStyleSheet(f"font-size: {theme.px(13)}px; font-weight: normal;")
@@ -174,8 +174,8 @@ class Header(QFrame):
         self.flow.set_value((hello.recipe_title or hello.recipe) if hello else "")
         self.sku.set_value(hello.sku if hello else "")
         self.lot.set_value(lot.lot if lot else "")
-        on_trays = lot is not None and lot.map_kind == "tray"
-        self.wafer.set_title(self.tr("Tray") if on_trays else self.tr("Wafer / tray"))
+        if lot is not None:
+            self.wafer.set_title(self.tr("Tray") if lot.map_kind == "tray" else self.tr("Wafer / tray"))
         self.wafer.set_value(lot.wafer if lot else "")
         signed = view.signed_in
         self.operator.set_value(signed.operator, signed.role)

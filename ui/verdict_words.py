@@ -52,5 +52,6 @@ def reason_and_detail(reason: str) -> tuple[str, str]:
 
 def part_state_words(part_state: str, reason: str) -> str:
     """What is known of the part, without what the reason has said already."""
-    said, _, news = part_state.rpartition(": ")
-    return news if said and reason.startswith(said) else part_state
+    said, colon, news = part_state.rpartition(": ")
+    in_title = reason.startswith(said + colon)  # a title has a colon of its own, and both sentences begin with it
+    return news if said and reason.startswith(said) and not in_title else part_state

@@ -293,8 +293,7 @@ def _attest(run: Run, part: Nordic, found: Look) -> None:
     _keep_token(run, part, token, checked)
     if refused := part.boot.refused:
         raise Reject(f"the part is secured, but {refused.cause}", bin=refused.bin)
-    dummy = any("dummy" in problem for problem in checked.problems)
-    run.require(not checked.problems, bin="dummy_key" if dummy else "attestation",
+    run.require(not checked.problems, bin="dummy_key" if checked.dummy_key else "attestation",
                 sentence=f"the part is secured, but {'; '.join(checked.problems)}")  # fmt: skip
     key = checked.public_key
     run.keep_all({INSTANCE_ID: token.instance_id, **({PUBLIC_KEY: key.raw} if key is not None else {})})

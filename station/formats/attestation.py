@@ -130,10 +130,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of a check: the key that signed (None when none fits the instance id), a sentence per problem."""
+    """What came of a check: the key that signed (None when none fits the instance id), a sentence per problem.
+
+    ``dummy_key``: the instance id is that of the published dummy identity key; one of the problems says so.
+    """
 
     public_key: PublicKey | None
     problems: tuple[str, ...]
+    dummy_key: bool = False
 
 
 def instance_id_of(key: PublicKey) -> bytes:
@@ -164,11 +168,12 @@ def check(token: Token, expected: Expected) -> Checked:
         key, found = token.public_key(), []
     except FormatError as error:
         key, found = None, [str(error)]
-    if token.instance_id == DUMMY_INSTANCE_ID:
+    is_dummy = token.instance_id == DUMMY_INSTANCE_ID
+    if is_dummy:
         found.append("the token is signed with the published dummy identity key: anybody can make such tokens")
     if expected.public_key is not None and key is not None and key != expected.public_key:
         found.append(f"expected a token of the key {expected.public_key.raw.hex()}, saw one of {key.raw.hex()}")
-    return Checked(key, (*found, *_contradictions(token), *_differences(token, expected)))
+    return Checked(key, (*found, *_contradictions(token), *_differences(token, expected)), is_dummy)
 
 
 def _contradictions(token: Token) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ KNOWN = {"history": (*FILTERS, "since", "until", "limit"), "run": ("run",), "out
 """What a query may be asked with, when it is not every filter."""
 NOWHERE = {"wafer": "", "x": -1, "y": -1}
 """What these say of a part that comes off no wafer: then they are left out of its run."""
+TRAY_OF_THE_PART = "from_tray"
+"""What a part that comes off no wafer has instead; ``tray`` is where its verdict sends it."""
 TIMES = ("time", "acknowledged")
 LARGEST = 10_000
 
@@ -41,10 +43,7 @@ def run(records: History, arguments: Mapping[str, str]) -> Table:
     if not found:
         raise Refused(f"no run {number} in these records; the query 'history' lists them")
     rows: list[tuple[Any, ...]] = [
-        ("run", name, value, "")
-        for line in found
-        for name, value in zip(RUN_COLUMNS, line, strict=True)
-        if name not in NOWHERE or value != NOWHERE[name]
+        ("run", name, value, "") for line in found for name, value in _facts(dict(zip(RUN_COLUMNS, line, strict=True)))
     ]
     for title, status, seconds in records.rows("SELECT title, status, seconds FROM steps WHERE run = ?", (number,)):
         rows.append(("step", title, seconds, status))
@@ -53,6 +52,14 @@ def run(records: History, arguments: Mapping[str, str]) -> Table:
         limits = f"{'' if low is None else f'{low:g}'} … {'' if high is None else f'{high:g}'}"
         rows.append(("measurement", name, value, f"{unit} [{limits}] {'inside' if inside else 'OUTSIDE'}".strip()))
     return columns, rows + lines_of(records.of_run(number))
+
+
+def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What there is to say of a run; only what comes off a wafer has a place on one."""
+    on_wafer = run["x"] != NOWHERE["x"]
+    for name, value in run.items():
+        if name not in NOWHERE or value != NOWHERE[name]:
+            yield (TRAY_OF_THE_PART if name == "wafer" and not on_wafer else name), value
 
 
 def yields(records: History, arguments: Mapping[str, str]) -> Table:

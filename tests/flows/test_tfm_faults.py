@@ -5,10 +5,13 @@ Lines of the transcript tables are played by the virtual parts (nordic-tfm sheet
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from station.bins import load_bins
 from station.errors import ConfigError
+from station.flows import tfm_provisioning
 from station.formats import provisioning_console, tfm_console
 from station.formats.nordic_family import CtrlAp
 from station.model import BinKind, Retest
@@ -21,13 +24,16 @@ HALF, CLOSED = "half_provisioned", "the debug port of the application core is cl
 NO = 1
 
 
-def check(bench, result, bin, words, lcs, burnt):
-    """Bin, sentence, and that the part's own record shows neither a second burn nor a blind second run."""
+def check(bench, result, bin, words, lcs, burnt, second_runs=0):
+    """Bin, sentence, and that the part's own record shows neither a second burn nor a blind second run.
+
+    ``second_runs``: how often the image met a part past ASSEMBLY that was none when this station looked at it.
+    """
     assert (result.kind, result.bin) == ("fail", bin), result
     for word in words if isinstance(words, tuple) else (words,):
         assert word in result.reason, result
     chip = bench.chip
-    assert chip["lc_state"] == lcs and chip["double_burns"] == [] and chip["second_runs"] == []
+    assert chip["lc_state"] == lcs and chip["double_burns"] == [] and len(chip["second_runs"]) == second_runs
     if burnt:
         assert RECOVER in result.reason and "half done" in result.part_state
     elif burnt is not None:
@@ -158,49 +164,128 @@ def test_a_flash_that_does_not_take_its_word(nordic, fault, chip, bin):
 
 # ---- the provisioning image --------------------------------------------------------------------------------
 
-IMAGE = [
-    ("transition_failure", "firmware", "could not write the life cycle state", "ASSEMBLY", False),
-    ("transition_failure:burnt", HALF, "could not write the life cycle state", "PROVISIONING", True),
-    ("lcs_readback", HALF, "could not read the life cycle state", "PROVISIONING", True),
-    ("lcs_readback:3", HALF, "read back another life cycle state", "PROVISIONING", True),
-    ("torn_word:lcs.provisioning", HALF, "illegal", "INVALID", True),
-    ("huk:already_set", HALF, "in the KMU before", "PROVISIONING", True),
-    ("huk:rng_setup", HALF, "error -28675: random generator failed its self-test", "PROVISIONING", True),
-    ("huk:rng_call", HALF, "error -28697: random generator took too long", "PROVISIONING", True),
-    ("huk:drbg", HALF, "error -28674", "PROVISIONING", True),
-    ("huk:ram", HALF, "left in RAM", "PROVISIONING", True),
-    ("huk:not_set", HALF, "missing after they were written", "PROVISIONING", True),
-    ("huk:write", HALF, "error -28701: KMU key cannot be written", "PROVISIONING", True),
-    ("identity:psa_crypto_init", HALF, "crypto library did not start, error -132", "PROVISIONING", True),
-    ("identity:psa_generate_key", HALF, "could not be made, error -148", "PROVISIONING", True),
-    ("identity:psa_export_key", HALF, "could not be taken over, error -151", "PROVISIONING", True),
-    ("identity:size", HALF, "another size", "PROVISIONING", True),
-    ("identity:psa_destroy_key", HALF, "removed from RAM", "PROVISIONING", True),
-    ("identity:no_mkek", HALF, "encrypts the identity key is missing", "PROVISIONING", True),
-    ("identity:write", HALF, "error -28710: identity key cannot be written", "PROVISIONING", True),
-    ("identity:read", HALF, "error -28711: identity key cannot be read", "PROVISIONING", True),
-    ("identity:not_written", HALF, "not in its slot after it was written", "PROVISIONING", True),
-    ("identity:dummy", "dummy_key", "published dummy identity key", "PROVISIONING", True),
-    ("implementation_id:write", HALF, "implementation id could not be written", "PROVISIONING", True),
-    ("panic:start", "firmware_fault", ("Kernel panic", NOTHING), "ASSEMBLY", False),
-    ("panic:lcs", "firmware_fault", ("Kernel panic", NOTHING), "ASSEMBLY", False),
-    ("panic:huk", HALF, "Kernel panic", "PROVISIONING", True),
-    ("panic:identity", HALF, "Kernel panic", "PROVISIONING", True),
-    ("panic:implementation_id", HALF, "Kernel panic", "PROVISIONING", True),
-    ("hang:start", "console", ("0 of 5 expected lines", NOTHING), "ASSEMBLY", False),
-    ("hang:huk", HALF, "no key is in the KMU", "PROVISIONING", True),
-]
+ASSEMBLED = "Successfully verified PSA lifecycle state ASSEMBLY!"
+ENTERED = "Successfully switched to PSA lifecycle state PROVISIONING!"
+UNREADABLE = "Failure: Cannot read PSA lifecycle state. Exiting!"
+NOT_ASSEMBLY = "Failure: Lifecycle state is not ASSEMBLY as expected. Exiting!"
+NOT_SET = "Failure: Cannot set PSA lifecycle state PROVISIONING. Exiting!"
+NOT_ENTERED = "Failure: Lifecycle state is not PROVISION as expected. Exiting!"
+NO_HUK = "Failure: Writing random HUK keys failed. Exiting!"
+NO_KEY = "Failure: Identity key write failed! Exiting!"
+PANIC = ">>> ZEPHYR FATAL ERROR 4: Kernel panic on CPU 0"
+CRASHED = ">>> ZEPHYR FATAL ERROR 0: CPU exception on CPU 0"
+IMAGE = [  # fault, bin, words, life cycle, burnt, what the console said (sheet 1.3, 1.4, 1.5)
+    ("transition_failure", "firmware", "could not write the life cycle state", "ASSEMBLY", False,
+     [NOT_SET]),
+    ("transition_failure:burnt", HALF, "could not write the life cycle state", "PROVISIONING", True,
+     [NOT_SET]),
+    ("lcs_readback", HALF, "could not read the life cycle state", "PROVISIONING", True,
+     [UNREADABLE]),
+    ("lcs_readback:3", HALF, "read back another life cycle state", "PROVISIONING", True,
+     ["Lifecycle state was 3", NOT_ENTERED]),
+    ("torn_word:lcs.provisioning", HALF, "illegal", "INVALID", True,
+     [UNREADABLE]),
+    ("huk:already_set", HALF, "in the KMU before", "PROVISIONING", True,
+     ["One or more keys already set. Cannot overwrite", NO_HUK]),
+    ("huk:rng_setup", HALF, "error -28675: random generator failed its self-test", "PROVISIONING", True,
+     ["The RNG setup failed with error code: -28675", NO_HUK]),
+    ("huk:rng_call", HALF, "error -28697: random generator took too long", "PROVISIONING", True,
+     ["The RNG call failed with error code: -28697 or wrong size 0", NO_HUK]),
+    ("huk:drbg", HALF, "error -28674", "PROVISIONING", True,
+     ["Could not free nrf_cc3xx_platform_ctr_drbg context: -28674", NO_HUK]),
+    ("huk:ram", HALF, "left in RAM", "PROVISIONING", True,
+     ["The key bytes weren't correctly deleted from RAM.", NO_HUK]),
+    ("huk:not_set", HALF, "missing after they were written", "PROVISIONING", True,
+     ["One or more keys not set correctly", NO_HUK]),
+    ("huk:write", HALF, "error -28701: KMU key cannot be written", "PROVISIONING", True,
+     ["The HUK writing to: 4 failed with error code: -28701", NO_HUK]),
+    ("identity:psa_crypto_init", HALF, "crypto library did not start, error -132", "PROVISIONING", True,
+     ["psa_crypto_init failed! Error: -132", NO_KEY]),
+    ("identity:psa_generate_key", HALF, "could not be made, error -148", "PROVISIONING", True,
+     ["psa_generate_key failed! Error: -148", NO_KEY]),
+    ("identity:psa_export_key", HALF, "could not be taken over, error -151", "PROVISIONING", True,
+     ["psa_export_key failed! Error: -151", NO_KEY]),
+    ("identity:size", HALF, "another size", "PROVISIONING", True,
+     ["Exported size mismatch! Key size: 31", NO_KEY]),
+    ("identity:psa_destroy_key", HALF, "removed from RAM", "PROVISIONING", True,
+     ["psa_destroy_key failed! Error: -151", NO_KEY]),
+    ("identity:no_mkek", HALF, "encrypts the identity key is missing", "PROVISIONING", True,
+     ["Could not find the MKEK!", NO_KEY]),
+    ("identity:write", HALF, "error -28710: identity key cannot be written", "PROVISIONING", True,
+     ["Identity key write failed! Error: -28710", NO_KEY]),
+    ("identity:read", HALF, "error -28711: identity key cannot be read", "PROVISIONING", True,
+     ["The identity key read from: 6 failed with error code: -28711", NO_KEY]),
+    ("identity:not_written", HALF, "not in its slot after it was written", "PROVISIONING", True,
+     ["Failure: Identity key is not written! Exiting!"]),
+    ("identity:dummy", "dummy_key", "published dummy identity key", "PROVISIONING", True,
+     ["WARNING: Using a dummy identity key not meant for production!", "Success!"]),
+    ("implementation_id:write", HALF, "implementation id could not be written", "PROVISIONING", True,
+     ["Failure: Writing implementation ID failed. Exiting!"]),
+    ("panic:start", "firmware_fault", ("Kernel panic", NOTHING), "ASSEMBLY", False,
+     [PANIC]),
+    ("panic:lcs", "firmware_fault", ("Kernel panic", NOTHING), "ASSEMBLY", False,
+     [PANIC]),
+    ("panic:huk", HALF, "Kernel panic", "PROVISIONING", True,
+     [PANIC]),
+    ("panic:identity", HALF, "Kernel panic", "PROVISIONING", True,
+     [PANIC]),
+    ("panic:implementation_id", HALF, "Kernel panic", "PROVISIONING", True,
+     [PANIC]),
+    ("cpu_fault:start", "firmware_fault", ("CPU exception", "bus fault", NOTHING), "ASSEMBLY", False,
+     ["***** BUS FAULT *****", CRASHED]),
+    ("cpu_fault:huk", HALF, ("CPU exception", "bus fault"), "PROVISIONING", True,
+     ["***** BUS FAULT *****", CRASHED]),
+    ("cpu_fault:identity", HALF, "CPU exception", "PROVISIONING", True,
+     ["***** BUS FAULT *****", CRASHED]),
+    ("hang:start", "console", ("0 of 5 expected lines", NOTHING), "ASSEMBLY", False,
+     ["*** Booting nRF Connect SDK"]),
+    ("hang:huk", HALF, "no key is in the KMU", "PROVISIONING", True,
+     [ENTERED]),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fault", "bin", "words", "lcs", "burnt"), IMAGE)
-def test_every_failure_of_the_image(nordic, fault, bin, words, lcs, burnt):
+@pytest.mark.parametrize(("fault", "bin", "words", "lcs", "burnt", "said"), IMAGE)
+def test_every_failure_of_the_image(nordic, fault, bin, words, lcs, burnt, said):
     bench = nordic("nrf9160", provisioning_seconds=0.7)
     bench.fault(fault)
     check(bench, bench.run(), bin, words, lcs, burnt)
+    has_said(bench, "console_app", said)
     if not burnt:
         assert bench.chip["cores"]["app"]["image"] == "", "an image that burnt nothing is taken away again"
         bench.fault("clear")
         assert bench.run().kind == "pass"
+
+
+STRUCK = [  # what happens to the memory after the station has looked, words, life cycle, what the image says of it
+    ("wrong_state:INVALID", ("could not read the life cycle state", "illegal"), "INVALID", [UNREADABLE]),
+    ("wrong_state:PROVISIONING", "another life cycle state than ASSEMBLY", "PROVISIONING", [NOT_ASSEMBLY]),
+    ("wrong_state:SECURED", "another life cycle state than ASSEMBLY", "SECURED", [NOT_ASSEMBLY]),
+    ("half_provisioned:identity", "another life cycle state than ASSEMBLY", "PROVISIONING", [NOT_ASSEMBLY]),
+    ("revoked:2", "in the KMU before", "PROVISIONING",
+     [ENTERED, "One or more keys already set. Cannot overwrite", NO_HUK]),
+    ("identity:already_written", "the slot of the identity key was not empty", "PROVISIONING",
+     [ENTERED, "Failure: Identity key slot already written. Exiting!"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "words", "lcs", "said"), STRUCK)
+def test_the_image_judges_by_the_memory_that_it_meets(nordic, fault, words, lcs, said):
+    bench = nordic("nrf9160")
+
+    def strike(part, run):
+        part.provision = lambda settle, provision=part.provision: (bench.fault(fault), provision(settle))[1]
+
+    met = int(said == [UNREADABLE] or said == [NOT_ASSEMBLY])
+    check(bench, bench.run(before=strike), HALF, words, lcs, True, second_runs=met)
+    has_said(bench, "console_app", said)
+
+
+def has_said(bench, console, lines):
+    """The lines are in what the journal keeps of a console, in this order."""
+    heard, at = bench.kept()[console].decode(), 0
+    for line in lines:
+        assert line in heard[at:], f"expected {line!r} after {heard[:at]!r} in {heard!r}"
+        at = heard.index(line, at) + len(line)
 
 
 def test_a_burnt_part_is_seen_again_and_only_a_recovery_helps(nordic):
@@ -227,10 +312,10 @@ def test_a_dummy_key_that_no_console_was_heard_to_tell_of_is_found_by_its_token(
 
 
 class Deaf:
-    """A console on which one line is lost."""
+    """A console on which lines with these words are lost."""
 
-    def __init__(self, port):
-        self._port, self._rest = port, b""
+    def __init__(self, port, words=b"dummy"):
+        self._port, self._words, self._rest = port, words, b""
 
     def clear(self):
         self._port.clear()
@@ -238,7 +323,7 @@ class Deaf:
 
     def read(self, deadline):
         *whole, self._rest = (self._rest + self._port.read(deadline)).split(b"\n")
-        return b"".join(line + b"\n" for line in whole if b"dummy" not in line)
+        return b"".join(line + b"\n" for line in whole if self._words not in line)
 
 
 @pytest.mark.parametrize(("fault", "words"), [
@@ -284,23 +369,106 @@ def test_success_on_the_wrong_port_is_no_success(nordic):
     bench.fault("success_wrong_port")
     bench.fault("net_protect_failure")
     check(bench, bench.run(), "network_core", "could not close its debug port", "PROVISIONING", burnt=True)
+    has_said(bench, "console_net", ["Cannot write to the UICR->APPROTECT register, exiting...!"])
 
 
 # ---- the production firmware -------------------------------------------------------------------------------
 
-BOOTS = [
-    ("nrf5340", "pcd_failure", "network_core", "could not close the debug port of the network core", "PROVISIONING"),
-    ("nrf9160", "corrupt_token", "attestation", "no key fits", "SECURED"),
-    ("nrf9160", "corrupt_token:payload", "attestation", "no key fits", "SECURED"),
-    ("nrf9160", "corrupt_token:nonce", "attestation", "expected the challenge", "SECURED"),
-]
+NO_LCS = "Invalid LCS: {}"
+NO_UNIQUE_KEYS = "This device has not been provisioned with Hardware Unique Keys."
+NO_IDENTITY = "This device has not been provisioned with an Initial Attestation Key."
+NET_OPEN = "Failed to lock debug in network core."
+OWN_KEYS = {"tfm_app": {"nrf_provisioning": False}}
+DEAF_NET = {"tfm_net": {"pcd": False}}
+BOOTS = [  # chip, what is wrong from the first boot on, images, bin, words, life cycle, burnt, what the console said
+    ("nrf9160", "wrong_state:INVALID", {}, "boot_refused", "illegal life cycle state (0)", "INVALID", True,
+     [NO_LCS.format(0)]),
+    ("nrf9160", "wrong_state:ASSEMBLY", {}, "boot_refused", "illegal life cycle state (1)", "ASSEMBLY", True,
+     [NO_LCS.format(1)]),
+    ("nrf5340", "wrong_state:DECOMMISSIONED", {}, "boot_refused", ("illegal life cycle state (4)", CLOSED),
+     "DECOMMISSIONED", True, [NO_LCS.format(4)]),
+    ("nrf9160", "revoked:4", {}, "boot_refused", "no hardware unique keys", "PROVISIONING", True, [NO_UNIQUE_KEYS]),
+    ("nrf5340", "revoked:3", {}, "boot_refused", ("no hardware unique keys", CLOSED), "PROVISIONING", True,
+     [NO_UNIQUE_KEYS]),
+    ("nrf9160", "revoked:7", {}, "boot_refused", "no identity key", "PROVISIONING", True, [NO_IDENTITY]),
+    ("nrf5340", "revoked:6", {}, "boot_refused", ("no identity key", CLOSED), "PROVISIONING", True, [NO_IDENTITY]),
+    ("nrf5340", "pcd_failure", {}, "network_core", "could not close the debug port of the network core",
+     "PROVISIONING", True, [NET_OPEN]),
+    ("nrf5340", "clear", DEAF_NET, "network_core", "could not close the debug port of the network core",
+     "PROVISIONING", True, [NET_OPEN]),
+    ("nrf9160", "uicr_erased", OWN_KEYS, "boot_refused", "makes its own hardware unique keys", "ASSEMBLY", True,
+     ["Writing random Hardware Unique Keys to the KMU.", "Success"]),
+    ("nrf9160", "panic:tfm", {}, "firmware_fault", "the production firmware stopped: Kernel panic", "PROVISIONING",
+     None, [PANIC]),
+    ("nrf9160", "cpu_fault:tfm", {}, "firmware_fault", ("stopped: CPU exception", "bus fault"), "PROVISIONING", None,
+     ["***** BUS FAULT *****", CRASHED]),
+    ("nrf9160", "token_error", {}, "attestation", "gave no attestation token (-132)", "SECURED", None,
+     ["psa_initial_attest_get_token (err -132)"]),
+    ("nrf9160", "corrupt_token", {}, "attestation", "no key fits", "SECURED", None, []),
+    ("nrf9160", "corrupt_token:payload", {}, "attestation", "no key fits", "SECURED", None, []),
+    ("nrf9160", "corrupt_token:nonce", {}, "attestation", "expected the challenge", "SECURED", None, []),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("chip", "fault", "bin", "words", "lcs"), BOOTS)
-def test_every_refusal_of_the_production_firmware(nordic, chip, fault, bin, words, lcs):
-    bench = nordic(chip)
-    bench.fault(fault)
-    check(bench, bench.run(), bin, words, lcs, burnt=True if lcs == "PROVISIONING" else None)
+@pytest.mark.parametrize(("chip", "fault", "images", "bin", "words", "lcs", "burnt", "said"), BOOTS)
+def test_every_refusal_of_the_production_firmware(nordic, chip, fault, images, bin, words, lcs, burnt, said):
+    bench = nordic(chip, boot_seconds=1.2)
+    if images:
+        bench.build(**images)
+    check(bench, bench.run(before=at_each_boot(bench, fault)), bin, words, lcs, burnt)
+    has_said(bench, "console_boot", said)
+
+
+def test_a_production_firmware_that_stops_without_a_word_is_not_judged(nordic):
+    """TF-M's own write of SECURED fails without any text, and the port closed at that very boot."""
+    bench = nordic("nrf9160", boot_seconds=0.9)
+    result = bench.run(before=at_each_boot(bench, "transition_failure"))
+    plan = tfm_provisioning.PLAN
+    assert result.kind == "quarantine" and CLOSED in result.reason and bench.chip["lc_state"] == "PROVISIONING", result
+    assert result.part_state == f"'{plan.install.text}' is done, '{plan.boot.text}' {ASKED}"
+
+
+def at_each_boot(bench, fault):
+    """Give the part a fault before each boot of the production firmware, from the first one on."""
+
+    def before(part, run):
+        def struck(*how, listen, **more):
+            bench.fault(fault)
+            return listen(*how, **more)
+
+        def boots(first_boot=part.first_boot):
+            part.boot.listen = functools.partial(struck, listen=part.boot.listen)
+            first_boot()
+
+        part.first_boot = boots
+
+    return before
+
+
+def test_dummy_keys_that_only_the_production_firmware_was_heard_to_tell_of(nordic):
+    bench = nordic("nrf9160")
+    bench.fault("identity:dummy")
+
+    def deaf(part, run):
+        part._consoles._ports["app"] = Deaf(part._consoles._ports["app"], b"Using a dummy identity key")
+
+    check(bench, bench.run(before=deaf), "dummy_key", "TF-M found dummy keys", "SECURED", True)
+    has_said(bench, "console_boot", ["This device was provisioned with dummy keys and is NOT secure."])
+
+
+def test_a_certificate_reference_that_speaks_of_a_dummy_is_no_dummy_key(nordic):
+    bench = nordic("nrf9160")
+    bench.build(tfm_app={"certificate_reference": "dummy-certificate"})
+    check(bench, bench.run(), "attestation", "'dummy-certificate'", "SECURED", None)
+    assert "dummy" in str(bench.kept_json("attestation_claims")["problems"])
+
+
+def test_every_line_of_the_sheet_runs_through_the_flow():
+    """Each failure that the parsers know is said by a virtual part in one of the tables above."""
+    said = {line for table in (IMAGE, STRUCK, BOOTS) for row in table for line in row[-1]}
+    said |= {tfm_console.DUMMY_KEYS, provisioning_console.NET_REFUSED}  # tests of their own
+    known = (*provisioning_console.APP_FAILURES, *provisioning_console.NET_FAILURES, *tfm_console.REFUSALS)
+    assert [one.pattern.pattern for one in known if not any(one.pattern.search(line) for line in said)] == []
 
 
 @pytest.mark.parametrize("fault", ["hang:tfm", "panic:tfm", "token_error", "truncated_token"])
@@ -353,7 +521,8 @@ def test_power_lost_at_a_word_then_the_part_says_what_it_is(nordic, moment, word
     bench = nordic("nrf9160")
     bench.fault(f"power_cut:{moment}:{word}")
     first = bench.run()
-    assert first.kind == "quarantine", first
+    assert first.kind == "quarantine" and "the part does not acknowledge" in first.reason, first
+    assert first.part_state == f"'{tfm_provisioning.PLAN.provision.text}' {ASKED}"
     bench.fault("clear")
     bench.power(True)
     bench.wait_idle()
@@ -365,32 +534,75 @@ def test_power_lost_at_a_word_then_the_part_says_what_it_is(nordic, moment, word
     assert all(run["cause"] == "power" for run in bench.chip["second_runs"]) and bench.chip["double_burns"] == []
 
 
-def test_the_probe_is_unplugged_in_the_middle_of_an_image(nordic):
-    bench = nordic("nrf9160")
+FLASH, UICR_PAGE = range(0x10_0000), range(0xFF_8000, 0xFF_9000)
+NET_UICR = range(0x1FF_8000, 0x1FF_9000)
+OPEN_TFM = {"tfm_app": {"approtect_lock": False, "secure_approtect_lock": False}}
+HOST_LOCK = {"app_lock": "host"}
+NET_HOST_LOCK = {"net_lock": "host"}
+ASKED = "was begun and may be half done; a supervisor releases it, then it is asked how far it came"
 
-    def pull(part, run):
-        link, provision = part._probe._link, part.provision
-        write, left = link.write, [10]
+UNPLUGGED = [  # chip, settings, images, verb, burn, done before, where and which write there, arrives, life cycle
+    ("nrf9160", {}, {}, "provision", "provision", "", FLASH, 10, False, "ASSEMBLY"),
+    ("nrf9160", {}, {}, "store", "data", "provision", UICR_PAGE, 3, False, "PROVISIONING"),
+    ("nrf9160", {}, {}, "store", "data", "provision", UICR_PAGE, 3, True, "PROVISIONING"),
+    ("nrf9160", {}, {}, "install", "install", "data", FLASH, 3, True, "PROVISIONING"),
+    ("nrf9160", {}, {}, "install", "install", "data", FLASH, 25, False, "PROVISIONING"),
+    ("nrf9160", HOST_LOCK, OPEN_TFM, "lock", "lock", "install", UICR_PAGE, 1, False, "PROVISIONING"),
+    ("nrf9160", HOST_LOCK, OPEN_TFM, "lock", "lock", "install", UICR_PAGE, 1, True, "PROVISIONING"),
+    ("nrf5340", NET_HOST_LOCK, {}, "network.close", "net_lock", "provision", NET_UICR, 1, False, "PROVISIONING"),
+    ("nrf5340", NET_HOST_LOCK, {}, "network.close", "net_lock", "provision", NET_UICR, 1, True, "PROVISIONING"),
+]
 
-        def counted(*arguments):
-            left[0] -= 1
-            if not left[0]:
-                bench.hands.command("unplug", 1)
-            return write(*arguments)
 
-        def provisioned(settle):
-            link.write = counted
-            provision(settle)
-
-        part.provision = provisioned
-
-    first = bench.run(before=pull)
-    assert first.kind == "quarantine" and "contact with the part was lost" in first.reason, first
-    assert "the debug probe VP0001 is gone" in first.reason and bench.chip["lc_state"] == "ASSEMBLY"
+@pytest.mark.parametrize("row", UNPLUGGED, ids=lambda row: f"{row[0]}-{row[4]}-{row[7]}-{'after' * row[8] or 'before'}")
+def test_the_probe_is_unplugged_in_the_middle_of_a_burn(nordic, row):
+    """The sentence says what is done and what was begun; released, the part is asked and nothing is done twice."""
+    chip, settings, images, verb, burn, before, place, count, arrives, lcs = row
+    bench = nordic(chip, **settings)
+    if images:
+        bench.build(**images)
+    first = bench.run(before=unplugging(bench, verb, place, count, arrives))
+    texts = {title.id: title.text for title in tfm_provisioning.PLAN}
+    assert first.kind == "quarantine", first
+    assert first.reason.startswith(f"contact with the part was lost during '{texts[burn]}': "), first
+    assert "the debug probe VP0001 is gone" in first.reason and bench.chip["lc_state"] == lcs
+    done = f"'{texts[before]}' is done, " if before else ""
+    assert first.part_state == f"{done}'{texts[burn]}' {ASKED}"
+    assert bench.rows("verdict")[-1]["part_state"] == first.part_state and bench.rows("outcome")[-1]["power_lost"]
     bench.close_socket()  # as the station does, whose next look at the sensors fails
     bench.hands.command("replug", 1)
     bench.release()
-    assert bench.run().kind == "pass" and bench.chip["second_runs"] == []
+    again = bench.run()
+    assert again.kind == "pass", again
+    assert bench.chip["second_runs"] == [] and bench.chip["double_burns"] == [] and bench.chip["lc_state"] == "SECURED"
+
+
+def unplugging(bench, verb, place, count, arrives):
+    """Pull the probe's cable at the n-th write to a place during a verb of the part; ``arrives``: just after it."""
+
+    def pull(part, run):
+        owner = part.network if verb.startswith("network.") else part
+        name = verb.rpartition(".")[2]
+        act, link = getattr(owner, name), part._probe._link
+        write, left = link.write, [count]
+
+        def counted(port, address, words):
+            left[0] -= address in place
+            struck = address in place and not left[0]
+            if struck and arrives:
+                write(port, address, words)
+                link.flush()
+            if struck:
+                bench.hands.command("unplug", 1)
+            write(port, address, words)
+
+        def pulled(*arguments):
+            link.write = counted
+            act(*arguments)
+
+        setattr(owner, name, pulled)
+
+    return pull
 
 
 # ---- packs -------------------------------------------------------------------------------------------------

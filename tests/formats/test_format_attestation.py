@@ -58,7 +58,13 @@ def test_a_changed_byte_of_the_golden_token_is_seen(position):
 def test_the_dummy_keys_instance_id_is_that_of_the_published_scalar():
     assert instance_id(DUMMY_KEY) == attestation.DUMMY_INSTANCE_ID
     checked = attestation.check(attestation.parse(sign(claims(key=DUMMY_KEY), DUMMY_KEY)), Expected())
-    assert ["dummy identity key" in problem for problem in checked.problems] == [True]
+    assert ["dummy identity key" in problem for problem in checked.problems] == [True] and checked.dummy_key
+
+
+def test_a_token_that_only_speaks_of_a_dummy_is_not_of_the_dummy_key():
+    token = attestation.parse(sign(claims(certificate="dummy-reference")))
+    checked = attestation.check(token, Expected())
+    assert any("dummy" in problem for problem in checked.problems) and not checked.dummy_key
 
 
 @pytest.mark.parametrize("profile", LABELS)

@@ -130,6 +130,39 @@ def test_every_failure_line_of_the_table_is_tried_here():
 
 # ---- lines of its libraries (sheet 1.4) --------------------------------------------------------------------
 
+SHEET_CODES = {  # code, words of the meaning that the sheet gives it
+    0x15500: "hardware unique key missing", 0x15501: "MKEK missing", 0x15502: "identity key missing",
+    0x15503: "identity key cannot be read", 0x15504: "identity key cannot be written",
+    0x15505: "identity key cannot be made",
+    0x7001: "null parameter", 0x7002: "internal", 0x7003: "failed its self-test", 0x7004: "wrong version",
+    0x7005: "parameter cannot be written",
+    0x7016: "mutex not initialised", 0x7017: "mutex failed", 0x7018: "entropy not initialised", 0x7019: "took too long",
+    0x701A: "KMU slot invalid", 0x701B: "KMU slot already filled", 0x701C: "address wrong",
+    0x701D: "key cannot be written", 0x701E: "permission invalid", 0x701F: "root key cannot be written",
+    0x7020: "root key cannot be pushed", 0x7021: "key type invalid",
+    0x7024: "identity key slot invalid", 0x7025: "identity key slot already filled",
+    0x7026: "identity key cannot be written", 0x7027: "identity key cannot be read", 0x7028: "MKEK missing",
+    0x7029: "invalid state",
+}  # fmt: skip
+SHEET_DECIMALS = {-28699: 0x701B, -28712: 0x7028, -87297: 0x15501}
+
+
+@pytest.mark.parametrize("code", SHEET_CODES, ids=hex)
+def test_every_error_code_of_the_sheet_is_told_in_words(code):
+    told = provisioning_console.code_words(-code)
+    assert told.startswith(f"error -{code}: ") and SHEET_CODES[code] in told
+
+
+def test_no_other_error_code_has_words():
+    assert set(provisioning_console.ERROR_CODES) == set(SHEET_CODES) and len(SHEET_CODES) == 29
+    assert provisioning_console.code_words(-0x7022) == "error -28706"
+
+
+@pytest.mark.parametrize("printed", SHEET_DECIMALS)
+def test_the_sheets_decimals(printed):
+    assert provisioning_console.code_words(printed).endswith(SHEET_CODES[SHEET_DECIMALS[printed]])
+
+
 LIBRARY_LINES = [  # line, words that the cause must hold
     ("One or more keys already set. Cannot overwrite", "before"),
     ("The RNG setup failed with error code: -28675", "error -28675: random generator failed its self-test"),

@@ -151,8 +151,8 @@ MUTANTS = (
     ),
     Mutant(
         "the dummy key is taken for a key", "station/formats/attestation.py",
-        "    if token.instance_id == DUMMY_INSTANCE_ID:\n",
-        "    if False:\n",
+        "    is_dummy = token.instance_id == DUMMY_INSTANCE_ID\n",
+        "    is_dummy = False\n",
         ("tests/formats/test_format_attestation.py", "-k", "dummy"),
     ),
 )  # fmt: skip

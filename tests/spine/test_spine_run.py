@@ -383,6 +383,32 @@ def test_verdict_table(row):
     assert verdict.tray and verdict.retest and verdict.part_state
 
 
+RELEASED = "a supervisor releases it, then it is asked how far it came"
+STATES = [
+    (Facts(None), "every step is done"),
+    (Facts(Reject("x", bin="otp")), "nothing was burnt"),
+    (Facts(Reject("x", bin="otp"), burnt=["A", "B"]), "burnt up to 'B'"),
+    (Facts(BenchError("x"), open_now=["A"]), f"'A' was begun and may be half done; {RELEASED}"),
+    (Facts(None, open_now=["C"], burnt=["A", "B"]), f"'B' is done, 'C' was begun and may be half done; {RELEASED}"),
+    (
+        Facts(None, open_before=["B"], open_now=["C"], burnt=["A"]),
+        f"'A' is done, 'B' and 'C' were begun and may be half done; {RELEASED}",
+    ),
+    (
+        Facts(BenchError("x"), open_before=["B"], burnt=["A"]),
+        "'A' is done, 'B' was begun and may be half done; put back, it is asked how far it came",
+    ),
+    (Facts(None, quarantine="contact was lost", burnt=["A"]), "burnt up to 'A'"),
+    (Facts(None, quarantine="ids disagree", doubted=True, open_now=["A"]), "the state of the part is not known"),
+    (Facts(None, quarantine="damage", doubted=True, burnt=["A"]), "the state of the part is not known"),
+]
+
+
+@pytest.mark.parametrize(("facts", "sentence"), STATES)
+def test_what_the_part_is_now(facts, sentence):
+    assert derive(facts, BINS).part_state == sentence
+
+
 def test_a_journal_error_gives_no_verdict(journal):
     def flow(run):
         raise JournalError("cannot be written")

@@ -150,6 +150,14 @@ def test_a_part_without_wafer_has_no_place_on_one(tmp_path):
     assert ("question", "confirmed for this part") in [row[:2] for row in rows]
 
 
+def test_a_part_from_a_tray_says_so(tmp_path):
+    rows = run_table(tmp_path, "part", lot="L1", wafer="T04")
+    assert [row[1:3] for row in rows if row[1] in ("wafer", "from_tray", "tray")] == [
+        ("from_tray", "T04"),
+        ("tray", "GOOD"),
+    ]
+
+
 def test_a_die_has_its_place_and_a_lot_its_confirmation(tmp_path):
     rows = run_table(tmp_path, "die", lot="L1", wafer="W2", x=0, y=7)
     place = {name: value for what, name, value, _ in rows if what == "run" and name in ("wafer", "x", "y")}

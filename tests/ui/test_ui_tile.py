@@ -195,12 +195,21 @@ HELPS = (
     "'Provision: run the image that makes the keys' is half done: only the erasure of the whole part, with all its "
     "keys, helps (recipe nrf5340-dk-recover)"
 )
+LOST = (
+    "contact with the part was lost during 'Put the production firmware in the image's place': the debug probe VP0001 "
+    "is gone; plug it in again and start the part once more"
+)
+BEGUN = (
+    "'Provision: run the image that makes the keys' is done, 'Put the production firmware in the image's place' was "
+    "begun and may be half done; a supervisor releases it, then it is asked how far it came"
+)
+LOST_INSIDE = replace(s.QUARANTINE, verdict=replace(s.QUARANTINE.verdict, reason=LOST, part_state=BEGUN))
 ERASING = replace(s.PROMPT, prompt=PromptView(3, ERASE, ("The part is new: erase", "No: the part goes to RECOVER")))
 HALF_DONE = replace(s.FAIL, verdict=replace(s.FAIL.verdict, tray="RECOVER", reason=HALF, part_state=HELPS))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.15, 1.3, 1.5, 2.0])
-@pytest.mark.parametrize("state", [ERASING, HALF_DONE, *s.TILE_STATES.values()])
+@pytest.mark.parametrize("state", [ERASING, HALF_DONE, LOST_INSIDE, *s.TILE_STATES.values()])
 def test_what_must_be_read_is_whole_at_every_text_size(make, state, scale):
     """Tiles of four sockets on a screen of 1600 x 1000, with the cards beside them or without."""
     tile = make(state, (464, 380) if scale < 1.4 else (776, 324), replace(LIGHT, scale=scale), virtual=True)

@@ -6,7 +6,7 @@ import pytest
 import ui_samples as s
 
 from station.protocol import SocketState
-from ui.verdict_words import reason_and_detail, retest_words
+from ui.verdict_words import part_state_words, reason_and_detail, retest_words
 from ui.words import (
     TileContext,
     clock_words,
@@ -70,6 +70,12 @@ def test_a_half_done_part_says_each_thing_once():
     words = tile_words(replace(s.FAIL, verdict=half))
     assert words.notes[0] == "Only the erasure of the whole part, with all its keys, helps (recipe x-recover)"
     assert tile_words(replace(s.HOLD, verdict=replace(half, reason="stopped"))).notes[-1] == state
+
+
+def test_a_colon_in_a_title_takes_nothing_away():
+    state = "'Provision: make the keys' was begun and may be half done; a supervisor releases it"
+    reason = "'Provision: make the keys' was begun and the part cannot say whether it happened"
+    assert part_state_words(state, reason) == state
 
 
 def test_a_long_reason_puts_what_was_seen_into_the_small_print():

@@ -50,6 +50,9 @@ FAULTS: dict[str, str] = {
     "huk:ram": "The key bytes are not deleted from RAM after all keys are written.",
     "huk:not_set": "The last hardware unique key does not take.",
     "huk:write": "Writing a hardware unique key fails: argument slot (default 4); the slots before are written.",
+    "revoked": "The KMU slot named by the argument (2 to 7, default 4) is revoked: its value is gone, for good.",
+    "uicr_erased": "UICR of every core is blank, keys and life cycle with it, as after an ERASEALL whose part got its "
+    "firmware back, for good.",
     "identity:already_written": "The identity key slots are written before the image runs, for good.",
     "identity:psa_crypto_init": "psa_crypto_init fails; no identity key is written.",
     "identity:psa_generate_key": "psa_generate_key fails; no identity key is written.",
@@ -82,7 +85,7 @@ _LASTING = (
 )  # fmt: skip
 FOR_GOOD = (
     "wrong_state", "half_provisioned", "already_secured", "locked", "secure_locked", "erase_protected",
-    "identity:already_written",
+    "revoked", "uicr_erased", "identity:already_written",
 )  # fmt: skip
 """Faults that change the part at once."""
 _TWO_CORES = ("ports_swapped", "success_wrong_port", "net_protect_failure", "pcd_failure")
@@ -91,6 +94,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "wrong_family": ("nrf54l", "nrf5340", "nrf9160", "nrf91x1", "other"),
     "wrong_state": STATES,
     "half_provisioned": ("lcs", "huk", "identity"),
+    "revoked": ("4", "2", "3", "5", "6", "7"),
     "console_silence": ("app", "net"),
     "console_garbage": ("app", "net"),
     "erase_protected": ("app", "net"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from drivers.virtual.nrf.firmware.keys import PERM_HUK, PERM_IDENTITY
 from drivers.virtual.nrf.silicon import PROTECTED
 from drivers.virtual.nrf.storage import WORDS, Lcs
+from drivers.virtual.nrf.uicr import PERM_STATE
 from drivers.virtual.nrf.words import IMPLEMENTATION_ID, KMU_CONFIG, KMU_KEY
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ def give(chip: NordicChip, name: str, argument: str) -> None:
     elif name == "half_provisioned":
         _state(chip, "PROVISIONING")
         _keys(chip, huk=argument in ("huk", "identity"), identity=argument == "identity")
+    elif name == "revoked":
+        _revoke(chip, int(argument))
+    elif name == "uicr_erased":
+        for core in chip.cores.values():
+            core.uicr.erase()
     elif name == "identity:already_written":
         _keys(chip, huk=False, identity=True)
     elif name == "already_secured":
@@ -55,6 +61,13 @@ def _keys(chip: NordicChip, huk: bool, identity: bool) -> None:
         for n in range(4):
             uicr.force(KMU_KEY + 16 * slot + 4 * n, int.from_bytes(noise[4 * n : 4 * n + 4], "little"))
         uicr.force(KMU_CONFIG + 8 * slot + 4, permission)
+
+
+def _revoke(chip: NordicChip, slot: int) -> None:
+    uicr = chip.app.uicr
+    uicr.force(KMU_CONFIG + 8 * slot + 4, uicr.permission(slot) & ~PERM_STATE)
+    for n in range(4):
+        uicr.force(KMU_KEY + 16 * slot + 4 * n, 0)
 
 
 def _implementation_id(chip: NordicChip) -> None:

@@ -257,6 +257,30 @@ def test_missing_keys(any_rig, argument, text):
     assert part.state()["lc_state"] == "PROVISIONING"
 
 
+@pytest.mark.parametrize(
+    ("slot", "text"),
+    [
+        (4, "This device has not been provisioned with Hardware Unique Keys."),
+        (7, "This device has not been provisioned with an Initial Attestation Key."),
+    ],
+)
+def test_a_revoked_key_is_no_key(any_rig, slot, text):
+    part = provisioned(any_rig)
+    part.chip.fault("revoked", str(slot))
+    assert part.app.uicr.revoked(slot) and part.app.uicr.value(slot) == bytes(16)
+    assert refused(part) == [f"[ERR] {text}"]
+    assert part.state()["lc_state"] == "PROVISIONING" and part.state()["double_burns"] == []
+
+
+def test_a_part_whose_words_are_gone_but_not_its_firmware(any_rig):
+    part = provisioned(any_rig)
+    part.chip.fault("uicr_erased")
+    state = part.state()
+    assert (state["lc_state"], state["implementation_id"]) == ("ASSEMBLY", "ff" * 32)
+    assert set(state["kmu"].values()) == {0xFFFF_FFFF} and state["erase_alls"] == []
+    assert refused(part) == ["[ERR] Invalid LCS: 1"]
+
+
 @pytest.mark.parametrize("options", [{"approtect_lock": False}, {"secure_approtect_lock": False},
                                      {"approtect_lock": False, "secure_approtect_lock": False}])  # fmt: skip
 def test_without_locked_words_it_stops_without_a_word(any_rig, options):
