@@ -96,7 +96,7 @@ class Burning:
         self._outcome(answer, power_lost, error)
         if power_lost is not None:
             reason = f"contact with the part was lost during '{self._title.text}': {sentence_of(power_lost)}"
-            raise self._run.quarantined(reason, self._title, doubted=False)
+            raise self._run.quarantined(reason, self._title, doubted=self._terms.only_powered)
         if answer.evidence is Evidence.UNKNOWN and not self._may_act_unasked(error):
             reason = f"the part cannot say whether '{self._title.text}' happened ({answer.reason})"
             raise self._run.quarantined(reason, self._title, doubted=False)

@@ -87,8 +87,11 @@ class StationConfig:
             os.environ[VIRTUAL_BENCH] = str(self.virtual_bench)
 
     def require_drivers(self) -> None:
-        """Raise ``ConfigError`` when the driver of a socket cannot be had: nothing is started, no socket opened."""
-        plugins.require("station.drivers", (entry.driver for entry in self.sockets))
+        """Raise ``ConfigError`` when no socket's driver can be had: nothing is started then.
+
+        One among others is that socket's fault alone: on the rest parts are made, released and answered for.
+        """
+        plugins.require_one("station.drivers", [entry.driver for entry in self.sockets])
 
 
 def load_config(path: Path, data: Path | None = None) -> StationConfig:

@@ -219,15 +219,11 @@ class ResetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DebugPort:
-    """What the debug port says of itself: DPIDR, TARGETID (DP bank 2) and the IDR (32 bits) of each access port.
-
-    ``slowed_to``: Hz of the clock at which it answered, when it did not at that of the board file; 0 when it did.
-    """
+    """What the debug port says of itself: DPIDR, TARGETID (DP bank 2) and the IDR (32 bits) of each access port."""
 
     dpidr: int
     targetid: int
     access_ports: Mapping[int, int]
-    slowed_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)

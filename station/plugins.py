@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from pathlib import Path
@@ -52,14 +52,16 @@ def load(group: str, name: str) -> Any:
         raise ConfigError(f"the {word} '{name}' ({entry.value}) is broken: {error}") from None
 
 
-def require(group: str, wanted: Iterable[str]) -> None:
-    """See that all of them can be had, before anything is started; ``ConfigError`` with every sentence otherwise."""
+def require_one(group: str, wanted: Sequence[str]) -> None:
+    """See that one of them can be had at least; ``ConfigError`` with every sentence otherwise. None may be wanted."""
     said = []
     for name in dict.fromkeys(wanted):
         try:
             load(group, name)
         except ConfigError as error:
             said.append(str(error))
+        else:
+            return
     if said:
         raise ConfigError("\n".join(said))
 

@@ -96,7 +96,8 @@ def _choose(facts: Facts, bins: Bins) -> tuple[str, str, str]:  # noqa: PLR0911 
     if facts.open_now:
         return "quarantine", f"nobody can know whether {_names(facts.open_now)} happened", ""
     if facts.open_before and (facts.error is None or _blames_part(facts.error)):
-        return "quarantine", f"{_names(facts.open_before)} was interrupted and cannot be judged any more", ""
+        why = f": {sentence_of(facts.error)}" if facts.error is not None else ""
+        return "quarantine", f"{_names(facts.open_before)} was interrupted and cannot be judged any more{why}", ""
     if facts.open_before:
         return "hold", _reason(facts.error), "put it back: an interrupted burn has not been checked yet"
     if facts.error is None:
@@ -132,10 +133,10 @@ def _names(titles: Sequence[str]) -> str:
 def _part_state(facts: Facts, kind: BinKind) -> str:
     if facts.doubted:
         return "the state of the part is not known"
-    if begun := (*facts.open_before, *facts.open_now):
-        return _interrupted(facts, begun, kind)
     if facts.erasing:
         return "its erasure was begun: whatever was in it counts as gone, until it is erased to the end"
+    if begun := (*facts.open_before, *facts.open_now):
+        return _interrupted(facts, begun, kind)
     if facts.half:
         helps = (
             f"only the erasure of the whole part, with all its keys, helps{f' ({facts.remedy})' * bool(facts.remedy)}"
@@ -147,11 +148,11 @@ def _part_state(facts: Facts, kind: BinKind) -> str:
 
 
 def _interrupted(facts: Facts, begun: Sequence[str], kind: BinKind) -> str:
-    """What the journal knows of a part that could not be asked, and when it will be."""
+    """What the record of a part says that could not be asked: no more than that, for nobody has looked at the part."""
     before = f"{_names(facts.burnt[-1:])} is done, " if facts.burnt else ""
     verb = "were" if len(begun) > 1 else "was"
-    asked = "a supervisor releases it, then it is asked" if kind is BinKind.QUARANTINE else "put back, it is asked"
-    return f"{before}{_names(begun)} {verb} begun and may be half done; {asked} how far it came"
+    asked = "" if kind is BinKind.QUARANTINE else "; put back, it is asked how far it came"
+    return f"by its record {before}{_names(begun)} {verb} begun and may be half done{asked}"
 
 
 def _retest_words(bin: Bin) -> str:

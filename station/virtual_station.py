@@ -77,7 +77,7 @@ class VirtualStation:
 
     def __enter__(self) -> VirtualStation:
         _refuse_unknown(self._sku, self.chip)
-        plugins.require("station.drivers", (self._driver,))
+        plugins.load("station.drivers", self._driver)
         try:
             self._take_folder()
             self._refuse_other_chip()

@@ -46,10 +46,8 @@ ACCESS_PORTS = 8
 """Index 0 to 7; the families' highest is 4."""
 SILENT_SECONDS = 0.3
 """A part that resets itself is silent for a moment; one that is gone stays so."""
-SLOWER = 4
-"""A part that does not answer at the board's clock is tried at this fraction of it (nordic-tfm sheet 6)."""
-SELDOM = 4
-"""An empty socket is asked at the slower clock at the first look and at every fourth one: looking is not free."""
+
+BEING_OPENED = "being opened"
 
 
 class Access(NamedTuple):
@@ -80,8 +78,8 @@ class Link:
         """
         self.name = name
         self._ports = ports or {}
-        self._doing = Access("being opened")
-        self._full_hz = self._hz = swd_hz
+        self._doing = Access(BEING_OPENED)
+        self._hz = swd_hz
         self._guard = threading.RLock()
         self._depth = 0
         self._wired = False
@@ -89,7 +87,6 @@ class Link:
         self._answers = False
         self._looked = False
         self._silent_since = 0.0
-        self._silences = 0
         self._buses: dict[int, Any] = {}
         logging.getLogger("pyocd").setLevel(logging.CRITICAL + 1)
         with self._errors():
@@ -125,21 +122,6 @@ class Link:
             found = {port: self._dp.read_ap(port << AP_SELECT | AP_IDR) for port in range(ACCESS_PORTS)}
             self._attached = self._answers = self._looked = True
             return self._dp.dpidr.idr, targetid, {port: idr for port, idr in found.items() if idr}
-
-    def attach_slower(self) -> tuple[int, int, dict[int, int]]:
-        """``attach`` at a quarter of the clock; it stays so until the part is gone, and is as before if that fails."""
-        with self._held(attached=False):
-            self._clock(self._full_hz // SLOWER)
-            try:
-                return self.attach()
-            except StationError:
-                self._clock(self._full_hz)
-                raise
-
-    @property
-    def slowed_to(self) -> int:
-        """Hz of the clock while it is slower than the board's; 0 while it is not."""
-        return self._hz if self._hz != self._full_hz else 0
 
     def read_ap(self, port: int, register: int) -> int:
         """One register of an access port."""
@@ -229,7 +211,6 @@ class Link:
         finally:
             self._guard.release()
         now = time.monotonic()
-        self._silences = 0 if heard else self._silences + 1
         if heard:
             self._silent_since = 0.0
         elif not self._silent_since:
@@ -254,16 +235,6 @@ class Link:
         except exceptions.TransferError:
             pass
         self._lost()
-        slower = () if self._silences % SELDOM else (self._full_hz // SLOWER,)
-        for hz in (self._full_hz, *slower):
-            self._clock(hz)
-            if self._wakes():
-                return True
-        self._clock(self._full_hz)
-        return False
-
-    def _wakes(self) -> bool:
-        """Whether somebody answers after a line reset."""
         try:
             self._wire()
             SWJSequenceSender(self._probe, use_dormant=False).select_protocol(DebugProbe.Protocol.SWD)
@@ -279,11 +250,6 @@ class Link:
         if not self._wired:
             ProbeConnector(self._probe).connect()
             self._wired = True
-
-    def _clock(self, hz: int) -> None:
-        if hz != self._hz:
-            self._probe.set_clock(hz)
-            self._hz = hz
 
     def _lost(self) -> None:
         """What was known of the part's debug port holds no more."""
@@ -374,10 +340,12 @@ def _translated(name: str, doing: str, hz: int, error: BaseException) -> Station
     if isinstance(error, exceptions.TransferError):
         return BenchError(
             f"the part at debug probe {name} does not answer on SWD ({doing}, at {hz // 1000} kHz); check that there "
-            "is one, its supply and the SWD cable"
+            "is one, its supply and the SWD cable, or try a lower swd_hz in the board file"
         )
     if isinstance(error, (exceptions.ProbeDisconnected, OSError)):
         return AdapterLost(f"the debug probe {name} is gone ({_why(error)}); check its cable")
+    if doing == BEING_OPENED and isinstance(error, exceptions.ProbeError):  # only pyOCD knows what keeps it
+        return BenchError(f"the debug probe {name} cannot be opened ({error}); free it, or plug it in again")
     return BenchError(f"the debug probe {name} failed ({doing}); plug it in again and try once more")
 
 
@@ -385,4 +353,6 @@ def _why(error: BaseException) -> str:
     """Why a probe is gone, in our words or the operating system's."""
     if isinstance(error, Gone):
         return str(error)
+    if isinstance(error, TimeoutError):
+        return "it gives no answer"
     return (error.strerror if isinstance(error, OSError) else None) or "it is not plugged in"

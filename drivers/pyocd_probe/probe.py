@@ -36,22 +36,9 @@ class PyocdProbe:
     # ---- debug port -----------------------------------------------------------------------------------------------
 
     def attach(self) -> DebugPort:
-        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found.
-
-        A part that does not answer at the board's clock is tried once more at a quarter of it. The reset pin stays
-        alone, though it may help: a reset starts whatever lies in flash, and that may be a provisioning image that a
-        killed run has left, which would make its keys with nobody listening (docs/burns.md); and it closes a part that
-        is open until its next hard reset only.
-        """
-        try:
-            found = self._link.attach()
-        except AdapterLost:
-            raise
-        except BenchError:
-            if self._link.slowed_to:
-                raise
-            found = self._link.attach_slower()
-        return DebugPort(*found, self._link.slowed_to)
+        """Power up the debug port and look at its access ports: no reset, no halt, no unlock, whatever is found."""
+        dpidr, targetid, access_ports = self._link.attach()
+        return DebugPort(dpidr, targetid, access_ports)
 
     def access(self, core: str) -> DebugAccess:
         """What the core's AHB access port allows now; a core that is switched off is CLOSED."""

@@ -80,8 +80,8 @@ def _confirm(run: Run) -> None:
 
 def _keep_evidence(run: Run, part: Nordic, found: Look) -> None:
     """What the part was before it is erased, as far as it could be read, and the debug probe that saw it."""
-    if not found.is_open and run.kept(EVIDENCE) is not None:
-        return  # what a recovery that was interrupted has read while the part was open says more
+    if run.kept(EVIDENCE) is not None and (run.part.erasing or not found.is_open):
+        return  # what a recovery that was interrupted has read says more: the part may be blank by now
     seen = part.evidence_in_hand.record() if found.is_open else {}
     targetid = f"{found.port.targetid:#010x}"
     run.keep(EVIDENCE, json.dumps({"probe": part.probe_identity, "targetid": targetid, "app": str(found.app), **seen}))

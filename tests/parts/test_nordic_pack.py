@@ -224,6 +224,16 @@ def test_what_does_not_go_together_hides_nothing_else(own):
     assert "certificate_reference: expected" in said
 
 
+def test_nothing_is_put_together_of_a_merged_file_and_another_one(own):
+    """Not even where each address is in one of them only."""
+    place = own("nrf5340")
+    app, net = ((place.pack.parent / "images" / f"tfm_{core}.hex").read_text().splitlines() for core in ("app", "net"))
+    place.put("tfm_app.hex", "\n".join([*app[:-1], *net, ""]))
+    place.put("tfm_net.hex", to_hex({0x0103_0000: b"\x11" * 64}))
+    ((file, _, said),) = place.findings()
+    assert file.name == "tfm_net.hex" and said.endswith("'tfm_app' is a merged file: leave 'tfm_net' out")
+
+
 LOCKS = ("production", "child_image", "host")
 
 

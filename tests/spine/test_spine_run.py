@@ -383,22 +383,29 @@ def test_verdict_table(row):
     assert verdict.tray and verdict.retest and verdict.part_state
 
 
-RELEASED = "a supervisor releases it, then it is asked how far it came"
+ERASURE_BEGUN = "its erasure was begun: whatever was in it counts as gone, until it is erased to the end"
 STATES = [
     (Facts(None), "every step is done"),
     (Facts(Reject("x", bin="otp")), "nothing was burnt"),
     (Facts(Reject("x", bin="otp"), burnt=["A", "B"]), "burnt up to 'B'"),
-    (Facts(BenchError("x"), open_now=["A"]), f"'A' was begun and may be half done; {RELEASED}"),
-    (Facts(None, open_now=["C"], burnt=["A", "B"]), f"'B' is done, 'C' was begun and may be half done; {RELEASED}"),
+    (Facts(BenchError("x"), open_now=["A"]), "by its record 'A' was begun and may be half done"),
+    (Facts(None, open_now=["C"], burnt=["A", "B"]), "by its record 'B' is done, 'C' was begun and may be half done"),
     (
         Facts(None, open_before=["B"], open_now=["C"], burnt=["A"]),
-        f"'A' is done, 'B' and 'C' were begun and may be half done; {RELEASED}",
+        "by its record 'A' is done, 'B' and 'C' were begun and may be half done",
     ),
     (
         Facts(BenchError("x"), open_before=["B"], burnt=["A"]),
-        "'A' is done, 'B' was begun and may be half done; put back, it is asked how far it came",
+        "by its record 'A' is done, 'B' was begun and may be half done; put back, it is asked how far it came",
     ),
     (Facts(None, quarantine="contact was lost", burnt=["A"]), "burnt up to 'A'"),
+    (Facts(None, open_before=["B"], burnt=["A"], erasing=True), ERASURE_BEGUN),
+    (Facts(Reject("x", bin="otp"), quarantine="no answer", open_now=["B"], erasing=True), ERASURE_BEGUN),
+    (Facts(None, open_before=["B"], half=["A"]), "by its record 'B' was begun and may be half done"),
+    (
+        Facts(None, pending=True, open_now=["B"], burnt=["A"]),
+        "by its record 'A' is done, 'B' was begun and may be half done",
+    ),
     (Facts(None, quarantine="ids disagree", doubted=True, open_now=["A"]), "the state of the part is not known"),
     (Facts(None, quarantine="damage", doubted=True, burnt=["A"]), "the state of the part is not known"),
 ]
@@ -407,6 +414,11 @@ STATES = [
 @pytest.mark.parametrize(("facts", "sentence"), STATES)
 def test_what_the_part_is_now(facts, sentence):
     assert derive(facts, BINS).part_state == sentence
+
+
+def test_why_an_interrupted_burn_cannot_be_judged_is_said():
+    facts = Facts(Reject("expected a part of the family nRF9160", bin="otp"), open_before=["B"])
+    assert derive(facts, BINS).reason.endswith("cannot be judged any more: expected a part of the family nRF9160")
 
 
 def test_a_journal_error_gives_no_verdict(journal):

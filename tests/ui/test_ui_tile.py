@@ -200,8 +200,8 @@ LOST = (
     "is gone; plug it in again and start the part once more"
 )
 BEGUN = (
-    "'Provision: run the image that makes the keys' is done, 'Put the production firmware in the image's place' was "
-    "begun and may be half done; a supervisor releases it, then it is asked how far it came"
+    "by its record 'Provision: run the image that makes the keys' is done, 'Put the production firmware in the image's "
+    "place' was begun and may be half done"
 )
 LOST_INSIDE = replace(s.QUARANTINE, verdict=replace(s.QUARANTINE.verdict, reason=LOST, part_state=BEGUN))
 ERASING = replace(s.PROMPT, prompt=PromptView(3, ERASE, ("The part is new: erase", "No: the part goes to RECOVER")))

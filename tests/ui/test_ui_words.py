@@ -73,7 +73,7 @@ def test_a_half_done_part_says_each_thing_once():
 
 
 def test_a_colon_in_a_title_takes_nothing_away():
-    state = "'Provision: make the keys' was begun and may be half done; a supervisor releases it"
+    state = "by its record 'Provision: make the keys' was begun and may be half done"
     reason = "'Provision: make the keys' was begun and the part cannot say whether it happened"
     assert part_state_words(state, reason) == state
 

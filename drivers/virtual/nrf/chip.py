@@ -7,7 +7,6 @@ the part works on when nobody looks, and each reset, power cut or close ends the
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -67,11 +66,6 @@ class NordicChip:
     def has_contact(self) -> bool:
         """Whether the pads touch the socket."""
         return "no_contact" not in self.faults.lasting
-
-    @property
-    def fastest_swd(self) -> float:
-        """Hz of the fastest SWD clock at which the part answers."""
-        return float(self.faults.lasting.get("slow_swd", math.inf))
 
     @property
     def apparent(self) -> Silicon:

@@ -56,11 +56,6 @@ class DebugPort:
         self._csw: defaultdict[int, int] = defaultdict(lambda: CSW_RESET)
         self._tar: defaultdict[int, int] = defaultdict(int)
 
-    @property
-    def fastest(self) -> float:
-        """Hz of the fastest clock at which it answers."""
-        return self._chip.fastest_swd
-
     def line_reset(self, bits: int) -> None:
         """The switching sequence of the host, with at least 50 high bits."""
         with self._chip.lock:

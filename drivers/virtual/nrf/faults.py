@@ -15,7 +15,6 @@ from station.errors import nearest
 
 FAULTS: dict[str, str] = {
     "no_contact": "All pads are dead, as with a part that does not touch the socket, until cleared and powered again.",
-    "slow_swd": "The part answers on SWD up to a clock only (argument Hz, default 300000), until cleared.",
     "wrong_family": "The debug port says that it is another part (argument nrf54l, nrf5340, nrf9160, nrf91x1 or other; "
     "default nrf54l), until cleared.",
     "wrong_state": "The life cycle words are those of the state named by the argument (default PROVISIONING; also "
@@ -81,7 +80,7 @@ STATES = ("PROVISIONING", "SECURED", "DECOMMISSIONED", "INVALID", "ASSEMBLY")
 _COUNTED = ("torn_word", "power_cut:before", "power_cut:inside", "power_cut:after")
 _LASTING = (
     "no_contact", "wrong_family", "erase_stuck", "console_silence", "console_garbage", "wrong_baud", "ports_swapped",
-    "verify_mismatch", "slow_swd",
+    "verify_mismatch",
 )  # fmt: skip
 FOR_GOOD = (
     "wrong_state", "half_provisioned", "already_secured", "locked", "secure_locked", "erase_protected",
@@ -109,7 +108,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 """Arguments that a fault takes; the first one is meant when there is none, but for ``_OF_CORES``: all of them."""
 _OF_CORES = ("console_silence", "console_garbage", "erase_protected", "locked")
-_NUMBERS = {"huk:write": 4, "implementation_id:write": 4, "wrong_baud": 57600, "slow_swd": 300_000, "token_error": -132}
+_NUMBERS = {"huk:write": 4, "implementation_id:write": 4, "wrong_baud": 57600, "token_error": -132}
 
 
 def of(silicon: Silicon) -> dict[str, str]:

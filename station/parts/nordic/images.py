@@ -142,8 +142,15 @@ def _joint_findings(settings: NordicSettings, raw: Mapping[str, bytes]) -> Itera
         try:
             _together(settings, raw, (app, net))
         except HexError as error:
-            merged = f"; '{app}' is a merged file: leave '{net}' out" if _is_merged(settings, raw[app]) else ""
+            merged = f"; {_leave_out(app, net)}" if _is_merged(settings, raw[app]) else ""
             yield Unfit(image=net, sentence=f"{error}{merged}")
+        else:
+            if sources(settings, raw).get(net) == net and _is_merged(settings, raw[app]):
+                yield Unfit(image=net, sentence=_leave_out(app, net))
+
+
+def _leave_out(app: str, net: str) -> str:
+    return f"'{app}' is a merged file: leave '{net}' out"
 
 
 def _left_out(settings: NordicSettings, raw: Mapping[str, bytes]) -> Iterator[Unfit]:

@@ -85,7 +85,7 @@ class Nordic:
         self._debug = NordicDebugPort(self._probe, self.family, services.pause)
         self._recovery = Recovery(self._probe, self.family, self._debug)
         self._images: Images | None = None
-        self._installed = self._is_blank = self._armed = self._slowed = False
+        self._installed = self._is_blank = self._armed = False
         self.heard: Heard | None = None
         self.seen: Evidence | None = None
         self.network = NetworkCore(
@@ -128,16 +128,7 @@ class Nordic:
 
     def look(self) -> Look:
         """Attach without reset or halt and see who is there; another family is a ``PartError`` in ``wrong_part``."""
-        found = self._debug.look()
-        if found.port.slowed_to and not self._slowed:
-            self._services.log(
-                f"the part answers at {found.port.slowed_to // 1000} kHz on SWD, and not at the clock of the board "
-                "file: check the SWD cable and the socket's contacts",
-                "station",
-                "warning",
-            )
-        self._slowed = bool(found.port.slowed_to)
-        return found
+        return self._debug.look()
 
     def device_id(self) -> str:
         """FICR.INFO.DEVICEID as 16 hex digits, high word first; needs an open port."""

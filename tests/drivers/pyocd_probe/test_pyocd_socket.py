@@ -147,50 +147,6 @@ def test_an_empty_socket_cannot_be_attached_to(bench):
     assert probe.attach().dpidr, "and the failed attempt leaves the probe free"
 
 
-@pytest.mark.parametrize("looked", [True, False])
-def test_a_part_that_answers_a_slower_clock_only_is_found_and_worked_on(bench, probe, looked):
-    """At a quarter of the board's clock, until it is gone; the next part is asked at the full one again."""
-    before = bench.chip
-    bench.hands.fault(1, "slow_swd")
-    presence = bench.opened[0].ports["presence"]
-    if looked:
-        assert presence.contact() == HERE
-    port = probe.attach()
-    assert (port.slowed_to, bench.hands.state(1)["clock"]) == (250_000, 250_000)
-    resets = {name: core["reset_cause"] for name, core in bench.chip["cores"].items()}
-    assert resets == {name: core["reset_cause"] for name, core in before["cores"].items()}, "no reset is made for it"
-    probe.program("app", [Segment(0, b"\x5a" * 64)])
-    probe.reset(ResetKind.SYSTEM)
-    assert probe.attach().slowed_to == 250_000 and probe.read_words("app", 0, 1) == [0x5A5A_5A5A]
-    bench.hands.remove(1)
-    assert seen(presence, GONE)
-    bench.hands.insert(1, "part-0002")
-    bench.hands.lid(1, True)
-    assert presence.contact() == HERE and probe.attach().slowed_to == 0
-    assert bench.hands.state(1)["clock"] == 1_000_000
-
-
-def test_a_part_that_answers_at_neither_clock_is_asked_twice_and_the_clock_is_as_before(bench, probe):
-    bench.hands.fault(1, "slow_swd", "100000")
-    asked = bench.requests.get("set_clock", 0)
-    with pytest.raises(BenchError, match=r"does not answer on SWD \(switching its debug port on, at 250 kHz\)"):
-        probe.attach()
-    assert bench.requests["set_clock"] - asked == 2 and bench.hands.state(1)["clock"] == 1_000_000
-    assert bench.requests.get("assert_reset", 0) == 0
-    bench.hands.fault(1, "clear")
-    assert probe.attach().slowed_to == 0
-
-
-def test_an_empty_socket_is_seldom_asked_at_the_slower_clock(bench):
-    presence = bench.open().ports["presence"]
-    asked = bench.requests.get("set_clock", 0)
-    assert [presence.contact() for _ in range(8)] == [GONE] * 8
-    assert bench.requests["set_clock"] - asked == 2 * 2, "there and back, at the first look and at the fifth"
-    bench.insert()
-    bench.hands.fault(1, "slow_swd")
-    assert presence.contact() == HERE, "the ninth"
-
-
 FOREIGN = ("status code", "error received", "does not reach its bus", "acknowledges", "Transfer", "unplugged")
 """Words of pyOCD, of its server and of the virtual bench, which name nothing that an operator could look at."""
 

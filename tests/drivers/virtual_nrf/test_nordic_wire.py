@@ -265,20 +265,6 @@ def test_without_part_lid_power_or_contact_nobody_answers(make_bench):
     assert bench.debug_port().dpidr.idr == 0x6BA0_2477
 
 
-def test_a_part_behind_a_bad_cable_answers_a_slow_clock_only(make_bench):
-    bench = make_bench()
-    bench.insert()
-    dp = bench.debug_port()
-    bench.hands.fault(1, "slow_swd:400000")
-    for hz, answers in ((1_000_000, False), (400_001, False), (400_000, True), (10_000, True)):
-        dp.probe.set_clock(hz)
-        if answers:
-            assert dp.read_dp(0) == 0x6BA0_2477
-        else:
-            with pytest.raises(exceptions.TransferError, match=f"{hz} Hz are too fast"):
-                dp.read_dp(0)
-
-
 def test_power_that_comes_back_needs_a_new_connection(make_bench):
     bench = make_bench()
     bench.insert()
