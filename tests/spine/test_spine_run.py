@@ -26,6 +26,7 @@ from station.errors import (
     ConfigError,
     FormatError,
     JournalError,
+    PowerLost,
     Quarantined,
     Reject,
     Stopped,
@@ -414,6 +415,21 @@ STATES = [
 @pytest.mark.parametrize(("facts", "sentence"), STATES)
 def test_what_the_part_is_now(facts, sentence):
     assert derive(facts, BINS).part_state == sentence
+
+
+@pytest.mark.parametrize(("only_powered", "state"), [(False, "burnt up to 'Burn A'"),
+                                                    (True, "the state of the part is not known")])  # fmt: skip
+def test_what_a_part_answers_after_a_loss_of_power_is_its_state_only_where_that_counts(journal, only_powered, state):
+    plan, answers = Plan(a=Burn("Burn A", settle=0.0)), [NOT_DONE, DONE]
+
+    def lose_contact():
+        raise PowerLost("the lid was opened")
+
+    def flow(run):
+        run.burn(plan.a, done=lambda: answers.pop(0), do=lose_contact, only_powered=only_powered)
+
+    verdict, _ = carry_out(journal, flow, plan=plan)
+    assert verdict.kind == "quarantine" and verdict.part_state == state
 
 
 def test_why_an_interrupted_burn_cannot_be_judged_is_said():
