@@ -137,6 +137,13 @@ class FormatError(StationError, ValueError):
     exit_code = EXIT_FAIL
 
 
+def refuse_unknown(settings: Iterable[str], known: Iterable[str], driver: str, place: str) -> None:
+    """``ConfigError`` for the first setting that the driver has not; ``place`` says where it stands."""
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"{place}the driver '{driver}' has no setting {name!r}{nearest(name, known)}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as `` (did you mean 'sival'?)``, or an empty text when nothing is close."""
     match = difflib.get_close_matches(name, list(known), n=1)

@@ -12,7 +12,7 @@ from drivers.ftdi.jtag import FtdiJtag
 from drivers.ftdi.mpsse import MpsseChannel
 from drivers.ftdi.pins import Bank, BitBangBank, FtdiPins, FtdiPresence, ModemBank
 from drivers.ftdi.spi import CHIP_SELECT, FtdiSpi
-from station.errors import ConfigError, nearest
+from station.errors import ConfigError, refuse_unknown
 
 DEFAULT_BOARD = "earlgrey-ft4232h"
 DEFAULT_CONSOLE = "drivers.serial_console"
@@ -81,9 +81,7 @@ def diagnose(settings: Mapping[str, object]) -> str:
 
 def _checked(settings: Mapping[str, object], place: str = "") -> tuple[str, Board]:
     """Serial number and board; ``ConfigError`` when a setting is unknown, missing or names nothing."""
-    for name in settings:
-        if name not in KNOWN:
-            raise ConfigError(f"{place}the driver 'ft4232h' has no setting {name!r}{nearest(name, KNOWN)}")
+    refuse_unknown(settings, KNOWN, "ft4232h", place)
     serial = str(settings.get("serial", ""))
     if not serial:
         raise ConfigError(f"{place}the station file names no adapter serial number ('serial')")

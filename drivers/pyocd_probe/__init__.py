@@ -11,7 +11,7 @@ from drivers.pyocd_probe.board import Board, load_board
 from drivers.pyocd_probe.link import Link
 from drivers.pyocd_probe.presence import SwdPresence
 from drivers.pyocd_probe.probe import PyocdProbe
-from station.errors import BenchError, ConfigError, nearest
+from station.errors import BenchError, ConfigError, refuse_unknown
 
 DEFAULT_FINDER = "drivers.pyocd_probe.finder"
 DEFAULT_CONSOLE = "drivers.serial_console"
@@ -75,9 +75,7 @@ def _behind_ports(board: Board) -> dict[int, str]:
 
 def _checked(settings: Mapping[str, object], place: str = "") -> tuple[str, Board, Any]:
     """Serial number, board and finder; ``ConfigError`` when a setting is unknown, missing or names nothing."""
-    for name in settings:
-        if name not in KNOWN:
-            raise ConfigError(f"{place}the driver 'pyocd' has no setting {name!r}{nearest(name, KNOWN)}")
+    refuse_unknown(settings, KNOWN, "pyocd", place)
     serial = str(settings.get("serial", ""))
     if not serial:
         raise ConfigError(f"{place}the station file names no debug probe ('serial')")

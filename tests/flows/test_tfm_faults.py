@@ -10,17 +10,16 @@ import functools
 import pytest
 
 from station.bins import load_bins
-from station.errors import ConfigError
 from station.flows import tfm_provisioning
 from station.formats import provisioning_console, tfm_console
 from station.formats.nordic_family import CtrlAp
 from station.model import BinKind, Retest
-from station.recipe import load_recipe
 from station.resources import resources_folder
 
 RECOVER = "only a recovery helps, which destroys the identity"
 NOTHING = "nothing was burnt"
 HALF, CLOSED = "half_provisioned", "the debug port of the application core is closed"
+ASKED = "was begun and may be half done"
 NO = 1
 
 
@@ -328,41 +327,6 @@ def test_older_images_that_ignore_their_libraries_are_caught_all_the_same(nordic
     assert result.kind == "fail" and result.bin == HALF and RECOVER in result.reason, result
 
 
-# ---- consoles ----------------------------------------------------------------------------------------------
-
-CONSOLES = [
-    ("console_silence", {}, "stayed silent"),
-    ("console_garbage", {}, "garbage, as at a wrong baud rate"),
-    ("wrong_baud", {}, "garbage, as at a wrong baud rate"),
-    ("ports_swapped", {}, "are swapped"),
-    ("console_silence:net", {"net_lock": "child_image"}, "console of the network core said nothing"),
-    ("console_garbage:net", {"net_lock": "child_image"}, "console of the network core said garbage"),
-    ("ports_swapped", {"net_lock": "child_image"}, "are swapped"),
-]
-
-
-@pytest.mark.parametrize(("fault", "settings", "words"), CONSOLES)
-def test_a_console_that_is_not_heard_stops_the_part_before_it_closes(nordic, fault, settings, words):
-    """The keys are in; the port is still open, and once the console is right the part goes on where it was."""
-    bench = nordic("nrf5340", provisioning_seconds=0.7, **settings)
-    bench.fault(fault)
-    result = bench.run()
-    check(bench, result, "console", ("the part is provisioned, but", words), "PROVISIONING", burnt=None)
-    assert "burnt up to 'Provision" in result.part_state and bench.chip["cores"]["app"]["debug_open"]
-    bench.fault("clear")
-    again = bench.run()
-    assert again.kind == "pass" and "provision" not in again.witness.burns, again
-    assert bench.chip["second_runs"] == [] and bench.chip["double_burns"] == []
-
-
-def test_success_on_the_wrong_port_is_no_success(nordic):
-    bench = nordic("nrf5340", net_lock="child_image")
-    bench.fault("success_wrong_port")
-    bench.fault("net_protect_failure")
-    check(bench, bench.run(), "network_core", "could not close its debug port", "PROVISIONING", burnt=True)
-    has_said(bench, "console_net", ["Cannot write to the UICR->APPROTECT register, exiting...!"])
-
-
 # ---- the production firmware -------------------------------------------------------------------------------
 
 NO_LCS = "Invalid LCS: {}"
@@ -501,196 +465,6 @@ def test_a_silent_production_firmware_leaves_the_part_in_quarantine_not_lost(nor
     again = bench.run()
     assert again.kind == "pass" and again.witness.burns in ([], ["boot"]), again
     assert bench.chip["double_burns"] == []
-
-
-# ---- power and cables --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("moment", ["before", "inside", "after"])
-@pytest.mark.parametrize("word", ["lcs.provisioning", "kmu2.perm", "kmu6.value0", "implementation_id.7"])
-def test_power_lost_at_a_word_then_the_part_says_what_it_is(nordic, moment, word):
-    bench = nordic("nrf9160")
-    bench.fault(f"power_cut:{moment}:{word}")
-    first = bench.run()
-    assert first.kind == "quarantine" and "does not answer on SWD" in first.reason, first
-    assert first.part_state == f"by its record '{tfm_provisioning.PLAN.provision.text}' {ASKED}"
-    bench.fault("clear")
-    bench.power(True)
-    bench.wait_idle()
-    bench.release()
-    again = bench.run()
-    complete = (moment, word) in (("before", "lcs.provisioning"), ("after", "implementation_id.7"))
-    assert (again.kind, again.bin) == (("pass", "pass") if complete else ("fail", HALF)), again
-    assert complete or RECOVER in again.reason
-    assert all(run["cause"] == "power" for run in bench.chip["second_runs"]) and bench.chip["double_burns"] == []
-
-
-FLASH, UICR_PAGE = range(0x10_0000), range(0xFF_8000, 0xFF_9000)
-NET_UICR = range(0x1FF_8000, 0x1FF_9000)
-OPEN_TFM = {"tfm_app": {"approtect_lock": False, "secure_approtect_lock": False}}
-HOST_LOCK = {"app_lock": "host"}
-NET_HOST_LOCK = {"net_lock": "host"}
-ASKED = "was begun and may be half done"
-
-UNPLUGGED = [  # chip, settings, images, verb, burn, done before, where and which write there, arrives, life cycle
-    ("nrf9160", {}, {}, "provision", "provision", "", FLASH, 10, False, "ASSEMBLY"),
-    ("nrf9160", {}, {}, "store", "data", "provision", UICR_PAGE, 3, False, "PROVISIONING"),
-    ("nrf9160", {}, {}, "store", "data", "provision", UICR_PAGE, 3, True, "PROVISIONING"),
-    ("nrf9160", {}, {}, "install", "install", "data", FLASH, 3, True, "PROVISIONING"),
-    ("nrf9160", {}, {}, "install", "install", "data", FLASH, 25, False, "PROVISIONING"),
-    ("nrf9160", HOST_LOCK, OPEN_TFM, "lock", "lock", "install", UICR_PAGE, 1, False, "PROVISIONING"),
-    ("nrf9160", HOST_LOCK, OPEN_TFM, "lock", "lock", "install", UICR_PAGE, 1, True, "PROVISIONING"),
-    ("nrf5340", NET_HOST_LOCK, {}, "network.close", "net_lock", "provision", NET_UICR, 1, False, "PROVISIONING"),
-    ("nrf5340", NET_HOST_LOCK, {}, "network.close", "net_lock", "provision", NET_UICR, 1, True, "PROVISIONING"),
-]
-
-
-@pytest.mark.parametrize("row", UNPLUGGED, ids=lambda row: f"{row[0]}-{row[4]}-{row[7]}-{'after' * row[8] or 'before'}")
-def test_the_probe_is_unplugged_in_the_middle_of_a_burn(nordic, row):
-    """The sentence says what is done and what was begun; released, the part is asked and nothing is done twice."""
-    chip, settings, images, verb, burn, before, place, count, arrives, lcs = row
-    bench = nordic(chip, **settings)
-    if images:
-        bench.build(**images)
-    first = bench.run(before=unplugging(bench, verb, place, count, arrives))
-    texts = {title.id: title.text for title in tfm_provisioning.PLAN}
-    assert first.kind == "quarantine", first
-    assert first.reason.startswith(f"contact with the part was lost during '{texts[burn]}': "), first
-    assert "the debug probe VP0001 is gone" in first.reason and bench.chip["lc_state"] == lcs
-    done = f"'{texts[before]}' is done, " if before else ""
-    assert first.part_state == f"by its record {done}'{texts[burn]}' {ASKED}"
-    assert bench.rows("verdict")[-1]["part_state"] == first.part_state and bench.rows("outcome")[-1]["power_lost"]
-    bench.close_socket()  # as the station does, whose next look at the sensors fails
-    bench.hands.command("replug", 1)
-    bench.release()
-    again = bench.run()
-    assert again.kind == "pass", again
-    assert bench.chip["second_runs"] == [] and bench.chip["double_burns"] == [] and bench.chip["lc_state"] == "SECURED"
-
-
-def unplugging(bench, verb, place, count, arrives):
-    """Pull the probe's cable at the n-th write to a place during a verb of the part; ``arrives``: just after it."""
-
-    def pull(part, run):
-        owner = part.network if verb.startswith("network.") else part
-        name = verb.rpartition(".")[2]
-        act, link = getattr(owner, name), part._probe._link
-        write, left = link.write, [count]
-
-        def counted(port, address, words):
-            left[0] -= address in place
-            struck = address in place and not left[0]
-            if struck and arrives:
-                write(port, address, words)
-                link.flush()
-            if struck:
-                bench.hands.command("unplug", 1)
-            write(port, address, words)
-
-        def pulled(*arguments):
-            link.write = counted
-            act(*arguments)
-
-        setattr(owner, name, pulled)
-
-    return pull
-
-
-# ---- packs -------------------------------------------------------------------------------------------------
-
-
-def own_pack(bench, change, name="provisioning_app"):
-    """The kit's pack with one image changed (text of the HEX file in, text out) and the digest made right again."""
-    import hashlib
-
-    folder = bench.build()
-    file, pack = folder / "images" / f"{name}.hex", folder / "pack.toml"
-    old = hashlib.sha256(file.read_bytes()).hexdigest()
-    file.write_text(change(file.read_text()))
-    pack.write_text(pack.read_text().replace(old, hashlib.sha256(file.read_bytes()).hexdigest()))
-    return file
-
-
-def added(*records):
-    """The file with records before its end record."""
-    return lambda text: text.replace(":00000001FF", "\n".join([*records, ":00000001FF"]))
-
-
-UICR = ":0200000400FFFB"
-HEX = [
-    (added(UICR, ":04803000000000004C"), "sets ERASEPROTECT"),
-    (added(UICR, ":0481080000FFFF00" "75"), "writes the life cycle"),
-    (added(UICR, ":04800000FFFFFF00" "7F"), "closes the debug port"),
-    (added(UICR, ":048410000054845040"), "writes a KMU slot"),
-    (added(":020000042000DA", ":0400000000000000FC"), "expected addresses of the flash or UICR"),
-    (added(":020000040000FA", ":0400000000000000FC"), "expected each address once"),
-    (lambda text: text.replace(":00000001FF", ""), "the file ends without one"),
-    (lambda text: text[:60] + ("0" if text[60] != "0" else "1") + text[61:], "add up to 0"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "words"), HEX)
-def test_a_bad_hex_file_is_refused_with_its_line_before_any_part_is_touched(nordic, change, words):
-    bench = nordic("nrf9160")
-    file = own_pack(bench, change)
-    with pytest.raises(ConfigError, match=words) as caught:
-        bench.recipe()
-    [finding] = caught.value.findings
-    assert finding.file == file and finding.line > 0 and str(finding).startswith(f"{file}:{finding.line}: ")
-
-
-def test_an_image_whose_digest_differs_is_refused(nordic):
-    bench = nordic("nrf9160")
-    folder = bench.build()
-    file = folder / "images" / "tfm_app.hex"
-    file.write_text(file.read_text() + "\n")
-    with pytest.raises(ConfigError, match=r"expected images/tfm_app\.hex with SHA-256"):
-        bench.recipe()
-
-
-SETTINGS = [
-    ('family = "nrf9160"', 'family = "nrf9161"', "expected one of the families"),
-    ('implementation_id = "', 'implementation_id = "00', "expected 32 bytes in hex, saw 33"),
-    ('app_lock = "production"', 'app_lock = "hots"', "expected one of production, host"),
-    ('profile = "PSA_IOT_PROFILE_1"', 'profile = "PSA"', "expected one of PSA_IOT_PROFILE_1"),
-    ('app_lock = "production"', 'ap_lock = "production"', "did you mean 'app_lock'"),
-    ('app_lock = "production"', 'uicr_allowed = ["kmu"]', "no image may write anything else"),
-]
-
-
-@pytest.mark.parametrize(("old", "new", "words"), SETTINGS)
-def test_a_bad_setting_is_refused_with_its_line(nordic, old, new, words):
-    bench = nordic("nrf9160")
-    pack = bench.build() / "pack.toml"
-    lines = pack.read_text().splitlines()
-    line = next(number for number, text in enumerate(lines, 1) if text.startswith(old))
-    pack.write_text(pack.read_text().replace(old, new, 1))
-    with pytest.raises(ConfigError) as caught:
-        bench.recipe()
-    assert any(words in one.sentence and (one.file, one.line) == (pack, line) for one in caught.value.findings)
-
-
-def test_a_missing_image_is_named(nordic):
-    bench = nordic("nrf9160")
-    pack = bench.build() / "pack.toml"
-    pack.write_text(pack.read_text().partition("[image.tfm_app]")[0])
-    with pytest.raises(ConfigError, match="expected the image 'tfm_app'"):
-        bench.recipe()
-
-
-def test_the_samples_implementation_id_is_refused_in_production(nordic):
-    bench = nordic("nrf9160")
-    folder = bench.build()
-    pack = folder / "pack.toml"
-    sample = "aa" * 8 + "bb" * 8 + "cc" * 8 + "dd" * 8
-    own = bench.recipe().pack.settings["implementation_id"]
-    pack.write_text(pack.read_text().replace(own, sample).replace('realm = "dev"', 'realm = "production"'))
-    recipe = folder.parents[1] / "recipes"
-    recipe.mkdir()
-    text = (resources_folder() / "recipes" / "nrf9160-dk.toml").read_text()
-    (recipe / "nrf9160-dk.toml").write_text(text.replace('realm = "dev"', 'realm = "production"'))
-    with pytest.raises(ConfigError, match="that of the upstream sample"):
-        load_recipe("nrf9160-dk", (folder.parents[1],))
 
 
 # ---- bins --------------------------------------------------------------------------------------------------
